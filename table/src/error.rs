@@ -1,0 +1,130 @@
+//! The one error type of the crate: a DynamoDB exception and its message. Every operation returns it and the
+//! server turns it into a wire error. It must never hold text that `message.rs` does not know, except what the
+//! engine reported.
+
+use std::fmt;
+
+use crate::Item;
+
+/// Shorthand for results of this crate.
+pub(crate) type Result<T> = std::result::Result<T, TableError>;
+
+/// Which DynamoDB exception an error is; each tells the caller what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TableErrorKind {
+    /// The request is wrong: fix the call.
+    Validation,
+    /// The table (or index) does not exist, or is not ready.
+    ResourceNotFound,
+    /// The table exists already, or is being created or deleted.
+    ResourceInUse,
+    /// The condition of a conditional write did not hold.
+    ConditionalCheckFailed,
+    /// An item collection outgrew the limit of tables with local indexes.
+    ItemCollectionSizeLimitExceeded,
+    /// Provisioned throughput is used up: retry later.
+    ProvisionedThroughputExceeded,
+    /// A transaction did not commit; `cancellation_reasons` says why, action by action.
+    TransactionCanceled,
+    /// Another transaction holds an item: retry.
+    TransactionConflict,
+    /// Too many tables or control plane operations at once.
+    LimitExceeded,
+    /// The engine reported a failure; the message says which.
+    Internal,
+}
+
+impl TableErrorKind {
+    /// The exception's name in the service model, such as `ValidationException`.
+    pub const fn exception_name(self) -> &'static str {
+        match self {
+            Self::Validation => "ValidationException",
+            Self::ResourceNotFound => "ResourceNotFoundException",
+            Self::ResourceInUse => "ResourceInUseException",
+            Self::ConditionalCheckFailed => "ConditionalCheckFailedException",
+            Self::ItemCollectionSizeLimitExceeded => "ItemCollectionSizeLimitExceededException",
+            Self::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
+            Self::TransactionCanceled => "TransactionCanceledException",
+            Self::TransactionConflict => "TransactionConflictException",
+            Self::LimitExceeded => "LimitExceededException",
+            Self::Internal => "InternalServerError",
+        }
+    }
+}
+
+/// Why one action of a cancelled transaction stopped it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CancellationReason {
+    /// The reason's code: `None`, `ConditionalCheckFailed`, `TransactionConflict`, ...
+    pub code: String,
+    /// What went wrong; absent where the code is `None`.
+    pub message: Option<String>,
+    /// The item as it was, where the request asked for it.
+    pub item: Option<Item>,
+}
+
+/// What an operation reports when it does not succeed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableError {
+    inner: Box<Inner>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Inner {
+    kind: TableErrorKind,
+    message: String,
+    item: Option<Item>,
+    cancellation_reasons: Vec<CancellationReason>,
+}
+
+impl TableError {
+    /// An error of a kind with its message.
+    pub fn new(kind: TableErrorKind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { inner: Box::new(Inner { kind, message, item: None, cancellation_reasons: vec![] }) }
+    }
+
+    /// A `ValidationException`.
+    pub fn validation(message: impl Into<String>) -> Self {
+        Self::new(TableErrorKind::Validation, message)
+    }
+
+    /// A `ResourceNotFoundException`.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(TableErrorKind::ResourceNotFound, message)
+    }
+
+    /// An `InternalServerError`.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(TableErrorKind::Internal, message)
+    }
+
+    /// The kind of exception.
+    pub fn kind(&self) -> TableErrorKind {
+        self.inner.kind
+    }
+
+    /// The message, worded as the service words it.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// The item that failed a condition, where the request asked for it.
+    pub fn item(&self) -> Option<&Item> {
+        self.inner.item.as_ref()
+    }
+
+    /// One reason per action of a cancelled transaction; empty for every other kind.
+    pub fn cancellation_reasons(&self) -> &[CancellationReason] {
+        &self.inner.cancellation_reasons
+    }
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind().exception_name(), self.message())
+    }
+}
+
+impl std::error::Error for TableError {}

@@ -1,0 +1,16 @@
+//! Tables and items with DynamoDB's semantics on the Esker engine: values, keys, expressions and one file per
+//! operation. Called by the server and by programs that embed tables; knows nothing of HTTP or JSON.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+mod message;
+mod number;
+pub mod operation;
+pub mod schema;
+mod value;
+
+pub use error::{CancellationReason, TableError, TableErrorKind};
+pub use number::Number;
+pub use value::{AttributeValue, Item};

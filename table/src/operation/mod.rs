@@ -1,0 +1,89 @@
+//! The operations: one file each, with its request and its response. The server decodes JSON into these requests
+//! and encodes the responses; programs that embed tables build them directly. Fields that the wire may leave out
+//! are `Option`; every request has `Default`, so that `..Default::default()` fills in the rest.
+
+mod batch_get_item;
+mod batch_write_item;
+mod create_table;
+mod delete_item;
+mod delete_table;
+mod describe_table;
+mod get_item;
+mod list_tables;
+mod put_item;
+mod query;
+mod scan;
+
+use std::collections::BTreeMap;
+
+pub use batch_get_item::{BatchGetItemRequest, BatchGetItemResponse, KeysAndAttributes};
+pub use batch_write_item::{BatchWriteItemRequest, BatchWriteItemResponse, WriteRequest};
+pub use create_table::{CreateTableRequest, CreateTableResponse};
+pub use delete_item::{DeleteItemRequest, DeleteItemResponse};
+pub use delete_table::{DeleteTableRequest, DeleteTableResponse};
+pub use describe_table::{DescribeTableRequest, DescribeTableResponse};
+pub use get_item::{GetItemRequest, GetItemResponse};
+pub use list_tables::{ListTablesRequest, ListTablesResponse};
+pub use put_item::{PutItemRequest, PutItemResponse};
+pub use query::{QueryRequest, QueryResponse};
+pub use scan::{ScanRequest, ScanResponse};
+
+use crate::AttributeValue;
+
+/// `ExpressionAttributeNames`: what each `#name` stands for (the keys include the `#`).
+pub type ExpressionAttributeNames = BTreeMap<String, String>;
+
+/// `ExpressionAttributeValues`: what each `:value` stands for (the keys include the `:`).
+pub type ExpressionAttributeValues = BTreeMap<String, AttributeValue>;
+
+/// What a write returns of the item. PutItem and DeleteItem accept only `None` and `AllOld`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReturnValues {
+    /// Nothing.
+    #[default]
+    None,
+    /// The whole item as it was.
+    AllOld,
+    /// The updated attributes as they were.
+    UpdatedOld,
+    /// The whole item as it is now.
+    AllNew,
+    /// The updated attributes as they are now.
+    UpdatedNew,
+}
+
+/// Which consumed capacity a response reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReturnConsumedCapacity {
+    /// None.
+    #[default]
+    None,
+    /// The sum of each table.
+    Total,
+    /// The sum of each table, and the table's and each index's own share.
+    Indexes,
+}
+
+/// What Query and Scan return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// Every attribute of the items.
+    AllAttributes,
+    /// The attributes that an index projects.
+    AllProjectedAttributes,
+    /// The attributes that a projection names.
+    SpecificAttributes,
+    /// Only how many items there are.
+    Count,
+}
+
+/// The capacity that an operation consumed on one table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConsumedCapacity {
+    /// The table.
+    pub table_name: String,
+    /// Units, to the half.
+    pub capacity_units: f64,
+    /// The share of the table itself, present with `ReturnConsumedCapacity::Indexes`.
+    pub table: Option<f64>,
+}
