@@ -1,0 +1,272 @@
+//! The merging cursor: several sorted cursors read as one.
+//!
+//! A binary heap of child indices keeps the next entry on top. The heap's order follows the direction of travel; on a
+//! change of direction every other child is first moved to the far side of the current entry. Equal keys come in the
+//! order of the children, the first child first, also backward-consistent (reversed).
+
+use std::cmp::Ordering;
+
+use crate::cursor::Cursor;
+use crate::error::Result;
+use crate::key;
+
+/// Several cursors in one order.
+pub struct MergingCursor<C> {
+    children: Vec<C>,
+    /// Indices of the valid children, as a binary heap.
+    heap: Vec<usize>,
+    direction: Direction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+impl<C: Cursor> MergingCursor<C> {
+    /// Merges `children`. Where two hold an equal internal key, the earlier child's comes first.
+    pub fn new(children: Vec<C>) -> MergingCursor<C> {
+        let heap = Vec::with_capacity(children.len());
+        MergingCursor { children, heap, direction: Direction::Forward }
+    }
+
+    fn before(&self, a: usize, b: usize) -> bool {
+        let order = key::compare(self.children[a].key(), self.children[b].key()).then(a.cmp(&b));
+        match self.direction {
+            Direction::Forward => order == Ordering::Less,
+            Direction::Backward => order == Ordering::Greater,
+        }
+    }
+
+    fn rebuild(&mut self, direction: Direction) {
+        self.direction = direction;
+        self.heap.clear();
+        self.heap.extend((0..self.children.len()).filter(|&index| self.children[index].valid()));
+        for position in (0..self.heap.len() / 2).rev() {
+            self.sift_down(position);
+        }
+    }
+
+    fn sift_down(&mut self, mut position: usize) {
+        loop {
+            let left = 2 * position + 1;
+            if left >= self.heap.len() {
+                return;
+            }
+            let right = left + 1;
+            let child = if right < self.heap.len() && self.before(self.heap[right], self.heap[left])
+            {
+                right
+            } else {
+                left
+            };
+            if !self.before(self.heap[child], self.heap[position]) {
+                return;
+            }
+            self.heap.swap(position, child);
+            position = child;
+        }
+    }
+
+    /// Runs `position` on every child and orders them for `direction`. On an error nothing is valid.
+    fn seek_all(
+        &mut self,
+        direction: Direction,
+        mut position: impl FnMut(&mut C) -> Result<()>,
+    ) -> Result<()> {
+        self.heap.clear();
+        for child in &mut self.children {
+            position(child)?;
+        }
+        self.rebuild(direction);
+        Ok(())
+    }
+
+    /// Moves the top child and restores the heap.
+    fn step(&mut self, advance: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
+        let top = self.heap[0];
+        if let Err(error) = advance(&mut self.children[top]) {
+            self.heap.clear();
+            return Err(error);
+        }
+        if !self.children[top].valid() {
+            self.heap.swap_remove(0);
+        }
+        self.sift_down(0);
+        Ok(())
+    }
+
+    /// Puts every child but the current one on the other side of the current entry.
+    fn turn(&mut self, direction: Direction) -> Result<()> {
+        let top = self.heap[0];
+        let here = self.children[top].key().to_vec();
+        self.heap.clear();
+        for (index, child) in self.children.iter_mut().enumerate() {
+            if index == top {
+                continue;
+            }
+            match direction {
+                Direction::Forward => {
+                    child.seek(&here)?;
+                    // An equal entry of an earlier child was passed already.
+                    if index < top && child.valid() && child.key() == here {
+                        child.next()?;
+                    }
+                }
+                Direction::Backward => {
+                    child.seek_for_prev(&here)?;
+                    if index > top && child.valid() && child.key() == here {
+                        child.prev()?;
+                    }
+                }
+            }
+        }
+        self.rebuild(direction);
+        Ok(())
+    }
+}
+
+impl<C: Cursor> Cursor for MergingCursor<C> {
+    fn valid(&self) -> bool {
+        !self.heap.is_empty()
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        self.seek_all(Direction::Forward, C::seek_to_first)
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        self.seek_all(Direction::Backward, C::seek_to_last)
+    }
+
+    fn seek(&mut self, target: &[u8]) -> Result<()> {
+        self.seek_all(Direction::Forward, |child| child.seek(target))
+    }
+
+    fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        self.seek_all(Direction::Backward, |child| child.seek_for_prev(target))
+    }
+
+    fn next(&mut self) -> Result<()> {
+        if self.direction == Direction::Backward {
+            self.turn(Direction::Forward)?;
+        }
+        self.step(C::next)
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        if self.direction == Direction::Forward {
+            self.turn(Direction::Backward)?;
+        }
+        self.step(C::prev)
+    }
+
+    fn key(&self) -> &[u8] {
+        self.children[self.heap[0]].key()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.children[self.heap[0]].value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SeqNo;
+    use crate::key::EntryKind;
+    use proptest::prelude::*;
+
+    /// A cursor over a sorted vector.
+    struct VecCursor {
+        entries: Vec<(Vec<u8>, Vec<u8>)>,
+        position: Option<usize>,
+    }
+
+    impl VecCursor {
+        fn new(mut entries: Vec<(Vec<u8>, Vec<u8>)>) -> VecCursor {
+            entries.sort_by(|a, b| key::compare(&a.0, &b.0));
+            VecCursor { entries, position: None }
+        }
+
+        fn at(&mut self, position: Option<usize>) -> Result<()> {
+            self.position = position.filter(|&position| position < self.entries.len());
+            Ok(())
+        }
+    }
+
+    impl Cursor for VecCursor {
+        fn valid(&self) -> bool {
+            self.position.is_some()
+        }
+        fn seek_to_first(&mut self) -> Result<()> {
+            self.at(Some(0))
+        }
+        fn seek_to_last(&mut self) -> Result<()> {
+            self.at(self.entries.len().checked_sub(1))
+        }
+        fn seek(&mut self, target: &[u8]) -> Result<()> {
+            let at = self.entries.partition_point(|(k, _)| key::compare(k, target).is_lt());
+            self.at(Some(at))
+        }
+        fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+            let after = self.entries.partition_point(|(k, _)| key::compare(k, target).is_le());
+            self.at(after.checked_sub(1))
+        }
+        fn next(&mut self) -> Result<()> {
+            self.at(self.position.map(|position| position + 1))
+        }
+        fn prev(&mut self) -> Result<()> {
+            self.at(self.position.and_then(|position| position.checked_sub(1)))
+        }
+        fn key(&self) -> &[u8] {
+            &self.entries[self.position.expect("valid")].0
+        }
+        fn value(&self) -> &[u8] {
+            &self.entries[self.position.expect("valid")].1
+        }
+    }
+
+    proptest! {
+        /// Any walk over the merge equals the same walk over the sorted whole.
+        #[test]
+        fn a_merge_walks_like_one_sorted_list(
+            parts in prop::collection::vec(prop::collection::vec((0u8..20, 0u64..4), 0..12), 0..5),
+            walk in prop::collection::vec((0u8..6, 0u8..20, 0u64..4), 1..40),
+        ) {
+            let entry = |part: usize, &(k, seq): &(u8, u64)| {
+                (key::encode(&[k], SeqNo(seq), EntryKind::Put), vec![part as u8])
+            };
+            let mut all = Vec::new();
+            let mut children = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                let mut entries: Vec<_> = part.iter().map(|e| entry(index, e)).collect();
+                entries.sort_by(|a, b| key::compare(&a.0, &b.0));
+                entries.dedup();
+                all.extend(entries.clone());
+                children.push(VecCursor::new(entries));
+            }
+            // Stable sort: equal keys stay in the order of the children.
+            let mut model = VecCursor::new(all);
+            let mut merge = MergingCursor::new(children);
+            for (op, k, seq) in walk {
+                let target = key::seek_key(&[k], SeqNo(seq));
+                match op {
+                    0 => { merge.seek_to_first()?; model.seek_to_first()?; }
+                    1 => { merge.seek_to_last()?; model.seek_to_last()?; }
+                    2 => { merge.seek(&target)?; model.seek(&target)?; }
+                    3 => { merge.seek_for_prev(&target)?; model.seek_for_prev(&target)?; }
+                    4 if model.valid() => { merge.next()?; model.next()?; }
+                    5 if model.valid() => { merge.prev()?; model.prev()?; }
+                    _ => {}
+                }
+                prop_assert_eq!(merge.valid(), model.valid());
+                if model.valid() {
+                    prop_assert_eq!(merge.key(), model.key());
+                    prop_assert_eq!(merge.value(), model.value());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Esker's background merging: what to merge, which versions survive, and the merge itself.

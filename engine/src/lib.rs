@@ -1,0 +1,1 @@
+//! An embeddable, durable, transactional LSM storage engine.

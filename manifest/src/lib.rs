@@ -1,0 +1,1 @@
+//! Esker's record of which files exist.

@@ -1,0 +1,1 @@
+//! Esker's in-memory table of the newest entries.

@@ -1,0 +1,1 @@
+//! Esker behind the DynamoDB wire protocol.
