@@ -1,0 +1,1 @@
+//! Scripted failures over any file system.

@@ -1,0 +1,1 @@
+//! An in-memory disk that can lose what was not synced.
