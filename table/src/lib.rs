@@ -5,12 +5,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+pub mod item;
+pub mod key_codec;
 mod message;
 mod number;
 pub mod operation;
 pub mod schema;
+mod validate;
 mod value;
 
 pub use error::{CancellationReason, TableError, TableErrorKind};
 pub use number::Number;
+pub use validate::{MAX_ATTRIBUTE_NAME_BYTES, MAX_ITEM_SIZE_BYTES, MAX_NESTING_LEVELS};
 pub use value::{AttributeValue, Item};

@@ -323,4 +323,4 @@ macro_rules! from_integers {
 from_integers!(i32, u32, i64, u64);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
