@@ -1,0 +1,198 @@
+//! Holds the house rules that no compiler checks: which crate may import which, and what every source file looks
+//! like. Run by `cargo test`; reads the work tree and must never write to it.
+
+#![allow(clippy::unwrap_used)]
+// The rule that only `vfs` opens files is for the product; this test reads the sources it judges.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The doors: what each crate of the product may import, by folder. Nothing may import `tests`, `benches` or `fuzz`,
+/// which may import anything and so do not stand here.
+const DOORS: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("vfs", &["base"]),
+    ("memtable", &["base"]),
+    ("wal", &["base", "vfs"]),
+    ("sstable", &["base", "vfs"]),
+    ("manifest", &["base", "vfs"]),
+    ("compaction", &["base", "vfs", "sstable", "manifest"]),
+    ("engine", &["base", "vfs", "memtable", "wal", "sstable", "manifest", "compaction"]),
+    ("table", &["engine"]),
+    ("console", &[]),
+    ("server", &["table", "console", "engine"]),
+    ("sim", &["engine", "table"]),
+];
+
+/// Crates that stand beside the product.
+const OUTSIDE: &[&str] = &["tests", "benches", "compare", "fuzz"];
+
+/// Lines, beyond which a file's header has to give the reason.
+const FILE_LINES_MAX: usize = 800;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// A package's folder in the house, from its name.
+fn folder(package: &str) -> &str {
+    if package == "esker" { "engine" } else { package.strip_prefix("esker-").unwrap_or(package) }
+}
+
+/// Workspace packages with their dependencies on one another: (folder, kind of dependency).
+fn edges() -> BTreeMap<String, BTreeSet<(String, String)>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let ours: BTreeSet<&str> =
+        packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    let mut edges = BTreeMap::new();
+    for package in packages {
+        let mut imports = BTreeSet::new();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let name = dependency["name"].as_str().unwrap();
+            if ours.contains(name) {
+                let kind = dependency["kind"].as_str().unwrap_or("normal");
+                imports.insert((folder(name).to_string(), kind.to_string()));
+            }
+        }
+        edges.insert(folder(package["name"].as_str().unwrap()).to_string(), imports);
+    }
+    edges
+}
+
+/// What is wrong with these dependencies, one sentence each.
+fn violations(edges: &BTreeMap<String, BTreeSet<(String, String)>>) -> Vec<String> {
+    let doors: BTreeMap<&str, &[&str]> = DOORS.iter().copied().collect();
+    let mut found = Vec::new();
+    for (importer, imports) in edges {
+        for (imported, _) in imports {
+            if OUTSIDE.contains(&imported.as_str()) {
+                found.push(format!("{importer} imports {imported}, which nobody may"));
+            }
+        }
+        if OUTSIDE.contains(&importer.as_str()) {
+            continue;
+        }
+        let Some(allowed) = doors.get(importer.as_str()) else {
+            found.push(format!("{importer} has no row in the table of doors"));
+            continue;
+        };
+        for (imported, kind) in imports {
+            // A crate's own tests may borrow from the side, but not so that wal, memtable and sstable meet.
+            let engine_parts = ["wal", "memtable", "sstable"];
+            let meet = engine_parts.contains(&importer.as_str())
+                && engine_parts.contains(&imported.as_str());
+            if (kind == "normal" || meet) && !allowed.contains(&imported.as_str()) {
+                found
+                    .push(format!("{importer} imports {imported} ({kind}): there is no such door"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_crate_imports_only_through_its_doors() {
+    let edges = edges();
+    assert!(edges.contains_key("engine") && edges.contains_key("base"), "{edges:?}");
+    let found = violations(&edges);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// A check that cannot fail is no check: plant each kind of violation.
+#[test]
+fn a_wrong_door_is_noticed() {
+    for (importer, imported, kind) in [
+        ("wal", "memtable", "normal"),
+        ("sstable", "wal", "dev"),
+        ("base", "vfs", "normal"),
+        ("table", "sstable", "normal"),
+        ("engine", "table", "normal"),
+        ("server", "tests", "normal"),
+        ("attic", "base", "normal"),
+    ] {
+        let imports = BTreeSet::from([(imported.to_string(), kind.to_string())]);
+        let edges = BTreeMap::from([(importer.to_string(), imports)]);
+        assert!(!violations(&edges).is_empty(), "{importer} -> {imported}");
+    }
+    let allowed = BTreeSet::from([("base".to_string(), "normal".to_string())]);
+    assert!(violations(&BTreeMap::from([("wal".to_string(), allowed)])).is_empty());
+}
+
+/// The sources of the work tree: every `.rs` file outside build output and hidden folders.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !name.starts_with('.') && !name.starts_with("target") && name != "esker-data" {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    let sources = sources();
+    assert!(sources.len() > 20, "only {} files found", sources.len());
+    let bare: Vec<String> = sources
+        .iter()
+        .filter(|path| !std::fs::read_to_string(path).unwrap().starts_with("//! "))
+        .map(|path| path.display().to_string())
+        .collect();
+    assert!(bare.is_empty(), "files that do not open with a `//!` header:\n{}", bare.join("\n"));
+}
+
+#[test]
+fn no_file_grows_beyond_reading_without_a_reason() {
+    let mut long = Vec::new();
+    for path in sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().count();
+        let mut header = text.lines().take_while(|line| line.starts_with("//!"));
+        if lines > FILE_LINES_MAX && !header.any(|line| line.contains("Why this file is long:")) {
+            long.push(format!("{}: {lines} lines", path.display()));
+        }
+    }
+    assert!(
+        long.is_empty(),
+        "split these, or say `Why this file is long:` in the header:\n{}",
+        long.join("\n")
+    );
+}
+
+/// What would be noise in the product's history: unfinished work, and tests that do not run.
+#[test]
+fn nothing_is_left_unfinished() {
+    // Spelled in halves, so that this file passes its own check.
+    let words = [["TO", "DO"], ["FIX", "ME"], ["unimple", "mented!("], ["#[ig", "nore"]]
+        .map(|w| w.concat());
+    let mut found = Vec::new();
+    for path in sources() {
+        for (index, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {
+            if words.iter().any(|word| line.contains(word.as_str())) {
+                found.push(format!("{}:{}: {}", path.display(), index + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
