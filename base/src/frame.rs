@@ -89,18 +89,36 @@ pub fn encode(
     payload: &[u8],
     out: &mut Vec<u8>,
 ) {
-    assert!(payload.len() <= FRAME_PAYLOAD_MAX);
-    assert!(offset.is_multiple_of(ALIGNMENT as u64) && kind != 0 && version != 0);
     let start = out.len();
     let end = start + encoded_len(payload.len());
     out.reserve(end - start);
     out.extend_from_slice(&[0; HEADER_LEN]);
     out.extend_from_slice(payload);
     out.resize(end, 0);
-    let (header, body) = out[start..].split_at_mut(HEADER_LEN);
+    encode_in_place(file_id, offset, kind, version, synced, payload.len(), &mut out[start..]);
+}
+
+/// Writes the header of a frame whose payload already stands in `frame` behind [`HEADER_LEN`] bytes of room, followed
+/// by the zeros that fill it up to [`encoded_len`]; so that a payload built there is not copied.
+///
+/// # Panics
+/// As [`encode`], and if `frame` is not [`encoded_len`] bytes long; callers check.
+pub fn encode_in_place(
+    file_id: FileId,
+    offset: u64,
+    kind: u8,
+    version: u8,
+    synced: LogPosition,
+    payload_len: usize,
+    frame: &mut [u8],
+) {
+    assert!(payload_len <= FRAME_PAYLOAD_MAX && frame.len() == encoded_len(payload_len));
+    assert!(offset.is_multiple_of(ALIGNMENT as u64) && kind != 0 && version != 0);
+    let (header, body) = frame.split_at_mut(HEADER_LEN);
+    header.fill(0);
     let payload_crc = checksum::at(file_id, offset + HEADER_LEN as u64, body);
     header[4..8].copy_from_slice(&payload_crc.to_le_bytes());
-    header[8..12].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    header[8..12].copy_from_slice(&(payload_len as u32).to_le_bytes());
     header[12] = kind;
     header[13] = version;
     header[16..24].copy_from_slice(&synced.file.0.to_le_bytes());
