@@ -1,0 +1,463 @@
+//! Edits and snapshots as they are stored: version 1. Published: no field may ever be added, removed, reordered or
+//! retyped; a change of the in-memory types gets a version 2 beside this.
+//!
+//! The bytes are bincode 2's standard configuration (integers as little-endian varints, lengths first, options and
+//! enums tagged) over the structures below, field by field, with nothing behind. Decoding is bounded by a byte limit
+//! and never trusts a length; the numbers are checked when they become in-memory types.
+
+use std::sync::Arc;
+
+use esker_base::limits::FRAME_PAYLOAD_MAX;
+use esker_base::{Epoch, FileId, FileNumber, KeyspaceId, LogPosition, SeqNo};
+use serde::{Deserialize, Serialize};
+
+use super::{AddedFile, Edit, MovedFile, RemovedFile, WalEnd};
+use crate::version::{
+    ClosedSeal, Compression, FileMeta, KeyspaceMeta, KeyspaceState, LEVEL_COUNT, Shutdown,
+    StrategyKind, Version, WalSegmentMeta,
+};
+
+/// The version byte of frames with these payloads.
+pub const VERSION: u8 = 1;
+
+/// The largest snapshot, all parts together, in bytes.
+pub const SNAPSHOT_LEN_MAX: usize = 1 << 30;
+
+/// Why stored bytes are not an edit or a snapshot; for a message.
+pub type Reason = &'static str;
+
+/// An edit's bytes. Fails if they would not fit one frame.
+pub fn encode_edit(edit: &Edit) -> Result<Vec<u8>, Reason> {
+    let config = bincode::config::standard().with_limit::<FRAME_PAYLOAD_MAX>();
+    let bytes = bincode::serde::encode_to_vec(EditV1::from(edit), config)
+        .map_err(|_| "the edit cannot be encoded")?;
+    if bytes.len() > FRAME_PAYLOAD_MAX { Err("the edit does not fit one frame") } else { Ok(bytes) }
+}
+
+/// The edit in `bytes`.
+pub fn decode_edit(bytes: &[u8]) -> Result<Edit, Reason> {
+    let config = bincode::config::standard().with_limit::<FRAME_PAYLOAD_MAX>();
+    let (edit, used): (EditV1, usize) =
+        bincode::serde::decode_from_slice(bytes, config).map_err(|_| "the edit does not decode")?;
+    if used != bytes.len() {
+        return Err("there are bytes behind the edit");
+    }
+    Edit::try_from(edit)
+}
+
+/// A snapshot's bytes. Fails if they would exceed [`SNAPSHOT_LEN_MAX`].
+pub fn encode_snapshot(version: &Version) -> Result<Vec<u8>, Reason> {
+    let config = bincode::config::standard().with_limit::<SNAPSHOT_LEN_MAX>();
+    let bytes = bincode::serde::encode_to_vec(SnapshotV1::from(version), config)
+        .map_err(|_| "the snapshot cannot be encoded")?;
+    if bytes.len() > SNAPSHOT_LEN_MAX { Err("the snapshot is too large") } else { Ok(bytes) }
+}
+
+/// The picture in `bytes`; not yet checked as a whole, see [`Version::check`].
+pub fn decode_snapshot(bytes: &[u8]) -> Result<Version, Reason> {
+    let config = bincode::config::standard().with_limit::<SNAPSHOT_LEN_MAX>();
+    let (snapshot, used): (SnapshotV1, usize) = bincode::serde::decode_from_slice(bytes, config)
+        .map_err(|_| "the snapshot does not decode")?;
+    if used != bytes.len() {
+        return Err("there are bytes behind the snapshot");
+    }
+    Version::try_from(snapshot)
+}
+
+#[derive(Serialize, Deserialize)]
+struct EditV1 {
+    opened: Option<u64>,
+    created_keyspaces: Vec<KeyspaceV1>,
+    dropped_keyspaces: Vec<u64>,
+    /// Keyspace, file, from level, to level.
+    moved_files: Vec<(u64, u64, u8, u8)>,
+    /// Keyspace, level, file.
+    removed_files: Vec<(u64, u8, u64)>,
+    /// Keyspace, level, file.
+    added_files: Vec<(u64, u8, FileV1)>,
+    /// Keyspace, sequence.
+    flushed_through: Vec<(u64, u64)>,
+    wal_removed: Vec<u64>,
+    wal_added: Vec<SegmentV1>,
+    wal_ended: Vec<WalEndV1>,
+    next_file: Option<u64>,
+    next_keyspace: Option<u64>,
+    last_seq: Option<u64>,
+    /// File, offset.
+    wal_synced: Option<(u64, u64)>,
+    closed: Option<SealV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SnapshotV1 {
+    database_id: [u8; 16],
+    epoch: u64,
+    next_file: u64,
+    next_keyspace: u64,
+    last_seq: u64,
+    /// File, offset.
+    wal_synced: (u64, u64),
+    wal: Vec<SegmentV1>,
+    keyspaces: Vec<KeyspaceStateV1>,
+    /// Absent while the database is open.
+    closed: Option<SealV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyspaceV1 {
+    id: u64,
+    name: String,
+    /// A [`StrategyKind`].
+    strategy: u8,
+    fifo_max_bytes: u64,
+    /// A [`Compression`].
+    compression: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyspaceStateV1 {
+    meta: KeyspaceV1,
+    flushed_through: u64,
+    /// From level 0 down, in the level's order.
+    levels: Vec<Vec<FileV1>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileV1 {
+    number: u64,
+    file_id: [u8; 16],
+    len: u64,
+    checksum: u32,
+    smallest: Vec<u8>,
+    largest: Vec<u8>,
+    min_seq: u64,
+    max_seq: u64,
+    entry_count: u64,
+    delete_count: u64,
+    seq_override: Option<u64>,
+    created_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SegmentV1 {
+    number: u64,
+    file_id: [u8; 16],
+    epoch: u64,
+    ends_at: Option<u64>,
+    last_seq: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WalEndV1 {
+    segment: u64,
+    ends_at: u64,
+    last_seq: Option<u64>,
+    continued_by: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealV1 {
+    segment: u64,
+    len: u64,
+    checksum: u32,
+    last_seq: u64,
+}
+
+impl From<&Edit> for EditV1 {
+    fn from(edit: &Edit) -> EditV1 {
+        EditV1 {
+            opened: edit.opened.map(|epoch| epoch.0),
+            created_keyspaces: edit.created_keyspaces.iter().map(KeyspaceV1::from).collect(),
+            dropped_keyspaces: edit.dropped_keyspaces.iter().map(|id| id.0).collect(),
+            moved_files: edit
+                .moved_files
+                .iter()
+                .map(|m| (m.keyspace.0, m.number.0, level_byte(m.from), level_byte(m.to)))
+                .collect(),
+            removed_files: edit
+                .removed_files
+                .iter()
+                .map(|r| (r.keyspace.0, level_byte(r.level), r.number.0))
+                .collect(),
+            added_files: edit
+                .added_files
+                .iter()
+                .map(|a| (a.keyspace.0, level_byte(a.level), FileV1::from(&*a.file)))
+                .collect(),
+            flushed_through: edit.flushed_through.iter().map(|(id, seq)| (id.0, seq.0)).collect(),
+            wal_removed: edit.wal_removed.iter().map(|number| number.0).collect(),
+            wal_added: edit.wal_added.iter().map(SegmentV1::from).collect(),
+            wal_ended: edit.wal_ended.iter().map(WalEndV1::from).collect(),
+            next_file: edit.next_file.map(|number| number.0),
+            next_keyspace: edit.next_keyspace.map(|id| id.0),
+            last_seq: edit.last_seq.map(|seq| seq.0),
+            wal_synced: edit.wal_synced.map(|position| (position.file.0, position.offset)),
+            closed: edit.closed.as_ref().map(SealV1::from),
+        }
+    }
+}
+
+impl TryFrom<EditV1> for Edit {
+    type Error = Reason;
+
+    fn try_from(edit: EditV1) -> Result<Edit, Reason> {
+        let file = |(keyspace, at, file): (u64, u8, FileV1)| {
+            let (keyspace, level, file) = (KeyspaceId(keyspace), level(at)?, Arc::new(file.into()));
+            Ok(AddedFile { keyspace, level, file })
+        };
+        let removed = |(keyspace, at, number)| {
+            let (keyspace, level, number) = (KeyspaceId(keyspace), level(at)?, FileNumber(number));
+            Ok(RemovedFile { keyspace, level, number })
+        };
+        let moved = |(keyspace, number, from, to)| {
+            let (keyspace, number) = (KeyspaceId(keyspace), FileNumber(number));
+            Ok(MovedFile { keyspace, number, from: level(from)?, to: level(to)? })
+        };
+        Ok(Edit {
+            opened: edit.opened.map(Epoch),
+            created_keyspaces: all(edit.created_keyspaces, KeyspaceMeta::try_from)?,
+            dropped_keyspaces: edit.dropped_keyspaces.into_iter().map(KeyspaceId).collect(),
+            moved_files: all(edit.moved_files, moved)?,
+            removed_files: all(edit.removed_files, removed)?,
+            added_files: all(edit.added_files, file)?,
+            flushed_through: edit
+                .flushed_through
+                .into_iter()
+                .map(|(id, seq)| (KeyspaceId(id), SeqNo(seq)))
+                .collect(),
+            wal_removed: edit.wal_removed.into_iter().map(FileNumber).collect(),
+            wal_added: edit.wal_added.into_iter().map(WalSegmentMeta::from).collect(),
+            wal_ended: edit.wal_ended.into_iter().map(WalEnd::from).collect(),
+            next_file: edit.next_file.map(FileNumber),
+            next_keyspace: edit.next_keyspace.map(KeyspaceId),
+            last_seq: edit.last_seq.map(SeqNo),
+            wal_synced: edit.wal_synced.map(position),
+            closed: edit.closed.map(ClosedSeal::from),
+        })
+    }
+}
+
+impl From<&Version> for SnapshotV1 {
+    fn from(version: &Version) -> SnapshotV1 {
+        let closed = match &version.shutdown {
+            Shutdown::Open => None,
+            Shutdown::Closed(seal) => Some(SealV1::from(seal)),
+        };
+        SnapshotV1 {
+            database_id: version.database_id,
+            epoch: version.epoch.0,
+            next_file: version.next_file.0,
+            next_keyspace: version.next_keyspace.0,
+            last_seq: version.last_seq.0,
+            wal_synced: (version.wal_synced.file.0, version.wal_synced.offset),
+            wal: version.wal.iter().map(SegmentV1::from).collect(),
+            keyspaces: version.keyspaces.values().map(|k| KeyspaceStateV1::from(&**k)).collect(),
+            closed,
+        }
+    }
+}
+
+impl TryFrom<SnapshotV1> for Version {
+    type Error = Reason;
+
+    fn try_from(snapshot: SnapshotV1) -> Result<Version, Reason> {
+        let mut keyspaces = std::collections::BTreeMap::new();
+        for stored in snapshot.keyspaces {
+            let state = KeyspaceState::try_from(stored)?;
+            if keyspaces.insert(state.meta.id, Arc::new(state)).is_some() {
+                return Err("a keyspace id is there twice");
+            }
+        }
+        Ok(Version {
+            database_id: snapshot.database_id,
+            epoch: Epoch(snapshot.epoch),
+            next_file: FileNumber(snapshot.next_file),
+            next_keyspace: KeyspaceId(snapshot.next_keyspace),
+            last_seq: SeqNo(snapshot.last_seq),
+            wal_synced: position(snapshot.wal_synced),
+            wal: snapshot.wal.into_iter().map(WalSegmentMeta::from).collect(),
+            keyspaces,
+            shutdown: snapshot
+                .closed
+                .map_or(Shutdown::Open, |seal| Shutdown::Closed(ClosedSeal::from(seal))),
+        })
+    }
+}
+
+impl From<&KeyspaceMeta> for KeyspaceV1 {
+    fn from(meta: &KeyspaceMeta) -> KeyspaceV1 {
+        KeyspaceV1 {
+            id: meta.id.0,
+            name: meta.name.clone(),
+            strategy: meta.strategy as u8,
+            fifo_max_bytes: meta.fifo_max_bytes,
+            compression: meta.compression as u8,
+        }
+    }
+}
+
+impl TryFrom<KeyspaceV1> for KeyspaceMeta {
+    type Error = Reason;
+
+    fn try_from(stored: KeyspaceV1) -> Result<KeyspaceMeta, Reason> {
+        Ok(KeyspaceMeta {
+            id: KeyspaceId(stored.id),
+            name: stored.name,
+            strategy: StrategyKind::try_from(stored.strategy).map_err(|_| "unknown strategy")?,
+            fifo_max_bytes: stored.fifo_max_bytes,
+            compression: Compression::try_from(stored.compression)
+                .map_err(|_| "unknown compression")?,
+        })
+    }
+}
+
+impl From<&KeyspaceState> for KeyspaceStateV1 {
+    fn from(state: &KeyspaceState) -> KeyspaceStateV1 {
+        let level = |files: &Vec<Arc<FileMeta>>| files.iter().map(|f| FileV1::from(&**f)).collect();
+        KeyspaceStateV1 {
+            meta: KeyspaceV1::from(&*state.meta),
+            flushed_through: state.flushed_through.0,
+            levels: state.levels.iter().map(level).collect(),
+        }
+    }
+}
+
+impl TryFrom<KeyspaceStateV1> for KeyspaceState {
+    type Error = Reason;
+
+    fn try_from(stored: KeyspaceStateV1) -> Result<KeyspaceState, Reason> {
+        if stored.levels.len() != LEVEL_COUNT {
+            return Err("a keyspace with another number of levels");
+        }
+        let level = |files: Vec<FileV1>| files.into_iter().map(|f| Arc::new(f.into())).collect();
+        Ok(KeyspaceState {
+            meta: Arc::new(KeyspaceMeta::try_from(stored.meta)?),
+            levels: stored.levels.into_iter().map(level).collect(),
+            flushed_through: SeqNo(stored.flushed_through),
+        })
+    }
+}
+
+impl From<&FileMeta> for FileV1 {
+    fn from(file: &FileMeta) -> FileV1 {
+        FileV1 {
+            number: file.number.0,
+            file_id: file.file_id.0,
+            len: file.len,
+            checksum: file.checksum,
+            smallest: file.smallest.clone(),
+            largest: file.largest.clone(),
+            min_seq: file.min_seq.0,
+            max_seq: file.max_seq.0,
+            entry_count: file.entry_count,
+            delete_count: file.delete_count,
+            seq_override: file.seq_override.map(|seq| seq.0),
+            created_ms: file.created_ms,
+        }
+    }
+}
+
+impl From<FileV1> for FileMeta {
+    fn from(stored: FileV1) -> FileMeta {
+        FileMeta {
+            number: FileNumber(stored.number),
+            file_id: FileId(stored.file_id),
+            len: stored.len,
+            checksum: stored.checksum,
+            smallest: stored.smallest,
+            largest: stored.largest,
+            min_seq: SeqNo(stored.min_seq),
+            max_seq: SeqNo(stored.max_seq),
+            entry_count: stored.entry_count,
+            delete_count: stored.delete_count,
+            seq_override: stored.seq_override.map(SeqNo),
+            created_ms: stored.created_ms,
+        }
+    }
+}
+
+impl From<&WalSegmentMeta> for SegmentV1 {
+    fn from(segment: &WalSegmentMeta) -> SegmentV1 {
+        SegmentV1 {
+            number: segment.number.0,
+            file_id: segment.file_id.0,
+            epoch: segment.epoch.0,
+            ends_at: segment.ends_at,
+            last_seq: segment.last_seq.map(|seq| seq.0),
+        }
+    }
+}
+
+impl From<SegmentV1> for WalSegmentMeta {
+    fn from(stored: SegmentV1) -> WalSegmentMeta {
+        WalSegmentMeta {
+            number: FileNumber(stored.number),
+            file_id: FileId(stored.file_id),
+            epoch: Epoch(stored.epoch),
+            ends_at: stored.ends_at,
+            last_seq: stored.last_seq.map(SeqNo),
+        }
+    }
+}
+
+impl From<&WalEnd> for WalEndV1 {
+    fn from(end: &WalEnd) -> WalEndV1 {
+        WalEndV1 {
+            segment: end.segment.0,
+            ends_at: end.ends_at,
+            last_seq: end.last_seq.map(|seq| seq.0),
+            continued_by: end.continued_by.map(|number| number.0),
+        }
+    }
+}
+
+impl From<WalEndV1> for WalEnd {
+    fn from(stored: WalEndV1) -> WalEnd {
+        WalEnd {
+            segment: FileNumber(stored.segment),
+            ends_at: stored.ends_at,
+            last_seq: stored.last_seq.map(SeqNo),
+            continued_by: stored.continued_by.map(FileNumber),
+        }
+    }
+}
+
+impl From<&ClosedSeal> for SealV1 {
+    fn from(seal: &ClosedSeal) -> SealV1 {
+        SealV1 {
+            segment: seal.segment.0,
+            len: seal.len,
+            checksum: seal.checksum,
+            last_seq: seal.last_seq.0,
+        }
+    }
+}
+
+impl From<SealV1> for ClosedSeal {
+    fn from(stored: SealV1) -> ClosedSeal {
+        ClosedSeal {
+            segment: FileNumber(stored.segment),
+            len: stored.len,
+            checksum: stored.checksum,
+            last_seq: SeqNo(stored.last_seq),
+        }
+    }
+}
+
+fn position((file, offset): (u64, u64)) -> LogPosition {
+    LogPosition { file: FileNumber(file), offset }
+}
+
+/// A level that does not exist becomes one that decoding refuses too.
+fn level_byte(level: usize) -> u8 {
+    u8::try_from(level).unwrap_or(u8::MAX)
+}
+
+fn level(byte: u8) -> Result<usize, Reason> {
+    let level = usize::from(byte);
+    if level < LEVEL_COUNT { Ok(level) } else { Err("a level that does not exist") }
+}
+
+fn all<S, T>(stored: Vec<S>, convert: impl Fn(S) -> Result<T, Reason>) -> Result<Vec<T>, Reason> {
+    stored.into_iter().map(convert).collect()
+}

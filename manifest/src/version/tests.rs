@@ -1,0 +1,1 @@
+//! Edits against pictures: what fits, what is refused.
