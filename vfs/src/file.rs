@@ -41,12 +41,17 @@ pub trait File: Debug + Send + Sync {
         if self.read_at(buffer, offset)? == buffer.len() {
             return Ok(());
         }
-        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before the bytes that were asked for"))
+        Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file ends before the bytes that were asked for",
+        ))
     }
 
     /// Performs several exact reads, overlapped where the system can.
     fn read_batch(&self, requests: &mut [ReadRequest<'_>]) -> io::Result<()> {
-        requests.iter_mut().try_for_each(|request| self.read_exact_at(request.buffer, request.offset))
+        requests
+            .iter_mut()
+            .try_for_each(|request| self.read_exact_at(request.buffer, request.offset))
     }
 
     /// Writes all of `bytes` at `offset`; a gap before it reads as zeros. On an error any part may have been written.

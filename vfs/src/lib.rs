@@ -8,10 +8,12 @@ pub mod fault;
 pub mod os;
 pub mod simulated;
 
+mod call;
 mod file;
 mod fs;
 mod time;
 
+pub use call::Call;
 pub use file::{Advice, File, ReadRequest};
 pub use fs::{FileLock, Fs, LockMode, Metadata, OpenMode};
 pub use time::{Clock, Random};
