@@ -26,7 +26,7 @@
 //! partition. All forms order as the values do: strings by their UTF-8 bytes, binaries by unsigned bytes, numbers by
 //! value. The raw sort key stands last, so that `begins_with` is a plain prefix.
 //!
-//! Example: partition key S `ab`, sort key N `1`: the hash of `01 61 62`, which is `51 27 22 BB D6 7F AD 39`, then
+//! Example: partition key S `ab`, sort key N `1`: the hash of `01 61 62`, which is `51 39 22 BB D6 7F AD 39`, then
 //! `00 03 01 61 62`, then `C0 82 14`.
 
 mod range;

@@ -5,8 +5,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+mod expression;
 pub mod item;
 pub mod key_codec;
+mod key_schema;
 mod message;
 mod number;
 pub mod operation;

@@ -5,6 +5,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::AttributeValue;
+
 pub(crate) const INVALID_PARAMETERS: &str = "One or more parameter values were invalid: ";
 
 // Numbers.
@@ -70,4 +72,200 @@ fn json_quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+// Expressions. The caller of most of these adds `Invalid <which>Expression: ` in front.
+pub(crate) const EXPRESSION_EMPTY: &str = "The expression can not be empty;";
+pub(crate) const EXPRESSION_SIZE: &str = "Expression size has exceeded the maximum allowed size;";
+pub(crate) const REDUNDANT_PARENTHESES: &str = "The expression has redundant parentheses;";
+pub(crate) const NESTED_KEY_CONDITION: &str =
+    "KeyConditionExpressions cannot have conditions on nested attributes";
+pub(crate) const TWO_CONDITIONS_PER_KEY: &str =
+    "KeyConditionExpressions must only contain one condition per key";
+
+pub(crate) fn invalid_expression(kind: &str, why: &str) -> String {
+    format!("Invalid {kind}: {why}")
+}
+
+pub(crate) fn syntax_error(token: &str, near: &str) -> String {
+    format!("Syntax error; token: \"{token}\", near: \"{near}\"")
+}
+
+pub(crate) fn reserved_keyword(name: &str) -> String {
+    format!("Attribute name is a reserved keyword; reserved keyword: {name}")
+}
+
+pub(crate) fn unknown_function(name: &str) -> String {
+    format!("Invalid function name; function: {name}")
+}
+
+pub(crate) fn operand_count(function: &str, count: usize) -> String {
+    format!(
+        "Incorrect number of operands for operator or function; operator or function: {function}, \
+         number of operands: {count}"
+    )
+}
+
+pub(crate) fn operand_type(operator: &str, type_name: &str) -> String {
+    format!(
+        "Incorrect operand type for operator or function; operator or function: {operator}, \
+         operand type: {type_name}"
+    )
+}
+
+pub(crate) fn between_types(low: &AttributeValue, high: &AttributeValue) -> String {
+    format!(
+        "The BETWEEN operator requires same data type for lower and upper bounds; lower bound \
+         operand: AttributeValue: {{{}}}, upper bound operand: AttributeValue: {{{}}}",
+        short_value(low),
+        short_value(high)
+    )
+}
+
+pub(crate) fn between_order(low: &AttributeValue, high: &AttributeValue) -> String {
+    format!(
+        "The BETWEEN operator requires upper bound to be greater than or equal to lower bound; \
+         lower bound operand: AttributeValue: {{{}}}, upper bound operand: AttributeValue: {{{}}}",
+        short_value(low),
+        short_value(high)
+    )
+}
+
+pub(crate) fn undefined_name(name: &str) -> String {
+    format!(
+        "An expression attribute name used in the document path is not defined; attribute name: \
+         {name}"
+    )
+}
+
+pub(crate) fn undefined_value(name: &str) -> String {
+    format!(
+        "An expression attribute value used in expression is not defined; attribute value: {name}"
+    )
+}
+
+pub(crate) fn unused_names(names: &[&str]) -> String {
+    format!(
+        "Value provided in ExpressionAttributeNames unused in expressions: keys: {{{}}}",
+        names.join(", ")
+    )
+}
+
+pub(crate) fn unused_values(names: &[&str]) -> String {
+    format!(
+        "Value provided in ExpressionAttributeValues unused in expressions: keys: {{{}}}",
+        names.join(", ")
+    )
+}
+
+pub(crate) const EXPRESSION_NAMES_EMPTY: &str = "ExpressionAttributeNames must not be empty";
+pub(crate) const EXPRESSION_VALUES_EMPTY: &str = "ExpressionAttributeValues must not be empty";
+
+pub(crate) fn expression_name_key(key: &str) -> String {
+    format!("ExpressionAttributeNames contains invalid key: Syntax error; key: \"{key}\"")
+}
+
+pub(crate) fn expression_value_key(key: &str) -> String {
+    format!("ExpressionAttributeValues contains invalid key: Syntax error; key: \"{key}\"")
+}
+
+/// These three stand alone, without `Invalid KeyConditionExpression: `.
+pub(crate) fn invalid_key_operator(operator: &str) -> String {
+    format!("Invalid operator used in KeyConditionExpression: {operator}")
+}
+pub(crate) const TWO_NAMES_IN_KEY_CONDITION: &str = "Invalid condition in \
+     KeyConditionExpression: Multiple attribute names used in one condition";
+pub(crate) const NO_NAME_IN_KEY_CONDITION: &str =
+    "Invalid condition in KeyConditionExpression: No key attribute specified";
+
+// Queries against their key.
+pub(crate) const KEY_CONDITION_NOT_SUPPORTED: &str = "Query key condition not supported";
+pub(crate) const CONDITION_TYPE: &str = "One or more parameter values were invalid: \
+     Condition parameter type does not match schema type";
+
+pub(crate) fn too_many_conditions(given: usize, defined: usize) -> String {
+    format!(
+        "The number of query conditions ({given}) exceeds the number of key attributes defined \
+         in the schema ({defined})"
+    )
+}
+
+pub(crate) fn missed_key_element(name: &str) -> String {
+    format!("Query condition missed key schema element: {name}")
+}
+
+// Keys.
+pub(crate) const KEY_SCHEMA_MISMATCH: &str = "The provided key element does not match the schema";
+pub(crate) const HASH_KEY_SIZE: &str = "One or more parameter values were invalid: \
+     Size of hashkey has exceeded the maximum size limit of2048 bytes";
+pub(crate) const RANGE_KEY_SIZE: &str = "One or more parameter values were invalid: \
+     Aggregated size of all range keys has exceeded the size limit of 1024 bytes";
+
+pub(crate) fn missing_key(name: &str) -> String {
+    format!("{INVALID_PARAMETERS}Missing the key {name} in the item")
+}
+
+pub(crate) fn key_type_mismatch(name: &str, expected: &str, actual: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Type mismatch for key {name} expected: {expected} actual: {actual}"
+    )
+}
+
+pub(crate) fn empty_key(name: &str, kind: &str) -> String {
+    format!(
+        "One or more parameter values are not valid. The AttributeValue for a key attribute \
+         cannot contain an empty {kind} value. Key: {name}"
+    )
+}
+
+// Tables.
+pub(crate) const PROVISIONED_NEEDS_THROUGHPUT: &str = "One or more parameter values were \
+     invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode \
+     is PROVISIONED";
+pub(crate) const ON_DEMAND_HAS_NO_THROUGHPUT: &str = "One or more parameter values were \
+     invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode \
+     is PAY_PER_REQUEST";
+pub(crate) const KEY_WITHOUT_DEFINITION: &str =
+    "Invalid KeySchema: Some index key attribute have no definition";
+pub(crate) const FIRST_KEY_NOT_HASH: &str =
+    "Invalid KeySchema: The first KeySchemaElement is not a HASH key type";
+pub(crate) const SECOND_KEY_NOT_RANGE: &str =
+    "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type";
+pub(crate) const SAME_KEY_NAMES: &str =
+    "Both the Hash Key and the Range Key element in the KeySchema have the same name";
+pub(crate) const UNUSED_DEFINITIONS: &str = "One or more parameter values were invalid: Number \
+     of attributes in KeySchema does not exactly match number of attributes defined in \
+     AttributeDefinitions";
+
+pub(crate) fn undefined_key_attributes(keys: &str, definitions: &[&str]) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Some index key attributes are not defined in AttributeDefinitions. \
+         Keys: [{keys}], AttributeDefinitions: [{}]",
+        definitions.join(", ")
+    )
+}
+
+pub(crate) fn throughput_out_of_bounds(value: i64, which: &str) -> String {
+    format!("Given value {value} for {which} is out of bounds")
+}
+
+/// The errors of a request's members, as the service lists them in one message.
+pub(crate) fn validation_errors(errors: &[String]) -> String {
+    let plural = if errors.len() == 1 { "" } else { "s" };
+    format!("{} validation error{plural} detected: {}", errors.len(), errors.join("; "))
+}
+
+/// One member's error within `validation_errors`.
+pub(crate) fn constraint(value: &str, member: &str, must: &str) -> String {
+    format!("Value '{value}' at '{member}' failed to satisfy constraint: Member must {must}")
+}
+
+/// A value as the service shows it inside messages.
+fn short_value(value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::S(text) => format!("S:{text}"),
+        AttributeValue::N(number) => format!("N:{number}"),
+        AttributeValue::B(bytes) => format!("B:{}", BASE64.encode(bytes)),
+        other => other.type_name().to_owned(),
+    }
 }

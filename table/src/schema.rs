@@ -12,6 +12,17 @@ pub enum ScalarAttributeType {
     B,
 }
 
+impl ScalarAttributeType {
+    /// The type as the wire writes it: `S`, `N` or `B`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::S => "S",
+            Self::N => "N",
+            Self::B => "B",
+        }
+    }
+}
+
 /// A key attribute and its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttributeDefinition {

@@ -52,7 +52,7 @@ fn compare(a: &KeyPart<'_>, b: &KeyPart<'_>) -> std::cmp::Ordering {
 
 #[test]
 fn golden_bytes() {
-    let hash = 0x5127_22BB_D67F_AD39u64.to_be_bytes();
+    let hash = 0x5139_22BB_D67F_AD39u64.to_be_bytes();
     let key = base_key(&s("ab"), Some(&n("1")));
     assert_eq!(key[..8], xxh3_64(&[1, b'a', b'b']).to_be_bytes());
     assert_eq!(key[..8], hash);

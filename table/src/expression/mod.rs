@@ -1,0 +1,93 @@
+//! Expressions: the small languages of DynamoDB's requests. Operations parse a request's expressions once, bind them
+//! to the request's placeholders, and evaluate them over encoded items. Each language has a file; the lexer, the
+//! reserved words and the placeholders are common to all.
+
+pub(crate) mod key_condition;
+mod lexer;
+mod reserved;
+
+use std::collections::BTreeSet;
+
+use crate::error::{Result, TableError};
+use crate::operation::{ExpressionAttributeNames, ExpressionAttributeValues};
+use crate::{AttributeValue, message};
+
+/// UTF-8 bytes of the longest expression.
+pub(crate) const MAX_EXPRESSION_BYTES: usize = 4096;
+
+/// The placeholders of a request and which of them its expressions have used.
+pub(crate) struct Placeholders<'r> {
+    names: Option<&'r ExpressionAttributeNames>,
+    values: Option<&'r ExpressionAttributeValues>,
+    used_names: BTreeSet<&'r str>,
+    used_values: BTreeSet<&'r str>,
+}
+
+impl<'r> Placeholders<'r> {
+    /// Takes a request's placeholders; refuses empty maps and keys that are no placeholders.
+    pub(crate) fn new(
+        names: Option<&'r ExpressionAttributeNames>,
+        values: Option<&'r ExpressionAttributeValues>,
+    ) -> Result<Self> {
+        let refuse = |text: String| Err(TableError::validation(text));
+        if let Some(names) = names {
+            if names.is_empty() {
+                return refuse(message::EXPRESSION_NAMES_EMPTY.to_owned());
+            }
+            if let Some(key) = names.keys().find(|key| !is_placeholder(key, '#')) {
+                return refuse(message::expression_name_key(key));
+            }
+        }
+        if let Some(values) = values {
+            if values.is_empty() {
+                return refuse(message::EXPRESSION_VALUES_EMPTY.to_owned());
+            }
+            if let Some(key) = values.keys().find(|key| !is_placeholder(key, ':')) {
+                return refuse(message::expression_value_key(key));
+            }
+        }
+        Ok(Self { names, values, used_names: BTreeSet::new(), used_values: BTreeSet::new() })
+    }
+
+    /// The attribute name that a `#name` stands for, or the message that it is not defined.
+    fn name(&mut self, placeholder: &str) -> std::result::Result<&'r str, String> {
+        let entry = self.names.and_then(|names| names.get_key_value(placeholder));
+        let (key, name) = entry.ok_or_else(|| message::undefined_name(placeholder))?;
+        self.used_names.insert(key);
+        Ok(name)
+    }
+
+    /// The value that a `:value` stands for, or the message that it is not defined.
+    fn value(&mut self, placeholder: &str) -> std::result::Result<&'r AttributeValue, String> {
+        let entry = self.values.and_then(|values| values.get_key_value(placeholder));
+        let (key, value) = entry.ok_or_else(|| message::undefined_value(placeholder))?;
+        self.used_values.insert(key);
+        Ok(value)
+    }
+
+    /// Refuses placeholders that no expression has used. Called when all expressions of a request are bound.
+    pub(crate) fn check_all_used(&self) -> Result<()> {
+        let unused_names: Vec<&str> = (self.names.into_iter().flat_map(|names| names.keys()))
+            .map(String::as_str)
+            .filter(|key| !self.used_names.contains(key))
+            .collect();
+        if !unused_names.is_empty() {
+            return Err(TableError::validation(message::unused_names(&unused_names)));
+        }
+        let unused_values: Vec<&str> = (self.values.into_iter().flat_map(|values| values.keys()))
+            .map(String::as_str)
+            .filter(|key| !self.used_values.contains(key))
+            .collect();
+        if !unused_values.is_empty() {
+            return Err(TableError::validation(message::unused_values(&unused_values)));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a key of the placeholder maps is its sign and at least one letter, digit or underscore.
+fn is_placeholder(key: &str, sign: char) -> bool {
+    key.strip_prefix(sign).is_some_and(|word| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
