@@ -1,5 +1,7 @@
 //! What a table is: its key schema, attribute types, billing and status, as CreateTable receives and
-//! DescribeTable shows them. The operations and the catalog use these types.
+//! DescribeTable shows them. The operations and the catalog use these types; `check` holds the rules for them.
+
+pub(crate) mod check;
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
