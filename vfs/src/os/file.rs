@@ -11,6 +11,8 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use rustix::io::Errno;
 
+#[cfg(target_os = "linux")]
+use crate::ReadRequest;
 use crate::{Advice, File};
 
 /// An open file of the operating system.
@@ -23,6 +25,48 @@ impl OsFile {
     pub(super) fn new(file: fs::File) -> OsFile {
         OsFile { file }
     }
+
+    /// Fills the whole buffer without waiting for the device, or says that it could not.
+    #[cfg(target_os = "linux")]
+    fn read_if_cached(&self, request: &mut ReadRequest<'_>) -> bool {
+        let len = request.buffer.len();
+        let mut buffers = [io::IoSliceMut::new(request.buffer)];
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        // A file system that cannot tell, an interruption or part of the bytes: the waiting read sorts it out.
+        rustix::io::preadv2(&self.file, &mut buffers, request.offset, flags) == Ok(len)
+    }
+}
+
+/// Starts writing a range back.
+#[cfg(target_os = "linux")]
+fn start_writeback(file: &fs::File, offset: u64, len: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let invalid = |_| io::Error::from(Errno::INVAL);
+    let offset = libc::off64_t::try_from(offset).map_err(invalid)?;
+    let len = libc::off64_t::try_from(len).map_err(invalid)?;
+    if len == 0 {
+        // The kernel reads length zero as "to the end of the file"; ours means nothing at all.
+        return Ok(());
+    }
+    // SAFETY: the descriptor is open, because the caller borrows the file that owns it; the call takes numbers only.
+    let result = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // A file system without it loses smoothness, nothing else.
+        Some(libc::ENOSYS | libc::EINVAL | libc::ESPIPE | libc::EINTR) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Elsewhere there is no such call; the sync writes everything.
+#[cfg(not(target_os = "linux"))]
+fn start_writeback(_file: &fs::File, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
 }
 
 impl File for OsFile {
@@ -37,6 +81,25 @@ impl File for OsFile {
             }
         }
         Ok(filled)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_batch(&self, requests: &mut [ReadRequest<'_>]) -> io::Result<()> {
+        if let [request] = requests {
+            return self.read_exact_at(request.buffer, request.offset);
+        }
+        // What is cached is taken at once; for the rest the kernel starts all fetches before the first is waited for.
+        let mut missed = Vec::new();
+        for (index, request) in requests.iter_mut().enumerate() {
+            if !self.read_if_cached(request) {
+                self.advise(request.offset, request.buffer.len() as u64, Advice::WillNeed);
+                missed.push(index);
+            }
+        }
+        missed.into_iter().try_for_each(|index| {
+            let request = &mut requests[index];
+            self.read_exact_at(request.buffer, request.offset)
+        })
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -77,8 +140,8 @@ impl File for OsFile {
         self.file.sync_all()
     }
 
-    fn start_writeback(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        Ok(())
+    fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()> {
+        start_writeback(&self.file, offset, len)
     }
 
     fn advise(&self, offset: u64, len: u64, advice: Advice) {
