@@ -1,0 +1,188 @@
+//! The cache of decoded blocks: one for the whole database, with a budget in bytes.
+//!
+//! Readers look here for compressed blocks, and for all blocks when they read without a map; uncompressed blocks of
+//! mapped files never enter. Only verified content enters. The hash is fixed and so is the number of shards, so that
+//! a seeded run evicts the same blocks each time.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use esker_base::FileId;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+const SHARD_COUNT: usize = 64;
+/// What an entry costs beside its bytes, roughly: key, slot, handle, allocator.
+const ENTRY_OVERHEAD_BYTES: u64 = 96;
+const BLOCK_LEN_TYPICAL: u64 = 4096;
+
+/// Which block: the file's identity, and the offset in it. Identities are never reused, so that a block of a
+/// deleted file is never taken for another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockKey {
+    pub file_id: FileId,
+    pub offset: u64,
+}
+
+impl BlockKey {
+    fn hash_value(&self) -> u64 {
+        // The file id is random, so folding it is enough; the multiplication spreads the offset over all bits.
+        let id = u128::from_le_bytes(self.file_id.0);
+        let mixed =
+            (id as u64) ^ (id >> 64) as u64 ^ self.offset.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let wide = u128::from(mixed) * 0xD6E8_FEB8_6659_FD93;
+        (wide as u64) ^ (wide >> 64) as u64
+    }
+}
+
+impl std::hash::Hash for BlockKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash_value());
+    }
+}
+
+/// Passes on the number that [`BlockKey`] computed.
+#[derive(Clone, Copy, Debug, Default)]
+struct FixedHasher(u64);
+
+impl Hasher for FixedHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = self.0.rotate_left(5) ^ value;
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct FixedState;
+
+impl BuildHasher for FixedState {
+    type Hasher = FixedHasher;
+
+    fn build_hasher(&self) -> FixedHasher {
+        FixedHasher::default()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ByLength;
+
+impl Weighter<BlockKey, Bytes> for ByLength {
+    fn weight(&self, _: &BlockKey, content: &Bytes) -> u64 {
+        content.len() as u64 + ENTRY_OVERHEAD_BYTES
+    }
+}
+
+/// Counters, each on a line of its own so that threads do not share one.
+#[derive(Default)]
+#[repr(align(64))]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// What the cache has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheMetrics {
+    /// Lookups that found their block.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+    /// Bytes held now, bookkeeping included.
+    pub used_bytes: u64,
+    /// The budget.
+    pub capacity_bytes: u64,
+}
+
+/// A shared cache of decoded blocks. Shared by `Arc` among all readers of a database.
+pub struct BlockCache {
+    blocks: Cache<BlockKey, Bytes, ByLength, FixedState, DefaultLifecycle<BlockKey, Bytes>>,
+    counters: Box<[Counters]>,
+    capacity_bytes: u64,
+}
+
+impl BlockCache {
+    /// A cache that holds at most `capacity_bytes`. 0 is fine: then nothing stays.
+    pub fn new(capacity_bytes: u64) -> BlockCache {
+        let estimated = (capacity_bytes / BLOCK_LEN_TYPICAL).max(1);
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(usize::try_from(estimated).unwrap_or(usize::MAX))
+            .weight_capacity(capacity_bytes)
+            .shards(SHARD_COUNT)
+            .build()
+            .expect("capacity and estimate are both given");
+        let blocks =
+            Cache::with_options(options, ByLength, FixedState, DefaultLifecycle::default());
+        let counters = (0..SHARD_COUNT).map(|_| Counters::default()).collect();
+        BlockCache { blocks, counters, capacity_bytes }
+    }
+
+    pub(crate) fn get(&self, key: &BlockKey) -> Option<Bytes> {
+        let found = self.blocks.get(key);
+        let counters = &self.counters[key.hash_value() as usize % SHARD_COUNT];
+        let counter = if found.is_some() { &counters.hits } else { &counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    pub(crate) fn insert(&self, key: BlockKey, content: Bytes) {
+        self.blocks.insert(key, content);
+    }
+
+    /// Counters and size.
+    pub fn metrics(&self) -> CacheMetrics {
+        let sum = |pick: fn(&Counters) -> &AtomicU64| {
+            self.counters.iter().map(|shard| pick(shard).load(Ordering::Relaxed)).sum()
+        };
+        CacheMetrics {
+            hits: sum(|shard| &shard.hits),
+            misses: sum(|shard| &shard.misses),
+            used_bytes: self.blocks.weight(),
+            capacity_bytes: self.capacity_bytes,
+        }
+    }
+}
+
+impl std::fmt::Debug for BlockCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockCache").field("metrics", &self.metrics()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_holds_and_lookups_are_counted() {
+        let cache = BlockCache::new(1 << 20);
+        let key = |offset| BlockKey { file_id: FileId([3; 16]), offset };
+        for offset in 0..1000 {
+            cache.insert(key(offset * 4096), Bytes::from(vec![0; 4096]));
+        }
+        let metrics = cache.metrics();
+        assert!(metrics.used_bytes <= 1 << 20, "{metrics:?}");
+        assert!(metrics.used_bytes > 1 << 19, "{metrics:?}");
+        let hits = (0..1000).filter(|offset| cache.get(&key(offset * 4096)).is_some()).count();
+        let metrics = cache.metrics();
+        assert_eq!((metrics.hits, metrics.hits + metrics.misses), (hits as u64, 1000));
+        assert!(cache.get(&BlockKey { file_id: FileId([4; 16]), offset: 0 }).is_none());
+    }
+
+    #[test]
+    fn an_empty_budget_keeps_nothing() {
+        let cache = BlockCache::new(0);
+        let key = BlockKey { file_id: FileId([3; 16]), offset: 48 };
+        cache.insert(key, Bytes::from_static(b"x"));
+        assert!(cache.get(&key).is_none());
+    }
+}

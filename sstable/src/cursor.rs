@@ -1,0 +1,137 @@
+//! The cursor over one sstable, in both directions; blocks are loaded when it gets to them.
+//!
+//! Made by [`Reader::cursor`]; merged with others by the engine and by compaction.
+
+use std::sync::Arc;
+
+use esker_base::{Cursor, Result, key};
+
+use crate::block_cursor::BlockCursor;
+use crate::format::{Defect, u64_at};
+use crate::reader::Reader;
+
+/// A cursor over all entries of a file. Holds the reader, and so the file, open.
+pub struct SstableCursor {
+    reader: Arc<Reader>,
+    fill_cache: bool,
+    /// The block that `block` is on; meaningless while that is invalid.
+    at: usize,
+    /// Whether block `at` is loaded, so that a seek into it need not load it again.
+    loaded: bool,
+    block: BlockCursor,
+}
+
+impl Reader {
+    /// A cursor over the file. With `fill_cache` the blocks it reads stay in the cache; scans for users want that,
+    /// compaction does not.
+    pub fn cursor(self: &Arc<Self>, fill_cache: bool) -> SstableCursor {
+        let block = BlockCursor::default();
+        SstableCursor { reader: self.clone(), fill_cache, at: 0, loaded: false, block }
+    }
+}
+
+impl SstableCursor {
+    /// Makes block `at` the current one, unpositioned.
+    fn load(&mut self, at: usize) -> Result<()> {
+        if self.loaded && self.at == at {
+            return Ok(());
+        }
+        self.loaded = false;
+        self.block.clear();
+        let content = self.reader.block_bytes(at, self.fill_cache)?;
+        self.at = at;
+        let result = self.block.reset(content);
+        self.check(result)?;
+        self.loaded = true;
+        Ok(())
+    }
+
+    fn check(&self, result: std::result::Result<(), Defect>) -> Result<()> {
+        result.map_err(|defect| self.reader.block_defect(self.at, defect))
+    }
+
+    /// If the block is exhausted, goes to the first entry after it.
+    fn skip_forward(&mut self) -> Result<()> {
+        while !self.block.valid() && self.at + 1 < self.reader.index().block_count() {
+            self.load(self.at + 1)?;
+            let result = self.block.seek_to_first();
+            self.check(result)?;
+        }
+        Ok(())
+    }
+
+    /// If the block is exhausted, goes to the last entry before it.
+    fn skip_backward(&mut self) -> Result<()> {
+        while !self.block.valid() && self.at > 0 {
+            self.load(self.at - 1)?;
+            let result = self.block.seek_to_last();
+            self.check(result)?;
+        }
+        Ok(())
+    }
+}
+
+impl Cursor for SstableCursor {
+    fn valid(&self) -> bool {
+        self.block.valid()
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        self.load(0)?;
+        let result = self.block.seek_to_first();
+        self.check(result)?;
+        self.skip_forward()
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        self.load(self.reader.index().block_count() - 1)?;
+        let result = self.block.seek_to_last();
+        self.check(result)?;
+        self.skip_backward()
+    }
+
+    fn seek(&mut self, target: &[u8]) -> Result<()> {
+        let user_key = key::user_key(target);
+        match self.reader.index().find(user_key, u64_at(target, user_key.len())) {
+            Some(at) => {
+                self.load(at)?;
+                let result = self.block.seek(target);
+                self.check(result)?;
+                self.skip_forward()
+            }
+            None => {
+                self.block.clear();
+                self.loaded = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        self.seek(target)?;
+        if !self.valid() {
+            return self.seek_to_last();
+        }
+        if self.key() == target { Ok(()) } else { self.prev() }
+    }
+
+    fn next(&mut self) -> Result<()> {
+        let result = self.block.next();
+        self.check(result)?;
+        if self.block.valid() { Ok(()) } else { self.skip_forward() }
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        let result = self.block.prev();
+        self.check(result)?;
+        if self.block.valid() { Ok(()) } else { self.skip_backward() }
+    }
+
+    fn key(&self) -> &[u8] {
+        self.block.key()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.block.value()
+    }
+}

@@ -1,0 +1,328 @@
+//! The bytes of an sstable: the specification, and the code for its fixed-size parts.
+//!
+//! All numbers are little-endian. A varint is LEB128 in its shortest form. `at(offset, bytes)` is the CRC-32 over
+//! (file id, offset, bytes), so that a block from another place or another file fails. From front to back, without
+//! gaps:
+//!
+//! | what | bytes |
+//! |---|---|
+//! | header | 48 |
+//! | data blocks, one or more | each a *stored block* |
+//! | index | one stored block, uncompressed |
+//! | filter, may be absent | one stored block, uncompressed |
+//! | properties | one stored block, uncompressed |
+//! | footer | 72 |
+//!
+//! **Header**
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 8 | `ESKERSST` |
+//! | 8 | 4 | format version, 1 |
+//! | 12 | 4 | compatible features: a reader may ignore bits that it does not know |
+//! | 16 | 4 | incompatible features: a reader must refuse bits that it does not know; none exist |
+//! | 20 | 4 | 0 |
+//! | 24 | 16 | file id, random |
+//! | 40 | 4 | 0 |
+//! | 44 | 4 | CRC-32 of bytes 0 to 43 |
+//!
+//! **Stored block**: n content bytes, then a trailer.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | n | content, compressed or not |
+//! | n | 1 | compression: 0 none, 1 lz4 (raw block format) |
+//! | n+1 | 4 | length of the content once decompressed; equal to n for none |
+//! | n+5 | 4 | `at(offset of the block, bytes 0 to n+4)` |
+//!
+//! **Data block content**: entries, then the restart offsets (4 bytes each, ascending, the first is 0), then their
+//! count (4 bytes, not 0). Entries ascend in the order of internal keys, within the block and from block to block.
+//!
+//! | field of an entry | size |
+//! |---|---|
+//! | shared: bytes of the user key that equal the previous entry's; as many as possible, but 0 at a restart | varint |
+//! | unshared: bytes of the user key that follow | varint |
+//! | value length | varint |
+//! | trailer of the internal key: sequence << 8 \| kind | 8 |
+//! | the rest of the user key | unshared |
+//! | the value | value length |
+//!
+//! **Index content**: one entry a data block, in order. The blocks follow one another from offset 48 on.
+//!
+//! | field | size |
+//! |---|---|
+//! | shared bytes with the previous separator's user key | varint |
+//! | unshared bytes | varint |
+//! | trailer of the separator | 8 |
+//! | stored length of the block, its trailer included | varint |
+//! | the rest of the separator's user key | unshared |
+//!
+//! A separator is an internal key at or after the last key of its block and before the first of the next. If the
+//! two user keys differ it is the shortest such user key with trailer 0 (which comes after every version), else the
+//! last key itself.
+//!
+//! **Filter content**: kind (1 byte), then what the kind defines; see [`FILTER_BLOOM`] and [`FILTER_BLOCKED`].
+//! A reader does without a filter of an unknown kind.
+//!
+//! **Properties content**: fields of (number: 2 bytes, length: 4 bytes, bytes), numbers ascending; unknown ones
+//! are skipped. The numbers stand in `properties.rs`.
+//!
+//! **Footer**
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 12 | index: offset (8), stored length with trailer (4) |
+//! | 12 | 12 | filter, or zeros |
+//! | 24 | 12 | properties |
+//! | 36 | 12 | reserved for range tombstones: zeros; anything else is refused as unsupported |
+//! | 48 | 8 | length of the file |
+//! | 56 | 4 | 0 |
+//! | 60 | 8 | `ESKEREND` |
+//! | 68 | 4 | `at(offset of the footer, bytes 0 to 67)` |
+//!
+//! The kinds put and delete are all that an entry may have today. A reserved kind is refused as unsupported, any
+//! other as corruption.
+//!
+//! Worked examples: the golden tests in `format/tests.rs` spell out a header, a footer and a whole file.
+
+use esker_base::{FileId, checksum};
+
+/// The first bytes of every sstable.
+pub const HEADER_MAGIC: [u8; 8] = *b"ESKERSST";
+/// The last bytes of every sstable but for the checksum.
+pub const FOOTER_MAGIC: [u8; 8] = *b"ESKEREND";
+/// The format that this build writes, and the only one that it reads.
+pub const VERSION: u32 = 1;
+/// Bytes of the header.
+pub const HEADER_LEN: usize = 48;
+/// Bytes of the footer.
+pub const FOOTER_LEN: usize = 72;
+/// Bytes after a block's content.
+pub const BLOCK_TRAILER_LEN: usize = 9;
+/// The most that a data block may hold once decompressed: one entry at the limits and then some.
+pub const BLOCK_CONTENT_MAX: usize =
+    esker_base::limits::BATCH_LEN_MAX + esker_base::limits::KEY_LEN_MAX + 64 * 1024;
+/// lz4 cannot expand a block by more than this factor; a larger claim is a lie.
+const LZ4_EXPANSION_MAX: usize = 256;
+
+/// Filter kind 1: the `bloomfilter` crate's bytes over the key hash (XXH3-64 of the user key, 8 bytes little-endian).
+pub const FILTER_BLOOM: u8 = 1;
+/// Filter kind 2: a blocked filter; see `filter.rs` for the probe sequence.
+pub const FILTER_BLOCKED: u8 = 2;
+
+/// How a block's content is compressed. Stored on disk: never change a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Compression {
+    /// Stored as it is.
+    None = 0,
+    /// The lz4 block format, without a length in front.
+    Lz4 = 1,
+}
+
+impl TryFrom<u8> for Compression {
+    type Error = u8;
+
+    fn try_from(byte: u8) -> Result<Compression, u8> {
+        match byte {
+            0 => Ok(Compression::None),
+            1 => Ok(Compression::Lz4),
+            other => Err(other),
+        }
+    }
+}
+
+/// What is wrong with some bytes; the caller adds file and offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// The bytes are not what was written.
+    Damaged(&'static str),
+    /// The bytes need something that this build does not have.
+    Unsupported(&'static str),
+}
+
+/// Where a stored block stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockHandle {
+    /// First byte in the file.
+    pub offset: u64,
+    /// Stored length in bytes, with the trailer.
+    pub len: u32,
+}
+
+impl BlockHandle {
+    /// The byte after the block.
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(u64::from(self.len))
+    }
+
+    /// Whether the section is absent.
+    pub fn is_absent(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// The header of a file with `file_id`.
+pub(crate) fn encode_header(file_id: FileId) -> [u8; HEADER_LEN] {
+    let mut out = [0; HEADER_LEN];
+    out[..8].copy_from_slice(&HEADER_MAGIC);
+    out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out[24..40].copy_from_slice(&file_id.0);
+    let crc = checksum::plain(&out[..44]);
+    out[44..].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+/// The file id that a valid header carries.
+pub(crate) fn decode_header(bytes: &[u8; HEADER_LEN]) -> Result<FileId, Defect> {
+    if bytes[..8] != HEADER_MAGIC {
+        return Err(Defect::Damaged("the file does not start like an sstable"));
+    }
+    if checksum::plain(&bytes[..44]) != u32_at(bytes, 44) {
+        return Err(Defect::Damaged("header checksum does not match"));
+    }
+    if u32_at(bytes, 8) != VERSION {
+        return Err(Defect::Unsupported(
+            "has an sstable format version that this build does not know",
+        ));
+    }
+    if u32_at(bytes, 16) != 0 {
+        return Err(Defect::Unsupported("needs an sstable feature that this build does not have"));
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&bytes[24..40]);
+    Ok(FileId(id))
+}
+
+/// Where the sections stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Footer {
+    pub index: BlockHandle,
+    pub filter: BlockHandle,
+    pub properties: BlockHandle,
+    pub file_len: u64,
+}
+
+impl Footer {
+    fn offset(&self) -> u64 {
+        self.file_len - FOOTER_LEN as u64
+    }
+
+    /// The footer's bytes; `file_len` counts them.
+    pub fn encode(&self, file_id: FileId) -> [u8; FOOTER_LEN] {
+        let mut out = [0; FOOTER_LEN];
+        for (index, handle) in [self.index, self.filter, self.properties].into_iter().enumerate() {
+            out[12 * index..12 * index + 8].copy_from_slice(&handle.offset.to_le_bytes());
+            out[12 * index + 8..12 * index + 12].copy_from_slice(&handle.len.to_le_bytes());
+        }
+        out[48..56].copy_from_slice(&self.file_len.to_le_bytes());
+        out[60..68].copy_from_slice(&FOOTER_MAGIC);
+        let crc = checksum::at(file_id, self.offset(), &out[..68]);
+        out[68..].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads the last bytes of a file of `file_len`, at least header and footer long. The sections tile what lies
+    /// between the data blocks and the footer.
+    pub fn decode(
+        file_id: FileId,
+        file_len: u64,
+        bytes: &[u8; FOOTER_LEN],
+    ) -> Result<Footer, Defect> {
+        let offset = file_len - FOOTER_LEN as u64;
+        if bytes[60..68] != FOOTER_MAGIC {
+            return Err(Defect::Damaged("the file does not end like an sstable"));
+        }
+        if checksum::at(file_id, offset, &bytes[..68]) != u32_at(bytes, 68) {
+            return Err(Defect::Damaged("footer checksum does not match"));
+        }
+        let handle =
+            |at: usize| BlockHandle { offset: u64_at(bytes, at), len: u32_at(bytes, at + 8) };
+        if handle(36) != BlockHandle::default() {
+            return Err(Defect::Unsupported(
+                "holds range tombstones, which this build does not know",
+            ));
+        }
+        let footer = Footer {
+            index: handle(0),
+            filter: handle(12),
+            properties: handle(24),
+            file_len: u64_at(bytes, 48),
+        };
+        let filter_end =
+            if footer.filter.is_absent() { footer.index.end() } else { footer.filter.end() };
+        let tiled = footer.file_len == file_len
+            && footer.index.offset > HEADER_LEN as u64
+            && (footer.filter == BlockHandle::default()
+                || footer.filter.offset == footer.index.end())
+            && footer.properties.offset == filter_end
+            && footer.properties.end() == offset;
+        let whole = |handle: BlockHandle| handle.len as usize >= BLOCK_TRAILER_LEN;
+        if !tiled || !whole(footer.index) || !whole(footer.properties) {
+            return Err(Defect::Damaged("the footer contradicts itself"));
+        }
+        Ok(footer)
+    }
+}
+
+/// Appends the trailer to `stored`, which holds nothing but a block's content as it is stored.
+pub(crate) fn seal_block(
+    file_id: FileId,
+    offset: u64,
+    compression: Compression,
+    content_len: usize,
+    stored: &mut Vec<u8>,
+) {
+    stored.push(compression as u8);
+    stored.extend_from_slice(&(content_len as u32).to_le_bytes());
+    let crc = checksum::at(file_id, offset, stored);
+    stored.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// Verifies a stored block and gives its compression, its content as stored and the content's real length.
+pub(crate) fn open_block(
+    file_id: FileId,
+    offset: u64,
+    stored: &[u8],
+) -> Result<(Compression, &[u8], usize), Defect> {
+    let Some((covered, crc)) = stored.split_last_chunk::<4>() else {
+        return Err(Defect::Damaged("a block is shorter than its trailer"));
+    };
+    if checksum::at(file_id, offset, covered) != u32::from_le_bytes(*crc) {
+        return Err(Defect::Damaged("block checksum does not match"));
+    }
+    let Some((content, [kind, len @ ..])) = covered.split_last_chunk::<5>() else {
+        return Err(Defect::Damaged("a block is shorter than its trailer"));
+    };
+    let len = u32::from_le_bytes(*len) as usize;
+    let Ok(compression) = Compression::try_from(*kind) else {
+        return Err(Defect::Unsupported("uses a compression that this build does not know"));
+    };
+    let plausible = match compression {
+        Compression::None => len == content.len(),
+        Compression::Lz4 => {
+            len <= BLOCK_CONTENT_MAX && len <= content.len().saturating_mul(LZ4_EXPANSION_MAX)
+        }
+    };
+    if !plausible {
+        return Err(Defect::Damaged("a block's length is impossible"));
+    }
+    Ok((compression, content, len))
+}
+
+/// Decompresses the content of an lz4 block into exactly `len` bytes.
+pub(crate) fn decompress(content: &[u8], len: usize) -> Result<Vec<u8>, Defect> {
+    let mut out = vec![0; len];
+    match lz4_flex::block::decompress_into(content, &mut out) {
+        Ok(written) if written == len => Ok(out),
+        _ => Err(Defect::Damaged("a block does not decompress")),
+    }
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("a slice of 4 bytes"))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a slice of 8 bytes"))
+}

@@ -1,0 +1,259 @@
+//! The index: which block may hold a key.
+//!
+//! Built by the writer, decoded whole by the reader when a file is opened; the bytes are specified in `format.rs`.
+//! In memory, a search looks at an array of 8-byte numbers (the separators' bytes after their common prefix) and
+//! touches real keys only where those are equal.
+
+use std::cmp::Ordering;
+
+use esker_base::{key, varint};
+
+use crate::block::common_prefix_len;
+use crate::format::{BlockHandle, Defect, HEADER_LEN, u64_at};
+
+const MALFORMED: Defect = Defect::Damaged("the index is malformed");
+
+/// Collects the index while data blocks are written.
+#[derive(Default)]
+pub(crate) struct IndexBuilder {
+    content: Vec<u8>,
+    last_user_key: Vec<u8>,
+    separator_bytes: u64,
+}
+
+impl IndexBuilder {
+    /// Adds the next block, whose last internal key is `last`; `next` is the first of the following block.
+    pub fn add(&mut self, last: &[u8], next: Option<&[u8]>, stored_len: u32) {
+        let last_user_key = key::user_key(last);
+        let (separator, trailer) = match next.map(key::user_key) {
+            Some(next) if next == last_user_key => {
+                (last_user_key.to_vec(), u64_at(last, last.len() - 8))
+            }
+            Some(next) => (shortest_between(last_user_key, next), 0),
+            None => (last_user_key.to_vec(), 0),
+        };
+        let shared = common_prefix_len(&self.last_user_key, &separator);
+        varint::encode(shared as u64, &mut self.content);
+        varint::encode((separator.len() - shared) as u64, &mut self.content);
+        self.content.extend_from_slice(&trailer.to_le_bytes());
+        varint::encode(u64::from(stored_len), &mut self.content);
+        self.content.extend_from_slice(&separator[shared..]);
+        self.separator_bytes += (separator.len() + key::TRAILER_LEN) as u64;
+        self.last_user_key = separator;
+    }
+
+    /// Bytes of all separators, as a reader will hold them; must stay below 4 GiB.
+    pub fn separator_bytes(&self) -> u64 {
+        self.separator_bytes
+    }
+
+    pub fn len(&self) -> usize {
+        self.content.len()
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        self.content
+    }
+}
+
+/// The shortest byte string s with `a <= s < b`, where a < b.
+fn shortest_between(a: &[u8], b: &[u8]) -> Vec<u8> {
+    let common = common_prefix_len(a, b);
+    // One byte past the common part, raised by one, if that stays below b.
+    if let (Some(&low), Some(&high)) = (a.get(common), b.get(common))
+        && (low + 1 < high || (low + 1 == high && b.len() > common + 1))
+        && a.len() > common + 1
+    {
+        let mut out = a[..=common].to_vec();
+        out[common] = low + 1;
+        return out;
+    }
+    a.to_vec()
+}
+
+/// The decoded index of one file.
+pub(crate) struct Index {
+    /// The first bytes of each separator's user key after `prefix`, padded with zeros, as big-endian numbers.
+    heads: Vec<u64>,
+    /// What all separators' user keys start with.
+    prefix: Vec<u8>,
+    /// The separators as internal keys, one after the other.
+    keys: Vec<u8>,
+    /// Where each separator ends in `keys`.
+    key_ends: Vec<u32>,
+    /// Where each block starts in the file, and where the last one ends.
+    offsets: Vec<u64>,
+}
+
+impl Index {
+    /// Decodes an index section's content; the blocks must end at `blocks_end`.
+    pub fn decode(mut content: &[u8], blocks_end: u64) -> Result<Index, Defect> {
+        let mut keys = Vec::new();
+        let mut key_ends: Vec<u32> = Vec::new();
+        let mut offsets = vec![HEADER_LEN as u64];
+        let mut user_key: Vec<u8> = Vec::new();
+        let mut prefix: Option<Vec<u8>> = None;
+        let mut end = HEADER_LEN as u64;
+        while !content.is_empty() {
+            let shared = decode_len(&mut content)?;
+            let unshared = decode_len(&mut content)?;
+            let (trailer, rest) = content.split_first_chunk::<8>().ok_or(MALFORMED)?;
+            content = rest;
+            let stored_len = varint::decode(&mut content).ok_or(MALFORMED)?;
+            let (suffix, rest) = content.split_at_checked(unshared).ok_or(MALFORMED)?;
+            content = rest;
+            if shared > user_key.len() || shared + unshared > esker_base::limits::KEY_LEN_MAX {
+                return Err(MALFORMED);
+            }
+            user_key.truncate(shared);
+            user_key.extend_from_slice(suffix);
+            end = end.checked_add(stored_len).ok_or(MALFORMED)?;
+            if stored_len > u64::from(u32::MAX) || end > blocks_end {
+                return Err(MALFORMED);
+            }
+            offsets.push(end);
+            keys.extend_from_slice(&user_key);
+            keys.extend_from_slice(trailer);
+            key_ends.push(u32::try_from(keys.len()).map_err(|_| MALFORMED)?);
+            match &mut prefix {
+                Some(prefix) => prefix.truncate(common_prefix_len(prefix, &user_key)),
+                None => prefix = Some(user_key.clone()),
+            }
+        }
+        if key_ends.is_empty() || end != blocks_end {
+            return Err(MALFORMED);
+        }
+        let prefix = prefix.unwrap_or_default();
+        let mut index = Index { heads: Vec::new(), prefix, keys, key_ends, offsets };
+        let heads = (0..index.block_count())
+            .map(|at| head(&key::user_key(index.separator(at))[index.prefix.len()..]));
+        index.heads = heads.collect();
+        for at in 1..index.block_count() {
+            if key::compare(index.separator(at - 1), index.separator(at)) != Ordering::Less {
+                return Err(Defect::Damaged("the index is out of order"));
+            }
+        }
+        Ok(index)
+    }
+
+    pub fn block_count(&self) -> usize {
+        self.key_ends.len()
+    }
+
+    /// The separator after block `at`, an internal key whose trailer may be 0.
+    pub fn separator(&self, at: usize) -> &[u8] {
+        let start = if at == 0 { 0 } else { self.key_ends[at - 1] as usize };
+        &self.keys[start..self.key_ends[at] as usize]
+    }
+
+    pub fn handle(&self, at: usize) -> BlockHandle {
+        let (start, end) = (self.offsets[at], self.offsets[at + 1]);
+        BlockHandle { offset: start, len: (end - start) as u32 }
+    }
+
+    /// The first block that may hold an entry at or after (`user_key`, `trailer`); `None` past the end.
+    pub fn find(&self, user_key: &[u8], trailer: u64) -> Option<usize> {
+        let Some(rest) = user_key.strip_prefix(&self.prefix[..]) else {
+            // Without the common prefix the key is before every separator or after all of them.
+            return (user_key < &self.prefix[..]).then_some(0);
+        };
+        let wanted = head(rest);
+        let low = self.heads.partition_point(|&head| head < wanted);
+        // Most heads are unlike their neighbours.
+        if *self.heads.get(low)? > wanted {
+            return Some(low);
+        }
+        let ties = self.heads[low..].partition_point(|&head| head == wanted);
+        let at = partition_point(low, low + ties, |at| {
+            let (key, end) =
+                self.separator(at).split_last_chunk::<8>().expect("8 bytes of trailer");
+            match key[self.prefix.len()..].cmp(rest) {
+                Ordering::Less => true,
+                Ordering::Equal => u64::from_le_bytes(*end) > trailer,
+                Ordering::Greater => false,
+            }
+        });
+        (at < self.block_count()).then_some(at)
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.heads.len() * 8 + self.offsets.len() * 8 + self.key_ends.len() * 4 + self.keys.len()
+    }
+}
+
+fn partition_point(mut low: usize, mut high: usize, before: impl Fn(usize) -> bool) -> usize {
+    while low < high {
+        let middle = low.midpoint(high);
+        if before(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+fn head(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<8>() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(padded)
+        }
+    }
+}
+
+fn decode_len(input: &mut &[u8]) -> Result<usize, Defect> {
+    let len = varint::decode(input).ok_or(MALFORMED)?;
+    // No key is longer; so sums of two lengths cannot overflow.
+    usize::try_from(len).ok().filter(|&len| len <= esker_base::limits::KEY_LEN_MAX).ok_or(MALFORMED)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use esker_base::{EntryKind, SeqNo};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_shortest_separator_separates(a: Vec<u8>, b: Vec<u8>, common: Vec<u8>) {
+            let (a, b) = ([&common[..], &a].concat(), [&common[..], &b].concat());
+            let (a, b) = if a < b { (a, b) } else { (b, a) };
+            if a != b {
+                let between = shortest_between(&a, &b);
+                prop_assert!(a <= between && between < b);
+                prop_assert!(between.len() <= a.len());
+            }
+        }
+
+        #[test]
+        fn a_search_finds_the_first_block_that_may_hold_the_key(
+            keys in prop::collection::btree_set((prop::collection::vec(0u8..3, 0..12), 0u64..4), 1..60),
+            prefix in "[a-c]{0,10}",
+            probes in prop::collection::vec((prop::collection::vec(0u8..3, 0..12), 0u64..5), 1..40),
+        ) {
+            let full = |key: &[u8]| [prefix.as_bytes(), key].concat();
+            let mut keys: Vec<_> = keys
+                .iter()
+                .map(|(k, seq)| key::encode(&full(k), SeqNo(*seq), EntryKind::Put))
+                .collect();
+            keys.sort_by(|a, b| key::compare(a, b));
+            let mut builder = IndexBuilder::default();
+            for (at, last) in keys.iter().enumerate() {
+                builder.add(last, keys.get(at + 1).map(|key| &key[..]), 10);
+            }
+            let index = Index::decode(&builder.finish(), 48 + 10 * keys.len() as u64).unwrap();
+            for (k, seq) in probes {
+                for k in [full(&k), k] {
+                    let target = key::seek_key(&k, SeqNo(seq));
+                    let want = (0..keys.len())
+                        .find(|&at| key::compare(index.separator(at), &target).is_ge());
+                    prop_assert_eq!(index.find(&k, seq << 8 | 0xff), want);
+                    // The block before holds nothing at or after the target.
+                    if let Some(at) = want && at > 0 {
+                        prop_assert!(key::compare(&keys[at - 1], &target).is_lt());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A run of files whose key ranges are disjoint and ascend, read as one.
+//!
+//! Used for every level below the first by the engine's scans and by compaction. Files are opened when the cursor
+//! gets to them. Which files a run consists of is the manifest's business.
+
+use std::sync::Arc;
+
+use esker_base::{Cursor, Result, key};
+
+use crate::cursor::SstableCursor;
+use crate::reader::Reader;
+
+/// One file of a run: its bounds, known without opening it, and how to open it.
+pub trait FileSource {
+    /// The first internal key in the file.
+    fn smallest(&self) -> &[u8];
+    /// The last internal key in the file.
+    fn largest(&self) -> &[u8];
+    /// Opens the file, or hands out the reader that is open already.
+    fn open(&self) -> Result<Arc<Reader>>;
+}
+
+impl<S: FileSource + ?Sized> FileSource for Arc<S> {
+    fn smallest(&self) -> &[u8] {
+        (**self).smallest()
+    }
+    fn largest(&self) -> &[u8] {
+        (**self).largest()
+    }
+    fn open(&self) -> Result<Arc<Reader>> {
+        (**self).open()
+    }
+}
+
+impl FileSource for Arc<Reader> {
+    fn smallest(&self) -> &[u8] {
+        &self.properties().smallest
+    }
+    fn largest(&self) -> &[u8] {
+        &self.properties().largest
+    }
+    fn open(&self) -> Result<Arc<Reader>> {
+        Ok(self.clone())
+    }
+}
+
+/// A cursor over a run of files in ascending order; at most one file is open for it at a time.
+pub struct LevelCursor<S> {
+    files: Vec<S>,
+    fill_cache: bool,
+    /// The file that `cursor` is on.
+    at: usize,
+    cursor: Option<SstableCursor>,
+}
+
+impl<S: FileSource> LevelCursor<S> {
+    /// A cursor over `files`, which ascend and do not overlap. `fill_cache` as for [`Reader::cursor`].
+    pub fn new(files: Vec<S>, fill_cache: bool) -> LevelCursor<S> {
+        LevelCursor { files, fill_cache, at: 0, cursor: None }
+    }
+
+    /// The cursor of file `at`, opened if it is not the current one.
+    fn load(&mut self, at: usize) -> Result<&mut SstableCursor> {
+        if self.at != at {
+            self.cursor = None;
+            self.at = at;
+        }
+        let cursor = match self.cursor.take() {
+            Some(cursor) => cursor,
+            None => self.files[at].open()?.cursor(self.fill_cache),
+        };
+        Ok(self.cursor.insert(cursor))
+    }
+
+    fn exhausted(&self) -> bool {
+        self.cursor.as_ref().is_some_and(|cursor| !cursor.valid())
+    }
+
+    fn skip_forward(&mut self) -> Result<()> {
+        while self.exhausted() && self.at + 1 < self.files.len() {
+            self.load(self.at + 1)?.seek_to_first()?;
+        }
+        Ok(())
+    }
+
+    fn skip_backward(&mut self) -> Result<()> {
+        while self.exhausted() && self.at > 0 {
+            self.load(self.at - 1)?.seek_to_last()?;
+        }
+        Ok(())
+    }
+
+    fn current(&self) -> &SstableCursor {
+        self.cursor.as_ref().expect("only a valid cursor has a key")
+    }
+}
+
+impl<S: FileSource> Cursor for LevelCursor<S> {
+    fn valid(&self) -> bool {
+        self.cursor.as_ref().is_some_and(Cursor::valid)
+    }
+
+    fn seek_to_first(&mut self) -> Result<()> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        self.load(0)?.seek_to_first()?;
+        self.skip_forward()
+    }
+
+    fn seek_to_last(&mut self) -> Result<()> {
+        let Some(last) = self.files.len().checked_sub(1) else { return Ok(()) };
+        self.load(last)?.seek_to_last()?;
+        self.skip_backward()
+    }
+
+    fn seek(&mut self, target: &[u8]) -> Result<()> {
+        let at = self.files.partition_point(|file| key::compare(file.largest(), target).is_lt());
+        if at == self.files.len() {
+            self.cursor = None;
+            return Ok(());
+        }
+        self.load(at)?.seek(target)?;
+        self.skip_forward()
+    }
+
+    fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
+        let after =
+            self.files.partition_point(|file| key::compare(file.smallest(), target).is_le());
+        let Some(at) = after.checked_sub(1) else {
+            self.cursor = None;
+            return Ok(());
+        };
+        self.load(at)?.seek_for_prev(target)?;
+        self.skip_backward()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.next()?;
+        }
+        self.skip_forward()
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.prev()?;
+        }
+        self.skip_backward()
+    }
+
+    fn key(&self) -> &[u8] {
+        self.current().key()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.current().value()
+    }
+}

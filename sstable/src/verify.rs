@@ -1,0 +1,188 @@
+//! Looking at every byte of a file, for `verify`, backups and tests.
+//!
+//! Reads by positions also where the reader itself maps, so that an unreadable sector is an error here and not the
+//! end of the process.
+
+use bytes::Bytes;
+use esker_base::checksum::Running;
+use esker_base::{EntryKind, Error, InternalKey, Result, key};
+use esker_vfs::{File, OpenMode};
+
+use crate::block::common_prefix_len;
+use crate::block_cursor::BlockCursor;
+use crate::filter::key_hash;
+use crate::format::{self, Compression, Defect};
+use crate::properties::Properties;
+use crate::reader::Reader;
+
+const CHUNK_LEN: usize = 1024 * 1024;
+
+/// What [`Reader::verify`] looked at and found sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Data blocks.
+    pub blocks: u64,
+    /// Entries.
+    pub entries: u64,
+}
+
+impl Reader {
+    /// Reads the whole file from disk and holds everything against everything: the file's checksum against the
+    /// manifest's, every block's checksum, the order of the keys, the index, the filter and the properties. The
+    /// first contradiction is the error.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        let file = self
+            .fs()
+            .open(self.path(), OpenMode::Read)
+            .map_err(|error| Error::io("open", self.path(), error))?;
+        // Blocks first: their errors say where the damage is.
+        let seen = self.verify_blocks(&*file)?;
+        let expected = self.properties();
+        let complete =
+            Properties { creator: expected.creator.clone(), keyspace: expected.keyspace, ..seen };
+        if complete != *expected {
+            let offset = self.footer().properties.offset;
+            return Err(self.damaged(offset, "the properties do not agree with the entries"));
+        }
+        self.verify_checksum(&*file)?;
+        Ok(VerifyReport {
+            bytes: self.identity().len,
+            blocks: complete.block_count,
+            entries: complete.entry_count,
+        })
+    }
+
+    fn damaged(&self, offset: u64, what: &str) -> Error {
+        Error::corruption(self.path(), offset, what)
+    }
+
+    fn verify_checksum(&self, file: &dyn File) -> Result<()> {
+        let len = self.identity().len;
+        let found = file.len().map_err(|error| Error::io("stat", self.path(), error))?;
+        if found != len {
+            return Err(self.damaged(found.min(len), "the sstable's length is not what it was"));
+        }
+        let mut checksum = Running::new();
+        let mut buffer = vec![0; CHUNK_LEN];
+        let mut offset = 0;
+        while offset < len {
+            let wanted = (len - offset).min(CHUNK_LEN as u64) as usize;
+            let chunk = &mut buffer[..wanted];
+            file.read_exact_at(chunk, offset)
+                .map_err(|error| Error::io("read", self.path(), error))?;
+            checksum.update(chunk);
+            offset += wanted as u64;
+        }
+        if checksum.value() != self.identity().checksum {
+            return Err(self.damaged(0, "the checksum of the whole file does not match"));
+        }
+        Ok(())
+    }
+
+    /// Walks all blocks; the properties as the entries tell them.
+    fn verify_blocks(&self, file: &dyn File) -> Result<Properties> {
+        let mut seen = Properties { min_seq: esker_base::SeqNo::MAX, ..Properties::default() };
+        let mut cursor = BlockCursor::default();
+        for at in 0..self.index().block_count() {
+            let (_, content) = self.read_block(file, at)?;
+            let defect = |defect| self.block_defect(at, defect);
+            cursor.reset(content).map_err(defect)?;
+            cursor.seek_to_first().map_err(defect)?;
+            cursor.check_restarts().map_err(defect)?;
+            while cursor.valid() {
+                self.verify_entry(&mut seen, cursor.key(), cursor.value(), at)?;
+                cursor.next().map_err(defect)?;
+            }
+            seen.block_count += 1;
+            // The separator stands between this block's last entry and the next one's first.
+            if key::compare(&seen.largest, self.index().separator(at)).is_gt() {
+                return Err(self.damaged(
+                    self.footer().index.offset,
+                    "the index does not agree with the data blocks",
+                ));
+            }
+        }
+        Ok(seen)
+    }
+
+    fn verify_entry(
+        &self,
+        seen: &mut Properties,
+        key: &[u8],
+        value: &[u8],
+        at: usize,
+    ) -> Result<()> {
+        let offset = self.index().handle(at).offset;
+        let parts =
+            InternalKey::decode(key).ok_or_else(|| self.damaged(offset, "not an internal key"))?;
+        let first = seen.entry_count == 0;
+        if !first && key::compare(&seen.largest, key).is_ge() {
+            return Err(self.damaged(offset, "entries are out of order"));
+        }
+        if at > 0 && key::compare(self.index().separator(at - 1), key).is_ge() {
+            return Err(self.damaged(offset, "the index does not agree with the data blocks"));
+        }
+        if !self.may_contain_hash(key_hash(parts.user_key)) {
+            let offset = self.footer().filter.offset;
+            return Err(self.damaged(offset, "the filter denies a key that is in the file"));
+        }
+        if first {
+            seen.smallest = key.to_vec();
+        }
+        seen.largest.clear();
+        seen.largest.extend_from_slice(key);
+        seen.entry_count += 1;
+        seen.delete_count += u64::from(parts.kind == EntryKind::Delete);
+        seen.min_seq = seen.min_seq.min(parts.seq);
+        seen.max_seq = seen.max_seq.max(parts.seq);
+        seen.raw_key_bytes += parts.user_key.len() as u64;
+        seen.raw_value_bytes += value.len() as u64;
+        Ok(())
+    }
+
+    /// Reads block `at` from the file itself, past map and cache.
+    pub(crate) fn read_block(&self, file: &dyn File, at: usize) -> Result<(Compression, Bytes)> {
+        let handle = self.index().handle(at);
+        let mut stored = vec![0; handle.len as usize];
+        file.read_exact_at(&mut stored, handle.offset)
+            .map_err(|error| Error::io("read", self.path(), error))?;
+        let decode = || {
+            let (compression, content, len) =
+                format::open_block(self.identity().file_id, handle.offset, &stored)?;
+            let content = match compression {
+                Compression::None => Bytes::copy_from_slice(content),
+                Compression::Lz4 => Bytes::from(format::decompress(content, len)?),
+            };
+            Ok((compression, content))
+        };
+        decode().map_err(|defect| self.block_defect(at, defect))
+    }
+}
+
+impl BlockCursor {
+    /// Holds the restart offsets and the shared lengths against the entries: point searches rely on both.
+    pub(crate) fn check_restarts(&self) -> std::result::Result<(), Defect> {
+        let block = self.block();
+        let (mut offset, mut restart) = (0, 0);
+        let mut last: Vec<u8> = Vec::new();
+        while offset < block.entries_end() {
+            let entry = block.entry(offset)?;
+            let is_restart = restart < block.restart_count() && block.restart(restart) == offset;
+            restart += usize::from(is_restart);
+            let suffix = &self.content()[entry.suffix];
+            let user_key = [last.get(..entry.shared).unwrap_or_default(), suffix].concat();
+            let shared = if is_restart { 0 } else { common_prefix_len(&last, &user_key) };
+            if entry.shared != shared {
+                return Err(Defect::Damaged("an entry's shared length is not what it should be"));
+            }
+            last = user_key;
+            offset = entry.value.end;
+        }
+        if restart != block.restart_count() {
+            return Err(Defect::Damaged("the restart offsets do not agree with the entries"));
+        }
+        Ok(())
+    }
+}
