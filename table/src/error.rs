@@ -1,6 +1,6 @@
-//! The one error type of the crate: a DynamoDB exception and its message. Every operation returns it and the
-//! server turns it into a wire error. It must never hold text that `message.rs` does not know, except what the
-//! engine reported.
+//! The one error type of the crate: a DynamoDB exception and its message. Every operation returns
+//! it and the server turns it into a wire error. It must never hold text that `message.rs` does not
+//! know, except what the engine reported.
 
 use std::fmt;
 

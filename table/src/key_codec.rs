@@ -1,9 +1,10 @@
-//! How keys are stored: the bytes that the engine orders. Write operations and backfills encode, reads decode and
-//! build ranges. This file is the format's only description; a golden test pins it. Nothing here looks at names:
-//! the caller passes key values in key-schema order.
+//! How keys are stored: the bytes that the engine orders. Write operations and backfills encode,
+//! reads decode and build ranges. This file is the format's only description; a golden test pins
+//! it. Nothing here looks at names: the caller passes key values in key-schema order.
 //!
-//! Every key of a table starts with a hash of its partition key, so that partitions spread evenly, a segment of a
-//! parallel scan is one range of hashes, and a table can be split by range. Integers are big-endian.
+//! Every key of a table starts with a hash of its partition key, so that partitions spread evenly,
+//! a segment of a parallel scan is one range of hashes, and a table can be split by range. Integers
+//! are big-endian.
 //!
 //! Parts of which keys are made:
 //!
@@ -19,15 +20,18 @@
 //! | key | bytes |
 //! |---|---|
 //! | base | hash of the tagged partition key (8), partition key length-prefixed, sort key raw |
-//! | global index | hash of the HASH parts as they follow (8), each HASH part length-prefixed, each RANGE part self-delimiting, base key |
-//! | local index | hash and partition key as in the base key, index sort key self-delimiting, base sort key raw |
+//! | global index | hash (8), HASH parts length-prefixed, RANGE parts self-delimiting, base key |
+//! | local index | as base, the index sort key self-delimiting before the base sort key |
 //!
-//! The hash is algorithm 1: XXH3 64 bits with seed 0. Equal numbers have one byte form, so `1` and `1.0` are one
-//! partition. All forms order as the values do: strings by their UTF-8 bytes, binaries by unsigned bytes, numbers by
-//! value. The raw sort key stands last, so that `begins_with` is a plain prefix.
+//! The hash is algorithm 1: XXH3 64 bits with seed 0; in a global index, of all HASH parts as they
+//! follow it.
 //!
-//! Example: partition key S `ab`, sort key N `1`: the hash of `01 61 62`, which is `51 39 22 BB D6 7F AD 39`, then
-//! `00 03 01 61 62`, then `C0 82 14`.
+//! Equal numbers have one byte form, so `1` and `1.0` are one partition. All forms order as the
+//! values do: strings by their UTF-8 bytes, binaries by unsigned bytes, numbers by value. The raw
+//! sort key stands last, so that `begins_with` is a plain prefix.
+//!
+//! Example: partition key S `ab`, sort key N `1`: the hash of `01 61 62`, which is `51 39 22 BB D6
+//! 7F AD 39`, then `00 03 01 61 62`, then `C0 82 14`.
 
 mod range;
 
@@ -100,7 +104,8 @@ impl<'a> KeyPart<'a> {
         }
     }
 
-    /// The escaped form without its end: what every self-delimiting form with this beginning starts with.
+    /// The escaped form without its end: what every self-delimiting form with this beginning starts
+    /// with.
     fn put_escaped(&self, out: &mut Vec<u8>) {
         let bytes: &[u8] = match self {
             Self::S(text) => text.as_bytes(),
@@ -122,7 +127,8 @@ impl<'a> KeyPart<'a> {
         }
     }
 
-    /// Partition keys are at most `MAX_PARTITION_KEY_BYTES` by validation; a longer one would be refused there.
+    /// Partition keys are at most `MAX_PARTITION_KEY_BYTES` by validation; a longer one would be
+    /// refused there.
     fn put_length_prefixed(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0, 0, tag_of(self.scalar_type())]);
@@ -156,6 +162,9 @@ fn damaged(what: &str) -> TableError {
 }
 
 /// The hash and the length-prefixed partition key: what all keys of one partition start with.
+///
+/// # Panics
+/// If a part is longer than 65,534 bytes. Keys that validation accepts are far shorter.
 pub fn partition_prefix(partition: &KeyPart<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     out.resize(HASH_BYTES, 0);
@@ -166,6 +175,9 @@ pub fn partition_prefix(partition: &KeyPart<'_>) -> Vec<u8> {
 }
 
 /// The key of an item in its table.
+///
+/// # Panics
+/// If a part is longer than 65,534 bytes. Keys that validation accepts are far shorter.
 pub fn base_key(partition: &KeyPart<'_>, sort: Option<&KeyPart<'_>>) -> Vec<u8> {
     let mut out = partition_prefix(partition);
     if let Some(sort) = sort {
@@ -188,7 +200,11 @@ pub fn decode_base_key<'a>(
     Ok((partition, sort))
 }
 
-/// What all keys of a global index start with that have these HASH parts and begin with these RANGE parts.
+/// What all keys of a global index start with that have these HASH parts and begin with these RANGE
+/// parts.
+///
+/// # Panics
+/// If a part is longer than 65,534 bytes. Keys that validation accepts are far shorter.
 pub fn global_index_prefix(hash: &[KeyPart<'_>], leading_range: &[KeyPart<'_>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.resize(HASH_BYTES, 0);
@@ -204,6 +220,9 @@ pub fn global_index_prefix(hash: &[KeyPart<'_>], leading_range: &[KeyPart<'_>]) 
 }
 
 /// The key of an item in a global index.
+///
+/// # Panics
+/// If a part is longer than 65,534 bytes. Keys that validation accepts are far shorter.
 pub fn global_index_key(hash: &[KeyPart<'_>], range: &[KeyPart<'_>], base_key: &[u8]) -> Vec<u8> {
     let mut out = global_index_prefix(hash, range);
     out.extend_from_slice(base_key);
@@ -221,7 +240,8 @@ pub struct GlobalIndexKey<'a> {
     pub base_key: &'a [u8],
 }
 
-/// Takes a global index key apart; the index has `hash_count` HASH parts and RANGE parts of the types `range`.
+/// Takes a global index key apart; the index has `hash_count` HASH parts and RANGE parts of the
+/// types `range`.
 pub fn decode_global_index_key<'a>(
     key: &'a [u8],
     hash_count: usize,
@@ -234,6 +254,9 @@ pub fn decode_global_index_key<'a>(
 }
 
 /// The key of an item in a local index.
+///
+/// # Panics
+/// If a part is longer than 65,534 bytes. Keys that validation accepts are far shorter.
 pub fn local_index_key(
     partition: &KeyPart<'_>,
     index_sort: &KeyPart<'_>,

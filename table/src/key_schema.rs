@@ -1,5 +1,5 @@
-//! The key of a table as the operations use it: which attributes, of which types, and how items and requests are
-//! held against them. Operations take key values out of items here and nowhere else.
+//! The key of a table as the operations use it: which attributes, of which types, and how items and
+//! requests are held against them. Operations take key values out of items here and nowhere else.
 
 use crate::error::{Result, TableError};
 use crate::key_codec::{KeyPart, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES};

@@ -1,5 +1,6 @@
-//! Tables and items with DynamoDB's semantics on the Esker engine: values, keys, expressions and one file per
-//! operation. Called by the server and by programs that embed tables; knows nothing of HTTP or JSON.
+//! Tables and items with DynamoDB's semantics on the Esker engine: values, keys, expressions and
+//! one file per operation. Called by the server and by programs that embed tables; knows nothing of
+//! HTTP or JSON.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,6 +1,6 @@
-//! Every message of the table layer that the service words, in one place, so that a wording can be changed here
-//! alone. Nothing else in the crate writes message text of its own. Constants for fixed texts, functions for those
-//! that name something.
+//! Every message of the table layer that the service words, in one place, so that a wording can be
+//! changed here alone. Nothing else in the crate writes message text of its own. Constants for
+//! fixed texts, functions for those that name something.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -35,7 +35,8 @@ pub(crate) const EMPTY_BINARY_SET: &str =
 pub(crate) const NUMBER_SET_DUPLICATES: &str =
     "One or more parameter values were invalid: Input collection contains duplicates.";
 pub(crate) const EMPTY_ATTRIBUTE_NAME: &str = "Empty attribute name";
-pub(crate) const LONG_ATTRIBUTE_NAME: &str = "One or more parameter values were invalid: Attribute name is too large, must be less than 65536 bytes";
+pub(crate) const LONG_ATTRIBUTE_NAME: &str = "One or more parameter values were invalid: \
+     Attribute name is too large, must be less than 65536 bytes";
 
 pub(crate) fn string_set_duplicates(members: &[String]) -> String {
     let quoted: Vec<String> = members.iter().map(|member| json_quoted(member)).collect();

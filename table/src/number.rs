@@ -1,18 +1,20 @@
-//! Exact decimal numbers of up to 38 significant digits, with magnitudes from 1E-130 to 9.99..E+125. Called by
-//! values, keys and expressions. A number is held in one canonical form, so that equal numbers are equal in every
-//! way: `1`, `1.0` and `1e0` are the same value. Nothing here ever goes through floating point.
+//! Exact decimal numbers of up to 38 significant digits, with magnitudes from 1E-130 to
+//! 9.99..E+125. Called by values, keys and expressions. A number is held in one canonical form, so
+//! that equal numbers are equal in every way: `1`, `1.0` and `1e0` are the same value. Nothing here
+//! ever goes through floating point.
 //!
-//! The byte form (`encode_into`, stored on disk in items and keys) orders bytewise as the numbers do, knows its own
-//! end, and decodes to the same number:
+//! The byte form (`encode_into`, stored on disk in items and keys) orders bytewise as the numbers
+//! do, knows its own end, and decodes to the same number:
 //!
 //! | part | bytes | content |
 //! |---|---|---|
 //! | sign | 1 | 0x40 negative, 0x80 zero (and then nothing follows), 0xC0 positive |
 //! | exponent | 1 | decimal exponent of the first significant digit + 130 |
-//! | digits | 1 to 19 | two decimal digits `p` a byte, first digit not 0: `2p + 1` if more follow, `2p` in the last |
+//! | digits | 1 to 19 | two decimal digits `p` a byte: `2p + 1` if more follow, `2p` in the last |
 //!
-//! All bytes after the sign are complemented in a negative number. The last pair is padded with a zero digit where
-//! the count is odd and is never 00. Example: -42 is `40 7C AB` (exponent 1: 131 = 0x83; pair 42: 84 = 0x54).
+//! The first digit is not 0. All bytes after the sign are complemented in a negative number. The
+//! last pair is padded with a zero digit where the count is odd and is never 00. Example: -42 is
+//! `40 7C AB` (exponent 1: 131 = 0x83; pair 42: 84 = 0x54).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -66,7 +68,8 @@ impl Number {
         self.coefficient.checked_ilog10().map_or(1, |log| log + 1)
     }
 
-    /// The canonical number `±coefficient * 10^scale`, or why it is out of range. `coefficient` is below 10^38.
+    /// The canonical number `±coefficient * 10^scale`, or why it is out of range. `coefficient` is
+    /// below 10^38.
     fn normalized(negative: bool, mut coefficient: u128, mut scale: i64) -> Result<Self> {
         if coefficient == 0 {
             return Ok(Self::ZERO);
@@ -81,8 +84,9 @@ impl Number {
         Ok(Self { negative, coefficient, scale })
     }
 
-    /// The size in bytes as the service counts it, after trimming the outer zeros: 1 for zero, otherwise 1 plus
-    /// half of the integer digits and half of the fraction digits, each rounded up, plus 1 if negative.
+    /// The size in bytes as the service counts it, after trimming the outer zeros: 1 for zero,
+    /// otherwise 1 plus half of the integer digits and half of the fraction digits, each rounded
+    /// up, plus 1 if negative.
     pub fn size_bytes(&self) -> usize {
         if self.coefficient == 0 {
             return 1;
@@ -116,8 +120,8 @@ impl Number {
         }
     }
 
-    /// Reads one number from the front of `bytes`; answers it and how many bytes it took, or `None` where the
-    /// bytes are not the canonical form of a number.
+    /// Reads one number from the front of `bytes`; answers it and how many bytes it took, or `None`
+    /// where the bytes are not the canonical form of a number.
     pub(crate) fn decode_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
         let (negative, mask) = match *bytes.first()? {
             SIGN_ZERO => return Some((Self::ZERO, 1)),
@@ -164,8 +168,9 @@ fn check_exponent(exponent: i64) -> Result<()> {
 impl FromStr for Number {
     type Err = TableError;
 
-    /// Reads a number as the service does: an optional sign, digits with at most one point, an optional exponent.
-    /// Refuses blanks, other notations, more than 38 significant digits, and magnitudes out of range.
+    /// Reads a number as the service does: an optional sign, digits with at most one point, an
+    /// optional exponent. Refuses blanks, other notations, more than 38 significant digits, and
+    /// magnitudes out of range.
     fn from_str(text: &str) -> Result<Self> {
         if text.is_empty() {
             return Err(TableError::validation(message::NUMBER_EMPTY));
@@ -184,7 +189,8 @@ impl FromStr for Number {
             [_, digits @ ..] => parse_exponent(digits).ok_or_else(invalid)?,
         };
 
-        // `pending_zeros` are zeros after a significant digit: they count only once another digit follows.
+        // `pending_zeros` are zeros after a significant digit: they count only once another digit
+        // follows.
         let (mut coefficient, mut digits, mut pending_zeros) = (0u128, 0usize, 0usize);
         let (mut fraction_digits, mut seen_point, mut seen_digit) = (0i64, false, false);
         let mut too_long = false;
@@ -249,7 +255,8 @@ fn parse_exponent(digits: &[u8]) -> Option<i64> {
 }
 
 impl fmt::Display for Number {
-    /// The canonical text: no exponent, no leading `+`, no outer zeros (`0.5`, `42.12`, `1` and 125 zeros).
+    /// The canonical text: no exponent, no leading `+`, no outer zeros (`0.5`, `42.12`, `1` and 125
+    /// zeros).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.coefficient == 0 {
             return f.write_str("0");

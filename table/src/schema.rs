@@ -1,5 +1,6 @@
-//! What a table is: its key schema, attribute types, billing and status, as CreateTable receives and
-//! DescribeTable shows them. The operations and the catalog use these types; `check` holds the rules for them.
+//! What a table is: its key schema, attribute types, billing and status, as CreateTable receives
+//! and DescribeTable shows them. The operations and the catalog use these types; `check` holds the
+//! rules for them.
 
 pub(crate) mod check;
 

@@ -1,12 +1,13 @@
-//! What makes values and items acceptable: nesting, sets, names and sizes, as DynamoDB has them. Write operations
-//! call `prepare_item` once before they encode an item. Nothing here recurses deeper than the nesting limit, however
-//! deep the value it is given.
+//! What makes values and items acceptable: nesting, sets, names and sizes, as DynamoDB has them.
+//! Write operations call `prepare_item` once before they encode an item. Nothing here recurses
+//! deeper than the nesting limit, however deep the value it is given.
 
 use crate::error::{Result, TableError};
 use crate::value::{AttributeValue, Item};
 use crate::{Number, message};
 
-/// How many levels a value may have: a top-level value is level 1, what a map or list in it holds is level 2.
+/// How many levels a value may have: a top-level value is level 1, what a map or list in it holds
+/// is level 2.
 pub const MAX_NESTING_LEVELS: usize = 32;
 /// Logical bytes of the largest item.
 pub const MAX_ITEM_SIZE_BYTES: usize = 409_600;
@@ -29,11 +30,6 @@ pub(crate) fn prepare_item(item: &mut Item) -> Result<usize> {
         return Err(TableError::validation(message::ITEM_SIZE));
     }
     Ok(size)
-}
-
-/// The logical size of an item: the UTF-8 bytes of its names and the sizes of its values.
-pub(crate) fn item_size_bytes(item: &Item) -> usize {
-    item.iter().map(|(name, value)| name.len() + value.size_bytes()).sum()
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -78,7 +74,7 @@ fn sort_string_set(set: &mut [String]) -> Result<()> {
     if set.is_empty() {
         return Err(TableError::validation(message::EMPTY_STRING_SET));
     }
-    sort_unique(set, |members| message::string_set_duplicates(members))
+    sort_unique(set, message::string_set_duplicates)
 }
 
 fn sort_number_set(set: &mut [Number]) -> Result<()> {
@@ -92,10 +88,11 @@ fn sort_binary_set(set: &mut [Vec<u8>]) -> Result<()> {
     if set.is_empty() {
         return Err(TableError::validation(message::EMPTY_BINARY_SET));
     }
-    sort_unique(set, |members| message::binary_set_duplicates(members))
+    sort_unique(set, message::binary_set_duplicates)
 }
 
-/// Sorts a set, or refuses it with `refusal` of its members in the order in which the service names them.
+/// Sorts a set, or refuses it with `refusal` of its members in the order in which the service names
+/// them.
 fn sort_unique<T: Ord + Clone>(set: &mut [T], refusal: impl Fn(&[T]) -> String) -> Result<()> {
     if set.is_sorted_by(|a, b| a < b) {
         return Ok(());
@@ -109,8 +106,8 @@ fn sort_unique<T: Ord + Clone>(set: &mut [T], refusal: impl Fn(&[T]) -> String) 
     Err(TableError::validation(refusal(&as_the_service_names(set))))
 }
 
-/// A set with a repeated member as the service names it: what it had read before the first repeat, sorted; the
-/// repeat; the rest as sent.
+/// A set with a repeated member as the service names it: what it had read before the first repeat,
+/// sorted; the repeat; the rest as sent.
 fn as_the_service_names<T: Ord + Clone>(set: &[T]) -> Vec<T> {
     let mut seen = std::collections::BTreeSet::new();
     let repeat = set.iter().position(|member| !seen.insert(member)).unwrap_or(set.len());
@@ -130,14 +127,15 @@ impl AttributeValue {
         Ok(Self::Ns(members))
     }
 
-    /// A set of byte strings: sorted, without duplicates, not empty; empty byte strings may be members.
+    /// A set of byte strings: sorted, without duplicates, not empty; empty byte strings may be
+    /// members.
     pub fn binary_set(mut members: Vec<Vec<u8>>) -> Result<Self> {
         sort_binary_set(&mut members)?;
         Ok(Self::Bs(members))
     }
 
-    /// The logical size in bytes as the service counts it. Only the values of valid items are measured: this
-    /// recurses as deep as the value is.
+    /// The logical size in bytes as the service counts it. Only the values of valid items are
+    /// measured: this recurses as deep as the value is.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::S(text) => text.len(),

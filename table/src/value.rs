@@ -1,5 +1,5 @@
-//! Attribute values and items: the ten types of DynamoDB. Everything in the crate speaks these types. What makes
-//! a value acceptable (depth, sets, names, size) is in `validate.rs`.
+//! Attribute values and items: the ten types of DynamoDB. Everything in the crate speaks these
+//! types. What makes a value acceptable (depth, sets, names, size) is in `validate.rs`.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ pub type Item = BTreeMap<String, AttributeValue>;
 
 /// One value of one of the ten types.
 ///
-/// The sets are plain vectors: a set is valid when it is sorted, holds no duplicate and is not empty.
-/// [`AttributeValue::string_set`] and its siblings build valid ones.
+/// The sets are plain vectors: a set is valid when it is sorted, holds no duplicate and is not
+/// empty. [`AttributeValue::string_set`] and its siblings build valid ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttributeValue {
     /// A string (UTF-8).
@@ -37,7 +37,8 @@ pub enum AttributeValue {
 }
 
 impl AttributeValue {
-    /// The type's name as the service writes it in expressions and messages (`S`, `N`, `BOOL`, `SS`, ...).
+    /// The type's name as the service writes it in expressions and messages (`S`, `N`, `BOOL`,
+    /// `SS`, ...).
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::S(_) => "S",

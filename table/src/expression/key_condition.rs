@@ -1,6 +1,7 @@
-//! KeyConditionExpression: which items of a partition a Query reads. `KeyConditionExpression::parse` depends on the
-//! text alone, so that what it answers can be kept for the next request with the same text; `bind` brings in the
-//! request's placeholders and the table's key.
+//! KeyConditionExpression: which items of a partition a Query reads.
+//! `KeyConditionExpression::parse` depends on the text alone, so that what it answers can be kept
+//! for the next request with the same text; `bind` brings in the request's placeholders and the
+//! table's key.
 //!
 //! ```text
 //! expression = term { AND term }
@@ -209,7 +210,8 @@ struct Parser<'t> {
     next: usize,
 }
 
-/// What stands inside an open parenthesis so far: how many terms, and whether the last was a parenthesis itself.
+/// What stands inside an open parenthesis so far: how many terms, and whether the last was a
+/// parenthesis itself.
 #[derive(Default)]
 struct Group {
     terms: usize,
@@ -217,7 +219,8 @@ struct Group {
 }
 
 impl<'t> Parser<'t> {
-    /// The whole expression. Parentheses are kept on a stack of our own, so that their depth costs no stack.
+    /// The whole expression. Parentheses are kept on a stack of our own, so that their depth costs
+    /// no stack.
     fn expression(mut self) -> Result<Vec<Condition>> {
         let mut conditions = Vec::new();
         let mut open: Vec<Group> = vec![];

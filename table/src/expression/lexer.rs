@@ -1,5 +1,6 @@
-//! Cuts the text of an expression into tokens. Every kind of expression's parser starts here and words its syntax
-//! errors here, so that all show the same `token` and `near`. Tokens borrow from the text.
+//! Cuts the text of an expression into tokens. Every kind of expression's parser starts here and
+//! words its syntax errors here, so that all show the same `token` and `near`. Tokens borrow from
+//! the text.
 
 use crate::message;
 
@@ -119,8 +120,8 @@ fn keyword(word: &str) -> Option<Keyword> {
     KEYWORDS.iter().find(|(text, _)| word.eq_ignore_ascii_case(text)).map(|(_, keyword)| *keyword)
 }
 
-/// The syntax error at a token, or at the end where there is none of this index. `near` shows the text from the
-/// token before to the token after; at the end, the last token.
+/// The syntax error at a token, or at the end where there is none of this index. `near` shows the
+/// text from the token before to the token after; at the end, the last token.
 pub(super) fn syntax_error(source: &str, tokens: &[Token<'_>], index: usize) -> String {
     let end_of = |token: &Token<'_>| token.start + token.text.len();
     let Some(token) = tokens.get(index) else {

@@ -1,6 +1,6 @@
-//! Expressions: the small languages of DynamoDB's requests. Operations parse a request's expressions once, bind them
-//! to the request's placeholders, and evaluate them over encoded items. Each language has a file; the lexer, the
-//! reserved words and the placeholders are common to all.
+//! Expressions: the small languages of DynamoDB's requests. Operations parse a request's
+//! expressions once, bind them to the request's placeholders, and evaluate them over encoded items.
+//! Each language has a file; the lexer, the reserved words and the placeholders are common to all.
 
 pub(crate) mod key_condition;
 mod lexer;
@@ -65,7 +65,8 @@ impl<'r> Placeholders<'r> {
         Ok(value)
     }
 
-    /// Refuses placeholders that no expression has used. Called when all expressions of a request are bound.
+    /// Refuses placeholders that no expression has used. Called when all expressions of a request
+    /// are bound.
     pub(crate) fn check_all_used(&self) -> Result<()> {
         let unused_names: Vec<&str> = (self.names.into_iter().flat_map(|names| names.keys()))
             .map(String::as_str)

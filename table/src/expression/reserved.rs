@@ -1,5 +1,5 @@
-//! The words that DynamoDB reserves: an expression may not use them as attribute names without a `#name`. Parsers of
-//! every kind of expression ask here.
+//! The words that DynamoDB reserves: an expression may not use them as attribute names without a
+//! `#name`. Parsers of every kind of expression ask here.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -1,7 +1,8 @@
-//! How an item is stored. Written by the write operations through `EncodedItem::encode`, read by every operation
-//! that answers items. Decoding checks everything it relies upon, never recurses deeper than the nesting limit and
-//! never allocates by a count it has not seen the bytes for. The engine's checksums cover these bytes; there is none
-//! here. Integers are little-endian; a varint is LEB128, at most 5 bytes, the shortest form only.
+//! How an item is stored. Written by the write operations through `EncodedItem::encode`, read by
+//! every operation that answers items. Decoding checks everything it relies upon, never recurses
+//! deeper than the nesting limit and never allocates by a count it has not seen the bytes for. The
+//! engine's checksums cover these bytes; there is none here. Integers are little-endian; a varint
+//! is LEB128, at most 5 bytes, the shortest form only.
 //!
 //! | offset | size | field |
 //! |---|---|---|
@@ -10,7 +11,7 @@
 //! | 2 | 4 | logical size as the service counts it, in bytes |
 //! | 6 | 8 | commit sequence, 0 where it is not recorded |
 //! | 14 | 2 or 4 | attribute count `n` |
-//! | 16 or 18 | n * 2 or n * 4 | directory: where each attribute starts, from the start of the body |
+//! | 16 or 18 | n * 2 or n * 4 | directory: where each attribute starts in the body |
 //! | then | to the end | body: the attributes in the order of their names' bytes, without gaps |
 //!
 //! An attribute is `varint length, name, value`. A value is a tag byte and:
@@ -28,9 +29,9 @@
 //! | 10 | NS | varint count, then numbers in order |
 //! | 11 | BS | varint count, then `varint length, bytes` in order |
 //!
-//! Valid: the version and flags are known; the directory starts at 0 and increases; names are not empty and strictly
-//! increase; sets are not empty and strictly increase; every attribute ends where the next one starts, the last one
-//! at the end of the bytes.
+//! Valid: the version and flags are known; the directory starts at 0 and increases; names are not
+//! empty and strictly increase; sets are not empty and strictly increase; every attribute ends
+//! where the next one starts, the last one at the end of the bytes.
 //!
 //! Example: `{"a": 1, "b": true}` of logical size 5 is
 //! `01 00 05000000 0000000000000000 0200 0000 0600` then `01 61 02 C0 82 14` and `01 62 05`.

@@ -1,12 +1,13 @@
-//! Encoded items: the bytes of `format.rs` with the ways to read them. Write operations encode, read operations
-//! decode; single attributes can be read without decoding the others, which is what expressions use.
+//! Encoded items: the bytes of `format.rs` with the ways to read them. Write operations encode,
+//! read operations decode; single attributes can be read without decoding the others, which is what
+//! expressions use.
 
 mod format;
 
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::validate::item_size_bytes;
+use crate::validate::prepare_item;
 use crate::value::{AttributeValue, Item};
 use format::{COUNT_OFFSET, FLAG_WIDE, Reader, VERSION, damaged};
 
@@ -19,10 +20,15 @@ pub struct EncodedItem {
 }
 
 impl EncodedItem {
-    /// Encodes a valid item (see `AttributeValue` for what makes sets valid; nesting and size are within limits).
-    pub fn encode(item: &Item) -> Self {
-        let size = u32::try_from(item_size_bytes(item)).unwrap_or(u32::MAX);
-        Self::encode_sized(item, size)
+    /// Checks an item, sorts its sets and encodes it.
+    ///
+    /// # Errors
+    /// `Validation` where the item is nested too deep, larger than 400 KB, or holds an empty set, a
+    /// set with a repeated member, or a name that is empty or too long.
+    pub fn encode(item: &mut Item) -> Result<Self> {
+        let size = prepare_item(item)?;
+        let size = u32::try_from(size).expect("invariant: item sizes are checked");
+        Ok(Self::encode_sized(item, size))
     }
 
     /// Encodes a valid item whose logical size is known already.
@@ -35,8 +41,8 @@ impl EncodedItem {
         Self { bytes: bytes.into(), count: item.len(), wide }
     }
 
-    /// Takes stored bytes. Checks the header and that the directory is there; `get` and `decode` check the rest of
-    /// what they read.
+    /// Takes stored bytes. Checks the header and that the directory is there; `get` and `decode`
+    /// check the rest of what they read.
     pub fn from_bytes(bytes: Bytes) -> Result<Self> {
         let header = bytes.get(..COUNT_OFFSET).ok_or_else(|| damaged("an item is too short"))?;
         if header[0] != VERSION {

@@ -1,5 +1,6 @@
-//! Ranges of keys: what a condition on the sort key, a partition or a scan's segment selects. Query and Scan turn
-//! them into engine ranges. Bounds are whole keys, so that a value is never taken for a longer one that it starts.
+//! Ranges of keys: what a condition on the sort key, a partition or a scan's segment selects. Query
+//! and Scan turn them into engine ranges. Bounds are whole keys, so that a value is never taken for
+//! a longer one that it starts.
 
 use super::KeyPart;
 
@@ -96,8 +97,8 @@ impl SortCondition<'_> {
     pub fn range(&self, prefix: &[u8], form: SortForm) -> KeyRange {
         let key = |part: &KeyPart<'_>| form.key(prefix, part);
         let after = |part: &KeyPart<'_>| form.after(prefix, part);
-        // An end that does not exist means that nothing can follow: the range from there is empty, which a start
-        // at the end of the prefix's own range says.
+        // An end that does not exist means that nothing can follow: the range from there is empty,
+        // which a start at the end of the prefix's own range says.
         let last = || after_prefix(prefix);
         let from = |start: Option<Vec<u8>>| match start {
             Some(start) => KeyRange { start, end: last() },
@@ -123,8 +124,8 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// The keys of one segment of a parallel scan: `total` equal ranges of hashes, of which `segment` (from 0) is one.
-/// A segment beyond the last is empty.
+/// The keys of one segment of a parallel scan: `total` equal ranges of hashes, of which `segment`
+/// (from 0) is one. A segment beyond the last is empty.
 pub fn segment_range(segment: u32, total: u32) -> KeyRange {
     let total = total.max(1);
     // The first hash of a segment; `None` beyond the last hash.

@@ -137,7 +137,7 @@ proptest! {
         let base = |sort: &KeyPart<'_>| base_key(&partition, Some(sort));
         prop_assert_eq!(base(&a).cmp(&base(&b)), order);
         // Ties on the index's sort key go by what follows; different ones never look at it.
-        let local = |sort: &KeyPart<'_>, base: &KeyPart<'_>| local_index_key(&partition, sort, base);
+        let local = |x: &KeyPart<'_>, y: &KeyPart<'_>| local_index_key(&partition, x, y);
         prop_assert_eq!(local(&a, &c).cmp(&local(&b, &a)), order.then(compare(&c, &a)));
         let global = |x: &KeyPart<'_>, y: &KeyPart<'_>| {
             global_index_key(std::slice::from_ref(&partition), &[x.clone(), y.clone()], b"base")

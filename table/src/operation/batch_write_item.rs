@@ -14,7 +14,8 @@ pub enum WriteRequest {
     Delete(Item),
 }
 
-/// Up to 25 puts and deletes on one or more tables; each is atomic, the whole is not promised to be.
+/// Up to 25 puts and deletes on one or more tables; each is atomic, the whole is not promised to
+/// be.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BatchWriteItemRequest {
     /// What to write, by table.

@@ -1,6 +1,7 @@
-//! The operations: one file each, with its request and its response. The server decodes JSON into these requests
-//! and encodes the responses; programs that embed tables build them directly. Fields that the wire may leave out
-//! are `Option`; every request has `Default`, so that `..Default::default()` fills in the rest.
+//! The operations: one file each, with its request and its response. The server decodes JSON into
+//! these requests and encodes the responses; programs that embed tables build them directly. Fields
+//! that the wire may leave out are `Option`; every request has `Default`, so that
+//! `..Default::default()` fills in the rest.
 
 mod batch_get_item;
 mod batch_write_item;

@@ -1,5 +1,5 @@
-//! The rules for tables: names, key schemas, attribute definitions and throughput, in the service's order. CreateTable
-//! asks for all of them, the other operations for the name's.
+//! The rules for tables: names, key schemas, attribute definitions and throughput, in the service's
+//! order. CreateTable asks for all of them, the other operations for the name's.
 
 use std::collections::BTreeSet;
 
@@ -134,7 +134,8 @@ fn check_billing(mode: BillingMode, throughput: Option<&ProvisionedThroughput>) 
     }
 }
 
-/// The key has one HASH attribute, then at most one RANGE attribute, and exactly these attributes are defined.
+/// The key has one HASH attribute, then at most one RANGE attribute, and exactly these attributes
+/// are defined.
 fn check_key(schema: &[KeySchemaElement], definitions: &[AttributeDefinition]) -> Result<()> {
     let defined: Vec<&str> = definitions.iter().map(|d| d.attribute_name.as_str()).collect();
     let is_defined =

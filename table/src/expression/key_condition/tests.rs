@@ -20,7 +20,8 @@ fn table_key() -> TableKey {
     .unwrap()
 }
 
-/// Parses and binds with `#pk` and `#sk` for the keys, `:a` to `:d` for these letters, `:n` for 1, `:t` for true.
+/// Parses and binds with `#pk` and `#sk` for the keys, `:a` to `:d` for these letters, `:n` for 1,
+/// `:t` for true.
 fn bind_with<T>(
     source: &str,
     then: impl FnOnce(Result<BoundKeyCondition<'_>>, &Placeholders<'_>) -> T,
