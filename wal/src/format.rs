@@ -1,0 +1,240 @@
+//! The bytes of a log segment. The writer and the reader use it; it does no input or output.
+//!
+//! A segment file, named by its number (`0000000002.wal`), is this header and then frames in the framing of
+//! [`esker_base::frame`], the first at offset 64, each starting where the one before ends. All numbers are
+//! little-endian.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 8 | `ESKERWAL` |
+//! | 8 | 2 | format version, 1 |
+//! | 10 | 2 | 0 |
+//! | 12 | 4 | compatible feature bits: a reader that does not know one ignores it; none is defined |
+//! | 16 | 4 | incompatible feature bits: a reader that does not know one refuses the file; none is defined |
+//! | 20 | 4 | 0 |
+//! | 24 | 8 | segment number, the same as in the file's name |
+//! | 32 | 8 | epoch: which writable open of the database made the segment |
+//! | 40 | 16 | file id, random; the checksum of every frame covers it |
+//! | 56 | 4 | 0 |
+//! | 60 | 4 | CRC-32 over bytes 0 to 59 |
+//!
+//! A header is valid if magic and checksum match, the version is 1 and no unknown incompatible bit is set. Magic,
+//! version and checksum stay where they are in every later version, so that an old reader can tell *newer* from
+//! *damaged*. Example, segment 2 of epoch 3 with a file id of sixteen 0x11: `45 53 4b 45 52 57 41 4c 01 00`, 14 zeros,
+//! `02 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00`, 16 times `11`, `00 00 00 00 2b 78 2c f2`.
+//!
+//! Frame kinds, each with payload version 1:
+//!
+//! | kind | name | payload |
+//! |---|---|---|
+//! | 1 | Group | batches that were committed together; below |
+//! | 2 | Continue | the segment is finished; 8 bytes: the number of the segment in which the log goes on |
+//! | 3 | Seal | the log was closed cleanly; 8 bytes: the last sequence number of the log. The file ends here |
+//!
+//! Payload of a Group:
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 8 | wall-clock time of the commit, milliseconds since 1970-01-01 UTC; an annotation, never an order |
+//! | 8 | 8 | first sequence number |
+//! | 16 | 8 | last sequence number: first + the number of all operations - 1 |
+//! | 24 | 4 | number of batches, at least 1 |
+//! | 28 | | the batches, without padding |
+//!
+//! Each batch: 4 bytes number of operations (at least 1), 4 bytes length, then that many bytes in the form of
+//! [`esker_base::batch`]. Example, time 0x0102, a batch `abc` of two operations at 5 and one `d` of one:
+//! `02 01 00 00 00 00 00 00 05 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00 02 00 00 00 02 00 00 00 03 00 00 00 61 62
+//! 63 01 00 00 00 01 00 00 00 64`.
+//!
+//! Sequence numbers of consecutive groups only grow. They may skip numbers: operations that do
+//! not pass through the log take some, and so does an open after the log lost what other files kept. A group that was
+//! lost shows as damage between frames, never as a skip.
+//!
+//! A frame's *known synced* position never lies behind the frame itself. Segment numbers grow along the log, so
+//! positions compare as (segment, offset). What stands behind a Continue frame is unused and reads as zeros. A Group
+//! always leaves room in its segment for one Continue or Seal.
+
+use std::path::Path;
+
+use esker_base::{Epoch, Error, FileId, FileNumber, Result, checksum, frame};
+
+/// Bytes of the header; the offset of the first frame.
+pub const HEADER_LEN: usize = 64;
+
+/// The format version this build writes, and the newest it reads.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Incompatible feature bits that this build knows.
+const INCOMPATIBLE_KNOWN: u32 = 0;
+
+const MAGIC: [u8; 8] = *b"ESKERWAL";
+
+/// The version of every frame payload.
+pub(crate) const PAYLOAD_VERSION: u8 = 1;
+
+/// Bytes that a Continue or a Seal frame takes; every segment keeps that much room at its end.
+pub(crate) const CONTROL_LEN: u64 = (frame::HEADER_LEN + 8) as u64;
+
+const _: () = assert!((frame::HEADER_LEN + 8).is_multiple_of(frame::ALIGNMENT));
+const _: () = assert!(HEADER_LEN.is_multiple_of(frame::ALIGNMENT));
+
+/// What a frame of the log is. Stored on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// Batches that were committed together.
+    Group = 1,
+    /// The log goes on in another segment.
+    Continue = 2,
+    /// The log was closed cleanly.
+    Seal = 3,
+}
+
+impl TryFrom<u8> for FrameKind {
+    type Error = u8;
+
+    fn try_from(value: u8) -> std::result::Result<FrameKind, u8> {
+        match value {
+            1 => Ok(FrameKind::Group),
+            2 => Ok(FrameKind::Continue),
+            3 => Ok(FrameKind::Seal),
+            other => Err(other),
+        }
+    }
+}
+
+/// A segment's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The segment's number.
+    pub number: FileNumber,
+    /// The writable open that made it.
+    pub epoch: Epoch,
+    /// Its identity.
+    pub file_id: FileId,
+}
+
+impl Header {
+    /// The header's bytes.
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.number.0.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.epoch.0.to_le_bytes());
+        bytes[40..56].copy_from_slice(&self.file_id.0);
+        let crc = checksum::plain(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header from the front of `file`, the content of `path`. Corruption if it is damaged or too short,
+    /// Unsupported if a newer build wrote it.
+    pub fn decode(file: &[u8], path: &Path) -> Result<Header> {
+        let Some((bytes, _)) = file.split_first_chunk::<HEADER_LEN>() else {
+            return Err(Error::corruption(path, 0, "the log segment ends within its header"));
+        };
+        if bytes[..8] != MAGIC {
+            return Err(Error::corruption(path, 0, "this is not a log segment"));
+        }
+        if u32_at(bytes, 60) != checksum::plain(&bytes[..60]) {
+            return Err(Error::corruption(path, 0, "log segment header checksum does not match"));
+        }
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        let unknown = u32_at(bytes, 16) & !INCOMPATIBLE_KNOWN;
+        if version != FORMAT_VERSION || unknown != 0 {
+            let what = format!("log segment of format version {version}, features {unknown:#x}");
+            return Err(Error::unsupported(path, what));
+        }
+        let mut file_id = FileId::default();
+        file_id.0.copy_from_slice(&bytes[40..56]);
+        Ok(Header {
+            number: FileNumber(u64_at(bytes, 24)),
+            epoch: Epoch(u64_at(bytes, 32)),
+            file_id,
+        })
+    }
+}
+
+/// The little-endian number at `at`; callers have checked the length.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(number)
+}
+
+/// The little-endian number at `at`; callers have checked the length.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(number)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use esker_base::ErrorKind;
+
+    fn sample() -> Header {
+        Header { number: FileNumber(2), epoch: Epoch(3), file_id: FileId([0x11; 16]) }
+    }
+
+    /// Writes `value` at `at` and a checksum that matches.
+    fn with(mut bytes: [u8; HEADER_LEN], at: usize, value: u8) -> [u8; HEADER_LEN] {
+        bytes[at] = value;
+        let crc = checksum::plain(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn the_header_is_pinned() {
+        let hex: Vec<_> = sample().encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex.join(" "),
+            "45 53 4b 45 52 57 41 4c 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 \
+             02 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00 \
+             11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 00 00 00 00 2b 78 2c f2"
+        );
+        assert_eq!(Header::decode(&sample().encode(), Path::new("x")).unwrap(), sample());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_missing_byte_is_seen() {
+        let bytes = sample().encode();
+        for bit in 0..HEADER_LEN * 8 {
+            let mut bad = bytes;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let error = Header::decode(&bad, Path::new("x")).unwrap_err();
+            assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(0)));
+        }
+        for len in 0..HEADER_LEN {
+            let error = Header::decode(&bytes[..len], Path::new("x")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption);
+        }
+    }
+
+    #[test]
+    fn a_newer_version_and_an_unknown_feature_are_unsupported() {
+        for (at, value) in [(8, 2), (9, 1), (16, 1), (19, 0x80)] {
+            let bytes = with(sample().encode(), at, value);
+            let error = Header::decode(&bytes, Path::new("x")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{at}");
+        }
+        let compatible = with(sample().encode(), 12, 1);
+        assert_eq!(Header::decode(&compatible, Path::new("x")).unwrap(), sample());
+    }
+
+    #[test]
+    fn frame_kinds_are_pinned() {
+        let kinds = [FrameKind::Group, FrameKind::Continue, FrameKind::Seal];
+        for (kind, number) in kinds.into_iter().zip(1u8..) {
+            assert_eq!(kind as u8, number);
+            assert_eq!(FrameKind::try_from(number), Ok(kind));
+        }
+        assert_eq!(FrameKind::try_from(0), Err(0));
+        assert_eq!(FrameKind::try_from(4), Err(4));
+    }
+}

@@ -1,0 +1,463 @@
+//! Replay: reading the log from its first live segment to its end. The engine calls it while it opens; it writes
+//! nothing, so that a refused directory stays byte for byte as it was.
+//!
+//! Where the log stops being valid, at P, it was torn by a crash, or something durable was damaged. Every frame says
+//! what was known to be synced when it was written, so all bytes from P on, in later segments too, are searched for
+//! valid frames: one that claims more than P, or a manifest that does, proves corruption. Blank bytes at P count like
+//! any damage, because a lost write reads as zeros. Segments whose end the manifest knows are not judged, they must
+//! match. A failed read is an error, never an end of the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use esker_base::frame::{self, Frame, Parsed};
+use esker_base::names::FileKind;
+use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, SeqNo, checksum};
+use esker_vfs::{Fs, OpenMode};
+
+use crate::format::{FrameKind, HEADER_LEN, Header, PAYLOAD_VERSION, u64_at};
+use crate::group::Group;
+use crate::segment::SEGMENT_LEN_MAX;
+use crate::writer::SealInfo;
+
+/// What the manifest knows of one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentExpectation {
+    /// Its number.
+    pub number: FileNumber,
+    /// Its identity.
+    pub file_id: FileId,
+    /// Where the log leaves it for the next listed segment, if a recovery recorded that: everything before is durable,
+    /// what follows is void.
+    pub ends_at: Option<u64>,
+    /// What a clean close recorded.
+    pub sealed: Option<SealInfo>,
+    /// Listed before it was made or while it may be given up: it may be missing or all zeros, as long as the log does
+    /// not lead into it.
+    pub optional: bool,
+}
+
+/// What replay found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Behind the last valid frame.
+    pub end: LogPosition,
+    /// The last sequence number seen; 0 if the log holds no group.
+    pub last_seq: SeqNo,
+    /// The most that the manifest or any frame says is durable, at most [`Outcome::end`]. What lies between may be in
+    /// the page cache alone; see [`crate::rewrite_tail`].
+    pub known_synced: LogPosition,
+    /// Bytes behind the end, up to the last that is not zero, over all segments: what a tear cost.
+    pub torn_bytes: u64,
+    /// The segments up to the end, in order.
+    pub segments: Vec<SegmentOutcome>,
+    /// Listed segments behind the end: spares, and what a tear cut off.
+    pub beyond: Vec<FileNumber>,
+    /// The highest epoch in a segment's header; 0 without segments.
+    pub epoch: Epoch,
+    /// The manifest vouches for the end and nothing was written behind it: no tail needs rewriting.
+    pub clean: bool,
+}
+
+/// What replay found of one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentOutcome {
+    /// Its number.
+    pub number: FileNumber,
+    /// Its identity.
+    pub file_id: FileId,
+    /// Where its valid frames end.
+    pub end: u64,
+    /// The last sequence number in it or before it; 0 if there was none.
+    pub last_seq: SeqNo,
+}
+
+/// Reads the log that consists of `segments`, given in order, and hands every group to `visit`, in order.
+///
+/// `known_synced_floor` is the most the manifest knows to be durable. Groups are visited before the log is known to be
+/// good: on an error, what was visited is to be dropped.
+///
+/// Corruption, naming file and offset, where anything durable is missing, damaged, foreign or out of order.
+/// InvalidArgument if the segment numbers do not grow. Unsupported for a newer format. Otherwise errors of the file
+/// system and of `visit`.
+pub fn replay(
+    fs: &dyn Fs,
+    dir: &Path,
+    segments: &[SegmentExpectation],
+    known_synced_floor: LogPosition,
+    mut visit: impl FnMut(Group<'_>) -> Result<()>,
+) -> Result<Outcome> {
+    if !segments.is_sorted_by(|a, b| a.number < b.number) {
+        return Err(Error::invalid("the numbers of the log's segments must grow"));
+    }
+    let mut replay = Replay::new(known_synced_floor);
+    let mut buffer = Vec::new();
+    for expected in segments {
+        let path = dir.join(FileKind::Wal.name(expected.number));
+        let header = load(fs, &path, expected, &mut buffer)?;
+        replay.epoch = header.map_or(replay.epoch, |header| replay.epoch.max(header.epoch));
+        match (&replay.state, header) {
+            (State::Ended, None) => replay.beyond.push(expected.number),
+            (State::Ended, Some(_)) => {
+                replay.beyond.push(expected.number);
+                replay.judge_rest(expected, HEADER_LEN as u64, &buffer);
+            }
+            (State::Continued(link), found) => {
+                if found.is_none() || link.next != expected.number {
+                    return Err(link.broken("missing, blank or not listed next"));
+                }
+                replay.read_segment(expected, &path, &buffer, &mut visit)?;
+            }
+            (State::Open, found) => {
+                // Behind an end that the manifest vouches for, an unused spare is not yet part of the log.
+                let used = found.is_some() && buffer[HEADER_LEN..].iter().any(|&byte| byte != 0);
+                if used || !expected.optional {
+                    replay.read_segment(expected, &path, &buffer, &mut visit)?;
+                } else {
+                    replay.end_before(expected.number);
+                }
+            }
+        }
+    }
+    replay.finish(dir)
+}
+
+/// Reads a segment into `buffer` and checks its header; `None` if an optional one is missing or all zeros.
+fn load(
+    fs: &dyn Fs,
+    path: &Path,
+    expected: &SegmentExpectation,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<Header>> {
+    read_file(fs, path, expected.optional, buffer)?;
+    if expected.optional && buffer.iter().all(|&byte| byte == 0) {
+        return Ok(None);
+    }
+    let header = Header::decode(buffer, path)?;
+    if header.number != expected.number || header.file_id != expected.file_id {
+        let message = format!(
+            "this is log segment {} with id {}, but the manifest lists segment {} with id {}",
+            header.number, header.file_id, expected.number, expected.file_id
+        );
+        return Err(Error::corruption(path, 0, message));
+    }
+    Ok(Some(header))
+}
+
+/// Reads a whole segment into `buffer`; nothing if it is missing and `optional`.
+pub(crate) fn read_file(
+    fs: &dyn Fs,
+    path: &Path,
+    optional: bool,
+    buffer: &mut Vec<u8>,
+) -> Result<()> {
+    let file = match fs.open(path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if optional {
+                buffer.clear();
+                return Ok(());
+            }
+            return Err(Error::corruption(path, 0, "a log segment is missing"));
+        }
+        Err(error) => return Err(Error::io("open", path, error)),
+    };
+    let len = file.len().map_err(|error| Error::io("get the length of", path, error))?;
+    if len > SEGMENT_LEN_MAX {
+        let message = format!("a log segment of {len} bytes; the most is {SEGMENT_LEN_MAX}");
+        return Err(Error::corruption(path, SEGMENT_LEN_MAX, message));
+    }
+    buffer.resize(len as usize, 0);
+    file.read_exact_at(buffer, 0).map_err(|error| Error::io("read", path, error))
+}
+
+/// Whether the log goes on in the next segment.
+#[derive(Debug)]
+enum State {
+    /// The next listed segment follows.
+    Open,
+    /// A Continue frame names the next segment.
+    Continued(Link),
+    /// The log ended: by a tear, a seal or a missing optional segment.
+    Ended,
+}
+
+/// A Continue frame.
+#[derive(Debug)]
+struct Link {
+    path: PathBuf,
+    offset: u64,
+    next: FileNumber,
+}
+
+impl Link {
+    fn broken(&self, how: &str) -> Error {
+        let message = format!("the log goes on in segment {}, which is {how}", self.next);
+        Error::corruption(&self.path, self.offset, message)
+    }
+}
+
+struct Replay {
+    state: State,
+    end: LogPosition,
+    last_seq: SeqNo,
+    /// The most that the manifest or any valid frame claims to be synced.
+    claimed: LogPosition,
+    torn_bytes: u64,
+    /// Why the log ends where it does.
+    reason: &'static str,
+    vouched: bool,
+    segments: Vec<SegmentOutcome>,
+    beyond: Vec<FileNumber>,
+    epoch: Epoch,
+}
+
+impl Replay {
+    fn new(known_synced_floor: LogPosition) -> Replay {
+        Replay {
+            state: State::Open,
+            end: LogPosition::default(),
+            last_seq: SeqNo(0),
+            claimed: known_synced_floor,
+            torn_bytes: 0,
+            reason: "the log ends here",
+            vouched: true,
+            segments: Vec::new(),
+            beyond: Vec::new(),
+            epoch: Epoch(0),
+        }
+    }
+
+    /// Reads the segment that the log leads into.
+    fn read_segment(
+        &mut self,
+        expected: &SegmentExpectation,
+        path: &Path,
+        file: &[u8],
+        visit: &mut impl FnMut(Group<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(seal) = &expected.sealed {
+            check_sealed_file(expected, seal, path, file)?;
+        }
+        let file = match expected.ends_at {
+            None => file,
+            Some(end) => cut(file, end, path)?,
+        };
+        self.state = State::Open;
+        self.vouched = expected.ends_at.is_some() || expected.sealed.is_some();
+        let mut offset = HEADER_LEN as u64;
+        let mut closed = false;
+        while !closed && (!self.vouched || offset < file.len() as u64) {
+            let found = match frame::decode(expected.file_id, offset, file) {
+                Parsed::Frame(found) => found,
+                Parsed::Blank => {
+                    self.reason = "nothing was written here";
+                    self.state = State::Ended;
+                    break;
+                }
+                Parsed::Damaged(why) => {
+                    self.reason = why;
+                    self.state = State::Ended;
+                    break;
+                }
+            };
+            closed = self.take_frame(expected.number, path, &found, visit)?;
+            offset = found.end();
+        }
+        self.end = LogPosition { file: expected.number, offset };
+        self.segments.push(SegmentOutcome {
+            number: expected.number,
+            file_id: expected.file_id,
+            end: offset,
+            last_seq: self.last_seq,
+        });
+        if self.vouched {
+            return self.finish_vouched(expected, path, offset, file.len() as u64);
+        }
+        if let State::Ended = self.state {
+            self.judge_rest(expected, offset, file);
+        }
+        Ok(())
+    }
+
+    /// Follows one valid frame; whether it was the last of its segment.
+    fn take_frame(
+        &mut self,
+        number: FileNumber,
+        path: &Path,
+        found: &Frame<'_>,
+        visit: &mut impl FnMut(Group<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        let corrupt = |message: &str| Err(Error::corruption(path, found.offset, message));
+        let kind = known_kind(found, path)?;
+        if found.synced > (LogPosition { file: number, offset: found.offset }) {
+            return corrupt("a log frame claims that what follows it is synced");
+        }
+        self.claimed = self.claimed.max(found.synced);
+        match kind {
+            FrameKind::Group => {
+                let group = match Group::decode(found.payload) {
+                    Ok(group) => group,
+                    Err(message) => return corrupt(message),
+                };
+                if group.first_seq <= self.last_seq {
+                    return corrupt("a group's sequence numbers go back");
+                }
+                self.last_seq = group.last_seq;
+                visit(group)?;
+                Ok(false)
+            }
+            FrameKind::Continue | FrameKind::Seal if found.payload.len() != 8 => {
+                corrupt("a control frame of the log has a wrong length")
+            }
+            FrameKind::Continue => {
+                self.state = State::Continued(Link {
+                    path: path.to_path_buf(),
+                    offset: found.offset,
+                    next: FileNumber(u64_at(found.payload, 0)),
+                });
+                Ok(true)
+            }
+            FrameKind::Seal => {
+                if u64_at(found.payload, 0) < self.last_seq.0 {
+                    return corrupt("the log's seal names too low a sequence number");
+                }
+                self.reason = "the log was sealed here";
+                self.state = State::Ended;
+                Ok(true)
+            }
+        }
+    }
+
+    /// The manifest knows this segment's end, so everything before it must have been valid and end right there.
+    fn finish_vouched(
+        &mut self,
+        expected: &SegmentExpectation,
+        path: &Path,
+        offset: u64,
+        end: u64,
+    ) -> Result<()> {
+        if offset != end {
+            let reason = self.reason;
+            let message = format!("durable log data is damaged before its end at {end}: {reason}");
+            return Err(Error::corruption(path, offset, message));
+        }
+        self.claimed = self.claimed.max(self.end);
+        // A Continue or a Seal at the very end is void: the log goes on in the segment listed next.
+        self.state = State::Open;
+        if let Some(seal) = &expected.sealed
+            && self.last_seq > seal.last_seq
+        {
+            return Err(Error::corruption(path, offset, "the log's seal does not match"));
+        }
+        Ok(())
+    }
+
+    /// Takes notice of what stands behind the end of the log.
+    fn judge_rest(&mut self, expected: &SegmentExpectation, from: u64, file: &[u8]) {
+        let rest = file.get(from as usize..).unwrap_or(&[]);
+        let used = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        self.torn_bytes += used as u64;
+        let used_end = from + used as u64;
+        // The whole file is searched through, not only the used part: a frame may end in zeros.
+        let mut offset = from;
+        while offset < used_end {
+            offset = match frame::decode(expected.file_id, offset, file) {
+                Parsed::Frame(found) => {
+                    self.claimed = self.claimed.max(found.synced);
+                    found.end()
+                }
+                Parsed::Blank | Parsed::Damaged(_) => offset + frame::ALIGNMENT as u64,
+            };
+        }
+    }
+
+    /// The log ends before this segment, an unused spare.
+    fn end_before(&mut self, number: FileNumber) {
+        if self.segments.is_empty() {
+            self.end = LogPosition { file: number, offset: HEADER_LEN as u64 };
+        }
+        self.beyond.push(number);
+        self.state = State::Ended;
+    }
+
+    fn finish(self, dir: &Path) -> Result<Outcome> {
+        if let State::Continued(link) = &self.state {
+            return Err(link.broken("not listed"));
+        }
+        let listed = !self.segments.is_empty() || !self.beyond.is_empty();
+        if listed && self.claimed > self.end {
+            let path = dir.join(FileKind::Wal.name(self.end.file));
+            let message = format!(
+                "durable log data is lost: {}, but everything up to {} was synced",
+                self.reason, self.claimed
+            );
+            return Err(Error::corruption(path, self.end.offset, message));
+        }
+        Ok(Outcome {
+            end: self.end,
+            last_seq: self.last_seq,
+            known_synced: self.claimed,
+            torn_bytes: self.torn_bytes,
+            segments: self.segments,
+            beyond: self.beyond,
+            epoch: self.epoch,
+            clean: self.vouched && self.torn_bytes == 0,
+        })
+    }
+}
+
+/// The kind of a frame whose checksums match; Unsupported if this build does not know it.
+pub(crate) fn known_kind(found: &Frame<'_>, path: &Path) -> Result<FrameKind> {
+    match FrameKind::try_from(found.kind) {
+        Ok(kind) if found.version == PAYLOAD_VERSION => Ok(kind),
+        _ => {
+            let (kind, version) = (found.kind, found.version);
+            let what = format!("log frame of kind {kind}, version {version}, at {}", found.offset);
+            Err(Error::unsupported(path, what))
+        }
+    }
+}
+
+/// The part of a segment before the end that the manifest recorded.
+fn cut<'a>(file: &'a [u8], end: u64, path: &Path) -> Result<&'a [u8]> {
+    let cut = usize::try_from(end).ok().and_then(|end| file.get(..end));
+    match cut {
+        Some(cut) if cut.len() >= HEADER_LEN => Ok(cut),
+        _ => {
+            let len = file.len();
+            let message = format!("a log segment of {len} bytes is recorded to end at {end}");
+            Err(Error::corruption(path, len as u64, message))
+        }
+    }
+}
+
+/// A sealed segment must be exactly what was closed.
+fn check_sealed_file(
+    expected: &SegmentExpectation,
+    seal: &SealInfo,
+    path: &Path,
+    file: &[u8],
+) -> Result<()> {
+    let len = file.len() as u64;
+    if seal.segment != expected.number || seal.len != len {
+        let message = format!(
+            "the log was closed in segment {} of {} bytes, this is segment {} of {len}",
+            seal.segment, seal.len, expected.number
+        );
+        return Err(Error::corruption(path, len.min(seal.len), message));
+    }
+    if seal.checksum != checksum::plain(file) {
+        // The first frame that does not match says more than the checksum of the whole file.
+        let mut offset = HEADER_LEN as u64;
+        while let Parsed::Frame(frame) = frame::decode(expected.file_id, offset, file) {
+            offset = frame.end();
+        }
+        let message = "the log was changed after it was closed";
+        return Err(Error::corruption(path, offset, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! Appending to the log. The one owner of the write path holds the [`Writer`]; syncs may run elsewhere, on a
+//! [`SyncHandle`]. It never writes behind a failed write and never reports a sync that it does not know of.
+//!
+//! Invariants: **W1** the frames of a segment stand without gaps from its header to the writer's position. **W2** what
+//! is known to be synced is a prefix of the log: a segment counts only after all before it. **W3** after a failed
+//! write or sync nothing is written and nothing more becomes known to be synced.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use esker_base::checksum::Running;
+use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, frame};
+use esker_vfs::File;
+
+use crate::format::{CONTROL_LEN, FrameKind, HEADER_LEN, PAYLOAD_VERSION};
+use crate::group::GroupBuilder;
+use crate::segment::Segment;
+
+/// The writing end of the log.
+#[derive(Debug)]
+pub struct Writer {
+    segment: Segment,
+    /// Where the next frame goes in `segment`.
+    offset: u64,
+    /// Over all bytes of `segment` up to `offset`.
+    checksum: Running,
+    last_seq: SeqNo,
+    known_synced: LogPosition,
+    /// Finished segments that are not known to be synced to their end, in order.
+    unsynced: Vec<Unsynced>,
+    /// Frames that are not built elsewhere are built here.
+    scratch: Vec<u8>,
+    /// Why nothing more may be written.
+    failed: Option<Error>,
+}
+
+#[derive(Clone, Debug)]
+struct Unsynced {
+    number: FileNumber,
+    file: Arc<dyn File>,
+    path: PathBuf,
+}
+
+/// A segment that takes no more frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinishedSegment {
+    /// Its number.
+    pub number: FileNumber,
+    /// Where its frames end, in bytes.
+    pub end: u64,
+    /// The last sequence number in it or before it: the segment can go once everything up to here is flushed.
+    pub last_seq: SeqNo,
+}
+
+/// The last segment of a cleanly closed log: what the manifest remembers, so that every changed bit shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealInfo {
+    /// Its number.
+    pub segment: FileNumber,
+    /// Its exact length in bytes.
+    pub len: u64,
+    /// CRC-32 over the whole file.
+    pub checksum: u32,
+    /// The last sequence number of the log.
+    pub last_seq: SeqNo,
+}
+
+/// One sync of the log, to be run without holding the [`Writer`]; see [`Writer::sync_handle`].
+#[derive(Debug)]
+pub struct SyncHandle {
+    files: Vec<Unsynced>,
+    through: LogPosition,
+}
+
+impl SyncHandle {
+    /// Syncs, segment by segment, everything that was appended before the handle was made, and returns the position to
+    /// give to [`Writer::synced_through`]. An error must go to [`Writer::fail`].
+    ///
+    /// Where several handles run at once, the operating system reports a failed write to only one of those that sync
+    /// the same file: none may be taken as successful before all that overlap with it have succeeded.
+    pub fn run(&self) -> Result<LogPosition> {
+        self.files.iter().try_for_each(sync_data)?;
+        Ok(self.through)
+    }
+
+    /// What the handle covers.
+    pub fn through(&self) -> LogPosition {
+        self.through
+    }
+}
+
+impl Writer {
+    /// Appends to a fresh segment. `last_seq` is the last sequence number in use before it; `known_synced` is what is
+    /// durable of the log: the segment's own start if everything before is.
+    pub fn new(segment: Segment, last_seq: SeqNo, known_synced: LogPosition) -> Writer {
+        let mut checksum = Running::new();
+        checksum.update(&segment.header.encode());
+        Writer {
+            offset: HEADER_LEN as u64,
+            segment,
+            checksum,
+            last_seq,
+            known_synced,
+            unsynced: Vec::new(),
+            scratch: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Whether a group with a payload of `payload_len` bytes fits into the current segment. Otherwise the caller
+    /// rotates, into a larger segment if need be.
+    pub fn fits(&self, payload_len: usize) -> bool {
+        let Some(padded) = payload_len.checked_add(frame::HEADER_LEN + frame::ALIGNMENT) else {
+            return false;
+        };
+        // `padded` bounds the frame from above; only near the limit is the exact length looked at.
+        let room = self.segment.size_bytes.saturating_sub(self.offset + CONTROL_LEN);
+        padded as u64 <= room || frame::encoded_len(payload_len) as u64 <= room
+    }
+
+    /// Appends a group by one write, and returns the position behind it: the group is durable once that is synced.
+    ///
+    /// InvalidArgument, with the log as it was, if the group is empty, does not fit or goes back in sequence. After a
+    /// failed write the writer is finished: the write may or may not be on disk.
+    pub fn append(&mut self, group: &mut GroupBuilder) -> Result<LogPosition> {
+        self.usable()?;
+        if group.is_empty() {
+            return Err(Error::invalid("an empty group cannot be logged"));
+        }
+        self.check_room(group.payload().len())?;
+        self.check_order(group.first_seq())?;
+        let frame = group.frame(self.segment.file_id(), self.offset, self.known_synced);
+        if let Err(error) = self.segment.file.write_all_at(frame, self.offset) {
+            return Err(self.fail(Error::io("write", &self.segment.path, error)));
+        }
+        self.checksum.update(frame);
+        self.offset += frame.len() as u64;
+        self.last_seq = group.last_seq();
+        Ok(self.position())
+    }
+
+    /// Appends the payload of a group that was read from the log.
+    pub(crate) fn append_copy(
+        &mut self,
+        payload: &[u8],
+        first_seq: SeqNo,
+        last_seq: SeqNo,
+    ) -> Result<()> {
+        self.usable()?;
+        self.check_room(payload.len())?;
+        self.check_order(first_seq)?;
+        self.write_frame(FrameKind::Group, payload)?;
+        self.last_seq = last_seq;
+        Ok(())
+    }
+
+    /// The caller has made everything durable by itself; the next group comes after `last_seq`.
+    pub(crate) fn resume(&mut self, last_seq: SeqNo) {
+        self.unsynced.clear();
+        self.known_synced = self.position();
+        self.last_seq = last_seq;
+    }
+
+    /// Finishes the current segment and goes on in `next`, which has a higher number. The finished segment is synced by
+    /// the next sync.
+    pub fn rotate(&mut self, next: Segment) -> Result<FinishedSegment> {
+        self.usable()?;
+        if next.number() <= self.segment.number() {
+            return Err(Error::invalid(format!(
+                "log segment {} cannot follow segment {}",
+                next.number(),
+                self.segment.number(),
+            )));
+        }
+        self.write_frame(FrameKind::Continue, &next.number().0.to_le_bytes())?;
+        let finished = FinishedSegment {
+            number: self.segment.number(),
+            end: self.offset,
+            last_seq: self.last_seq,
+        };
+        self.unsynced.push(self.current());
+        self.checksum = Running::new();
+        self.checksum.update(&next.header.encode());
+        self.offset = HEADER_LEN as u64;
+        self.segment = next;
+        Ok(finished)
+    }
+
+    /// Makes everything appended so far durable. After a failure the writer is finished, and what was not known to be
+    /// synced may or may not be on disk.
+    pub fn sync(&mut self) -> Result<()> {
+        let handle = self.sync_handle()?;
+        match handle.run() {
+            Ok(through) => {
+                self.synced_through(through);
+                Ok(())
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// The same sync as [`Writer::sync`], to be run elsewhere while the writer goes on appending.
+    pub fn sync_handle(&self) -> Result<SyncHandle> {
+        self.usable()?;
+        let mut files = self.unsynced.clone();
+        if self.position() > self.known_synced && self.offset > HEADER_LEN as u64 {
+            files.push(self.current());
+        }
+        Ok(SyncHandle { files, through: self.position() })
+    }
+
+    /// Records the success of a [`SyncHandle`]. Syncs that end out of order do no harm; after a failure nothing more
+    /// is recorded (W3).
+    pub fn synced_through(&mut self, through: LogPosition) {
+        assert!(through <= self.position(), "a sync cannot cover what was not appended");
+        if self.failed.is_none() && through > self.known_synced {
+            self.known_synced = through;
+            self.unsynced.retain(|segment| segment.number >= through.file);
+        }
+    }
+
+    /// Records the failure of a [`SyncHandle`] and returns the error that every later call will return: the first.
+    pub fn fail(&mut self, error: Error) -> Error {
+        self.failed.get_or_insert(error).clone()
+    }
+
+    /// Closes the log cleanly: appends a seal, cuts the segment to its exact length and syncs everything. The writer
+    /// then answers Closed.
+    pub fn seal(&mut self) -> Result<SealInfo> {
+        self.usable()?;
+        let last_seq = self.last_seq;
+        self.write_frame(FrameKind::Seal, &last_seq.0.to_le_bytes())?;
+        if let Err(error) = self.sync_sealed() {
+            return Err(self.fail(error));
+        }
+        self.synced_through(self.position());
+        self.failed = Some(Error::new(ErrorKind::Closed, "the log is closed"));
+        Ok(SealInfo {
+            segment: self.segment.number(),
+            len: self.offset,
+            checksum: self.checksum.value(),
+            last_seq,
+        })
+    }
+
+    fn sync_sealed(&self) -> Result<()> {
+        self.unsynced.iter().try_for_each(sync_data)?;
+        let Segment { file, path, .. } = &self.segment;
+        file.truncate(self.offset).map_err(|error| Error::io("truncate", path, error))?;
+        file.sync_all().map_err(|error| Error::io("sync", path, error))
+    }
+
+    /// Behind the last frame.
+    pub fn position(&self) -> LogPosition {
+        LogPosition { file: self.segment.number(), offset: self.offset }
+    }
+
+    /// What is known to be durable; never behind [`Writer::position`].
+    pub fn known_synced(&self) -> LogPosition {
+        self.known_synced
+    }
+
+    /// The last sequence number appended, or the one given at the start.
+    pub fn last_seq(&self) -> SeqNo {
+        self.last_seq
+    }
+
+    /// The segment being written.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Why the writer refuses to go on, if it does.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    fn current(&self) -> Unsynced {
+        Unsynced {
+            number: self.segment.number(),
+            file: self.segment.file.clone(),
+            path: self.segment.path.clone(),
+        }
+    }
+
+    fn usable(&self) -> Result<()> {
+        self.failed.as_ref().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    fn check_room(&self, payload_len: usize) -> Result<()> {
+        if self.fits(payload_len) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "a group of {payload_len} bytes does not fit log segment {} of {} bytes at {}",
+            self.segment.number(),
+            self.segment.size_bytes,
+            self.offset,
+        )))
+    }
+
+    fn check_order(&self, first_seq: SeqNo) -> Result<()> {
+        if first_seq > self.last_seq {
+            return Ok(());
+        }
+        let last_seq = self.last_seq;
+        Err(Error::invalid(format!("sequence number {first_seq} cannot follow {last_seq}")))
+    }
+
+    fn write_frame(&mut self, kind: FrameKind, payload: &[u8]) -> Result<()> {
+        self.scratch.clear();
+        frame::encode(
+            self.segment.file_id(),
+            self.offset,
+            kind as u8,
+            PAYLOAD_VERSION,
+            self.known_synced,
+            payload,
+            &mut self.scratch,
+        );
+        if let Err(error) = self.segment.file.write_all_at(&self.scratch, self.offset) {
+            return Err(self.fail(Error::io("write", &self.segment.path, error)));
+        }
+        self.checksum.update(&self.scratch);
+        self.offset += self.scratch.len() as u64;
+        Ok(())
+    }
+}
+
+fn sync_data(segment: &Unsynced) -> Result<()> {
+    segment.file.sync_data().map_err(|error| Error::io("sync", &segment.path, error))
+}
+
+#[cfg(test)]
+mod tests;
