@@ -1,1 +1,2 @@
-//! Esker's micro-benchmarks.
+//! Esker's micro-benchmarks (`cargo bench -p esker-benches`) and, in `src/bin`, load generators that drive a running
+//! server. The library is empty; nothing may import this crate.
