@@ -1,0 +1,181 @@
+//! Memory for a memtable: chunks that are filled from the front and freed together.
+//!
+//! Only the skip list's writer allocates. The first chunk is small, so that an idle keyspace costs nearly nothing,
+//! and each further one is twice as large up to a limit. An allocation that would waste much of a chunk gets a chunk
+//! of its own and leaves the rest of the current one in use. The arena never gives out the same byte twice, never
+//! moves one, and never frees one before it is dropped.
+//!
+//! Invariants:
+//! - A1: `chunks` heads a list of live heap blocks of this arena alone, linked by `previous`; each block begins with
+//!   its [`ChunkHeader`], whose `size` is the size it was allocated with.
+//! - A2: `free..free + free_len` lies in one block of the list, has been given to nobody, and `free` is aligned to
+//!   [`ALIGN`] (or `free_len` is 0).
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::{self, NonNull};
+
+/// Every allocation is aligned to this many bytes.
+pub(crate) const ALIGN: usize = 8;
+
+/// The size of the first chunk, in bytes with its header.
+const CHUNK_BYTES_FIRST: usize = 4 * 1024;
+
+/// The size that chunks grow to, in bytes with the header.
+const CHUNK_BYTES_MAX: usize = 1024 * 1024;
+
+const HEADER_BYTES: usize = size_of::<ChunkHeader>();
+
+const _: () = assert!(align_of::<ChunkHeader>() <= ALIGN && HEADER_BYTES.is_multiple_of(ALIGN));
+
+struct ChunkHeader {
+    previous: *mut ChunkHeader,
+    size: usize,
+}
+
+/// Bump-allocated memory that lives as long as the arena.
+pub(crate) struct Arena {
+    chunks: *mut ChunkHeader,
+    free: *mut u8,
+    free_len: usize,
+    chunk_bytes_next: usize,
+    allocated_bytes: usize,
+}
+
+// SAFETY: the arena owns its blocks alone (A1) and touches them only through `&mut self`; heap blocks may be freed
+// by any thread.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    /// An arena that holds no memory yet.
+    pub(crate) fn new() -> Arena {
+        Arena {
+            chunks: ptr::null_mut(),
+            free: ptr::null_mut(),
+            free_len: 0,
+            chunk_bytes_next: CHUNK_BYTES_FIRST,
+            allocated_bytes: 0,
+        }
+    }
+
+    /// The bytes taken from the system allocator so far.
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.allocated_bytes
+    }
+
+    /// `size` fresh, uninitialised bytes, aligned to [`ALIGN`], that stay in place until the arena is dropped and
+    /// overlap no other allocation. Aborts like any allocation if the system has no memory.
+    ///
+    /// # Panics
+    /// If `size` is not below `isize::MAX` by a chunk's header; the caller's limits are far lower.
+    pub(crate) fn allocate(&mut self, size: usize) -> NonNull<u8> {
+        // At least one byte, so that even an empty allocation finds a block to point into.
+        let size = size.max(1).checked_next_multiple_of(ALIGN);
+        let size = size.expect("limits are checked by the caller");
+        if size > self.free_len {
+            if size > self.chunk_bytes_next / 4 {
+                let chunk_bytes = size.checked_add(HEADER_BYTES);
+                return self.add_chunk(chunk_bytes.expect("limits are checked by the caller"));
+            }
+            let chunk_bytes = self.chunk_bytes_next;
+            self.free = self.add_chunk(chunk_bytes).as_ptr();
+            self.free_len = chunk_bytes - HEADER_BYTES;
+        }
+        let start = self.free;
+        // SAFETY: A2 and `size <= free_len` keep the sum within the block or at its end; `size` is a multiple of
+        // ALIGN, which keeps A2.
+        self.free = unsafe { start.add(size) };
+        self.free_len -= size;
+        // SAFETY: A2: `free_len` was not 0, so `start` points into a live block and is not null.
+        unsafe { NonNull::new_unchecked(start) }
+    }
+
+    /// Adds a block of `size` bytes in all; returns the address behind its header, which is aligned to [`ALIGN`].
+    fn add_chunk(&mut self, size: usize) -> NonNull<u8> {
+        let layout = chunk_layout(size);
+        // SAFETY: `layout` is not of size zero: every caller adds the header's size.
+        let block = unsafe { alloc(layout) };
+        if block.is_null() {
+            handle_alloc_error(layout);
+        }
+        let header = block.cast::<ChunkHeader>();
+        // SAFETY: the block is fresh, at least as large as a header and aligned for it; this establishes A1.
+        unsafe { header.write(ChunkHeader { previous: self.chunks, size }) };
+        self.chunks = header;
+        self.allocated_bytes += size;
+        self.chunk_bytes_next = (self.chunk_bytes_next * 2).min(CHUNK_BYTES_MAX);
+        // SAFETY: the block is at least HEADER_BYTES long and not null.
+        unsafe { NonNull::new_unchecked(block.add(HEADER_BYTES)) }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let mut chunk = self.chunks;
+        while !chunk.is_null() {
+            // SAFETY: A1: a live block of ours with an initialised header.
+            let ChunkHeader { previous, size } = unsafe { chunk.read() };
+            // SAFETY: A1: allocated with this layout, and freed only here, once.
+            unsafe { dealloc(chunk.cast(), chunk_layout(size)) };
+            chunk = previous;
+        }
+    }
+}
+
+fn chunk_layout(size: usize) -> Layout {
+    Layout::from_size_align(size, ALIGN).expect("limits are checked by the caller")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unused_arena_holds_nothing_and_a_used_one_starts_small() {
+        let mut arena = Arena::new();
+        assert_eq!(arena.allocated_bytes(), 0);
+        arena.allocate(1);
+        assert_eq!(arena.allocated_bytes(), CHUNK_BYTES_FIRST);
+    }
+
+    #[test]
+    fn allocations_are_aligned_disjoint_and_stay() {
+        let mut arena = Arena::new();
+        let mut given = Vec::new();
+        for (round, size) in
+            [0, 1, 7, 8, 9, 100, 1000, 5000, 3, 70_000].iter().cycle().take(200).enumerate()
+        {
+            let start = arena.allocate(*size);
+            assert_eq!(start.as_ptr() as usize % ALIGN, 0);
+            // SAFETY: the arena gave us `size` bytes.
+            unsafe { start.as_ptr().write_bytes(round as u8, *size) };
+            given.push((start, *size, round as u8));
+        }
+        for (start, size, fill) in given {
+            // SAFETY: still ours, and initialised above.
+            let bytes = unsafe { std::slice::from_raw_parts(start.as_ptr(), size) };
+            assert!(bytes.iter().all(|&byte| byte == fill));
+        }
+    }
+
+    #[test]
+    fn a_large_allocation_takes_what_it_needs_and_keeps_the_current_chunk() {
+        let mut arena = Arena::new();
+        let small = arena.allocate(8);
+        arena.allocate(10 << 20);
+        assert_eq!(arena.allocated_bytes(), CHUNK_BYTES_FIRST + HEADER_BYTES + (10 << 20));
+        let next = arena.allocate(8);
+        assert_eq!(next.as_ptr() as usize, small.as_ptr() as usize + 8);
+    }
+
+    #[test]
+    fn chunks_grow_to_the_limit_and_waste_little() {
+        let mut arena = Arena::new();
+        let mut used = 0;
+        while used < 8 << 20 {
+            arena.allocate(1_200);
+            used += 1_200;
+        }
+        assert_eq!(arena.chunk_bytes_next, CHUNK_BYTES_MAX);
+        assert!(arena.allocated_bytes() < used + 2 * CHUNK_BYTES_MAX);
+    }
+}
