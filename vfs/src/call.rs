@@ -1,7 +1,7 @@
 //! The names of the calls a file system takes.
 //!
-//! The simulated disk names them in its trace, the fault injector in its rules. A call added to [`crate::Fs`] or
-//! [`crate::File`] gets its name here, or neither sees it.
+//! The simulated disk names them in its trace, the fault injector in its rules. A call added to
+//! [`crate::Fs`] or [`crate::File`] gets its name here, or neither sees it.
 
 /// One kind of call on a [`crate::Fs`] or a [`crate::File`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

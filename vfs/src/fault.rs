@@ -1,7 +1,8 @@
 //! Scripted failures over any file system.
 //!
-//! Error sweeps wrap a disk in [`FaultFs`] and make call number k fail, for every k. Without a rule that matches, every
-//! call goes through unchanged; a rule must never change what an error-free call returns.
+//! Error sweeps wrap a disk in [`FaultFs`] and make call number k fail, for every k. Without a rule
+//! that matches, every call goes through unchanged; a rule must never change what an error-free
+//! call returns.
 
 mod file;
 mod rule;
@@ -41,14 +42,14 @@ impl FaultFs {
         self.rules.clear();
     }
 
-    /// Stops (`false`) or resumes (`true`, as at the start) the rules. While stopped, calls are still counted here, but
-    /// not by the rules.
+    /// Stops (`false`) or resumes (`true`, as at the start) the rules. While stopped, calls are
+    /// still counted here, but not by the rules.
     pub fn arm(&self, armed: bool) {
         self.rules.arm(armed);
     }
 
-    /// How many calls have been made, those that failed included: of every method of [`Fs`] and [`File`] but
-    /// [`File::advise`]. A batch counts each of its reads.
+    /// How many calls have been made, those that failed included: of every method of [`Fs`] and
+    /// [`File`] but [`File::advise`]. A batch counts each of its reads.
     pub fn calls(&self) -> u64 {
         Call::ALL.iter().map(|call| self.rules.calls_of(*call)).sum()
     }

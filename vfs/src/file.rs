@@ -27,13 +27,14 @@ pub struct ReadRequest<'a> {
     pub buffer: &'a mut [u8],
 }
 
-/// An open file. Positioned reads and writes only; every method may be called from several threads at once. Interrupted
-/// calls (`EINTR`) and short transfers are retried inside.
+/// An open file. Positioned reads and writes only; every method may be called from several threads
+/// at once. Interrupted calls (`EINTR`) and short transfers are retried inside.
 ///
-/// A write is durable only after a later successful [`File::sync_data`] or [`File::sync_all`]; the file's *name* only
-/// after [`crate::Fs::sync_dir`] on its directory.
+/// A write is durable only after a later successful [`File::sync_data`] or [`File::sync_all`]; the
+/// file's *name* only after [`crate::Fs::sync_dir`] on its directory.
 pub trait File: Debug + Send + Sync {
-    /// Fills as much of `buffer` as the file holds from `offset` on; less than the whole only at the end of the file.
+    /// Fills as much of `buffer` as the file holds from `offset` on; less than the whole only at
+    /// the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Fills all of `buffer` or fails with [`io::ErrorKind::UnexpectedEof`].
@@ -54,14 +55,15 @@ pub trait File: Debug + Send + Sync {
             .try_for_each(|request| self.read_exact_at(request.buffer, request.offset))
     }
 
-    /// Writes all of `bytes` at `offset`; a gap before it reads as zeros. On an error any part may have been written.
+    /// Writes all of `bytes` at `offset`; a gap before it reads as zeros. On an error any part may
+    /// have been written.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Makes the file exactly `len` bytes long.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Reserves space for the first `len` bytes and extends the file to that length with zeros. Where the file system
-    /// cannot reserve, only the length changes. A full disk is an error.
+    /// Reserves space for the first `len` bytes and extends the file to that length with zeros.
+    /// Where the file system cannot reserve, only the length changes. A full disk is an error.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Makes content and length durable (`fdatasync`).
@@ -70,7 +72,8 @@ pub trait File: Debug + Send + Sync {
     /// Makes content and all metadata durable (`fsync`).
     fn sync_all(&self) -> io::Result<()>;
 
-    /// Starts writing a range back, without waiting and without any promise of durability; smooths the later sync.
+    /// Starts writing a range back, without waiting and without any promise of durability; smooths
+    /// the later sync.
     fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()>;
 
     /// Tells the system how a range will be read. A hint: failures are ignored.
@@ -84,7 +87,8 @@ pub trait File: Debug + Send + Sync {
         Ok(self.len()? == 0)
     }
 
-    /// The whole file as memory that stays valid after the file handle is dropped. Only for files that nobody changes
-    /// or truncates any more. On the real machine an unreadable sector then ends the process on access.
+    /// The whole file as memory that stays valid after the file handle is dropped. Only for files
+    /// that nobody changes or truncates any more. On the real machine an unreadable sector then
+    /// ends the process on access.
     fn map(&self) -> io::Result<Bytes>;
 }

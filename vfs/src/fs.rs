@@ -37,13 +37,14 @@ pub struct Metadata {
 /// A held lock; released when dropped or when the process ends.
 pub trait FileLock: Debug + Send + Sync {}
 
-/// A file system. A change of a directory (a created, renamed, linked or removed name) is durable only after a later
-/// successful [`Fs::sync_dir`] on that directory.
+/// A file system. A change of a directory (a created, renamed, linked or removed name) is durable
+/// only after a later successful [`Fs::sync_dir`] on that directory.
 pub trait Fs: Debug + Send + Sync {
     /// Opens an existing file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
 
-    /// Creates a file for reading and writing; [`io::ErrorKind::AlreadyExists`] if the name is taken.
+    /// Creates a file for reading and writing; [`io::ErrorKind::AlreadyExists`] if the name is
+    /// taken.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
     /// Renames a file, replacing what stood there.
@@ -80,7 +81,8 @@ pub trait Fs: Debug + Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes a lock on `path`, creating the file if `mode` is exclusive and it is missing.
-    /// [`io::ErrorKind::WouldBlock`] at once if another handle, in this process or another, holds it the other way.
+    /// [`io::ErrorKind::WouldBlock`] at once if another handle, in this process or another, holds
+    /// it the other way.
     fn lock(&self, path: &Path, mode: LockMode) -> io::Result<Box<dyn FileLock>>;
 
     /// Bytes that an unprivileged writer can still allocate at `path`.

@@ -1,8 +1,10 @@
 //! Esker's only door to the outside: file systems, clocks and randomness.
 //!
-//! Every crate of the engine gets a [`World`] and does nothing past it, so that the same code runs on the real machine
-//! ([`os`]), on a simulated disk that can lose what was not synced ([`simulated`]) and under scripted failures
-//! ([`fault`]).
+//! Every crate of the engine gets a [`World`] and does nothing past it, so that the same code runs
+//! on the real machine ([`os`]), on a simulated disk that can lose what was not synced
+//! ([`simulated`]) and under scripted failures ([`fault`]).
+
+#![deny(unsafe_code)]
 
 pub mod fault;
 pub mod os;
@@ -20,7 +22,8 @@ pub use time::{Clock, Random};
 
 use std::sync::Arc;
 
-/// A file system, a clock and a source of randomness; what an engine needs of the world. Cheap to clone.
+/// A file system, a clock and a source of randomness; what an engine needs of the world. Cheap to
+/// clone.
 #[derive(Clone, Debug)]
 pub struct World {
     /// Files and directories.

@@ -1,8 +1,9 @@
 //! The real machine: its files, its clock, its randomness.
 //!
-//! Called through [`crate::World::real`] by everything that is not a test. The one place of the engine's crates that
-//! may name `std::fs`, `std::time` and `thread::sleep`. It must never hide an error of a write or a sync, and never
-//! retry a sync that failed: after such a failure the kernel may have dropped the pages it could not write.
+//! Called through [`crate::World::real`] by everything that is not a test. The one place of the
+//! engine's crates that may name `std::fs`, `std::time` and `thread::sleep`. It must never hide an
+//! error of a write or a sync, and never retry a sync that failed: after such a failure the kernel
+//! may have dropped the pages it could not write.
 #![allow(clippy::disallowed_methods)]
 
 mod file;
@@ -47,8 +48,8 @@ impl Fs for OsFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        // A name that is not UTF-8 is none of ours; it is listed all the same, so that the directory is not taken
-        // for empty.
+        // A name that is not UTF-8 is none of ours; it is listed all the same, so that the
+        // directory is not taken for empty.
         let mut names = fs::read_dir(dir)?
             .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
             .collect::<io::Result<Vec<String>>>()?;
@@ -81,8 +82,8 @@ impl Fs for OsFs {
             options.write(true).create(true).truncate(false);
         }
         let file = options.open(path)?;
-        // flock belongs to the open file description, so two handles of one process exclude each other too, and the
-        // kernel lets go of it when the process dies.
+        // flock belongs to the open file description, so two handles of one process exclude each
+        // other too, and the kernel lets go of it when the process dies.
         match mode {
             LockMode::Shared => file.try_lock_shared(),
             LockMode::Exclusive => file.try_lock(),

@@ -1,14 +1,16 @@
 //! A disk in memory that loses what was not synced, with a clock and randomness to match.
 //!
 //! Driven by crash tests: run the engine in a [`Simulation`], stop the power at any call with
-//! [`SimulatedFs::cut_power_at`], and open what [`SimulatedFs::crash`] leaves. Everything follows from the calls and the
-//! seeds: nothing here may ask the real machine for time, randomness or an address.
+//! [`SimulatedFs::cut_power_at`], and open what [`SimulatedFs::crash`] leaves. Everything follows
+//! from the calls and the seeds: nothing here may ask the real machine for time, randomness or an
+//! address.
 //!
-//! The model. Each file and directory exists twice, as it is durable and as it is cached; calls see the cached one.
-//! What lies between is one log of pending changes. A sync of a file makes its data and length durable, a sync of a
-//! directory its names; a file whose name was never synced is gone after a power cut however often it was synced
-//! itself. A rename within a directory is atomic; one across directories is a link there and an unlink here. Locks are
-//! held within the disk and end with its power.
+//! The model. Each file and directory exists twice, as it is durable and as it is cached; calls see
+//! the cached one. What lies between is one log of pending changes. A sync of a file makes its data
+//! and length durable, a sync of a directory its names; a file whose name was never synced is gone
+//! after a power cut however often it was synced itself. A rename within a directory is atomic; one
+//! across directories is a link there and an unlink here. Locks are held within the disk and end
+//! with its power.
 
 mod content;
 mod crash;
@@ -55,20 +57,22 @@ impl SimulatedFs {
         SimulatedFs { disk: Arc::new(Mutex::new(disk)) }
     }
 
-    /// An independent copy of the whole state, what is pending included. Nothing is open or locked in it, its counters
-    /// start at zero, and no failure is scripted. Cheap: unchanged bytes are shared.
+    /// An independent copy of the whole state, what is pending included. Nothing is open or locked
+    /// in it, its counters start at zero, and no failure is scripted. Cheap: unchanged bytes are
+    /// shared.
     pub fn fork(&self) -> SimulatedFs {
         SimulatedFs::from_disk(self.disk.lock().fork())
     }
 
-    /// Cuts the power and returns the disk as the next boot finds it. On this one, every further call fails.
+    /// Cuts the power and returns the disk as the next boot finds it. On this one, every further
+    /// call fails.
     pub fn crash(&self, policy: CrashPolicy, seed: u64) -> SimulatedFs {
         self.cut_power();
         self.image(policy, seed)
     }
 
-    /// The disk that a power cut at this moment would leave; this one goes on. The same state, policy and seed give the
-    /// same image.
+    /// The disk that a power cut at this moment would leave; this one goes on. The same state,
+    /// policy and seed give the same image.
     pub fn image(&self, policy: CrashPolicy, seed: u64) -> SimulatedFs {
         SimulatedFs::from_disk(crash::image(&self.disk.lock(), policy, seed))
     }
@@ -94,7 +98,8 @@ impl SimulatedFs {
         self.disk.lock().ops()
     }
 
-    /// A hash of every call so far: kind, path, offset, length, bytes written. Equal for equal runs.
+    /// A hash of every call so far: kind, path, offset, length, bytes written. Equal for equal
+    /// runs.
     pub fn trace_hash(&self) -> u64 {
         self.disk.lock().trace_hash()
     }
@@ -123,8 +128,9 @@ impl SimulatedFs {
         self.disk.lock().pending.iter().map(describe).collect()
     }
 
-    /// Every policy that needs no seed: all, none, each prefix, each single drop, and each tear and hole at multiples
-    /// of `unit` bytes (512 for a sector, 1 for everything) in the file. Different policies may give the same image.
+    /// Every policy that needs no seed: all, none, each prefix, each single drop, and each tear and
+    /// hole at multiples of `unit` bytes (512 for a sector, 1 for everything) in the file.
+    /// Different policies may give the same image.
     pub fn exhaustive_policies(&self, unit: u64) -> Vec<CrashPolicy> {
         let pending = self.pending();
         let mut policies = vec![CrashPolicy::KeepAll, CrashPolicy::DropAll];
@@ -143,8 +149,8 @@ impl SimulatedFs {
         policies
     }
 
-    /// Makes syncs fail, of files and directories whose path ends with `suffix`: the next `times` of them, or all with
-    /// `None`. The earliest rule that matches applies.
+    /// Makes syncs fail, of files and directories whose path ends with `suffix`: the next `times`
+    /// of them, or all with `None`. The earliest rule that matches applies.
     pub fn fail_syncs(&self, suffix: &str, failure: SyncFailure, times: Option<u32>) {
         if times != Some(0) {
             let rule = SyncRule { suffix: suffix.to_owned(), failure, remaining: times };
@@ -157,8 +163,8 @@ impl SimulatedFs {
         self.disk.lock().sync_rules.clear();
     }
 
-    /// Limits the disk to so many bytes of file lengths (directories are free); what is there already stays. Forks
-    /// and crash images inherit the limit.
+    /// Limits the disk to so many bytes of file lengths (directories are free); what is there
+    /// already stays. Forks and crash images inherit the limit.
     pub fn set_capacity(&self, bytes: u64) {
         self.disk.lock().capacity = bytes;
     }
@@ -168,8 +174,8 @@ impl SimulatedFs {
         self.disk.lock().states.get_or_insert_default();
     }
 
-    /// Ends recording and returns the copies, each with the number of the call before which it was made. An image of
-    /// one of them is what a power cut just before that call leaves.
+    /// Ends recording and returns the copies, each with the number of the call before which it was
+    /// made. An image of one of them is what a power cut just before that call leaves.
     pub fn take_states(&self) -> Vec<(u64, SimulatedFs)> {
         let states = self.disk.lock().states.take().unwrap_or_default();
         states.into_iter().map(|(op, disk)| (op, SimulatedFs::from_disk(disk))).collect()

@@ -76,8 +76,8 @@ impl Rule {
         Rule { calls: Some(calls.to_vec()), ..self }
     }
 
-    /// Only calls count whose path ends with this; of two paths, either. An open file's path is the one it was opened
-    /// by.
+    /// Only calls count whose path ends with this; of two paths, either. An open file's path is the
+    /// one it was opened by.
     pub fn suffix(self, suffix: &str) -> Rule {
         Rule { suffix: suffix.to_owned(), ..self }
     }
@@ -144,7 +144,8 @@ impl Rules {
         self.state.lock().strikes
     }
 
-    /// Counts a call and decides about it. Every matching rule counts it; the first one that strikes decides.
+    /// Counts a call and decides about it. Every matching rule counts it; the first one that
+    /// strikes decides.
     pub(super) fn judge(&self, call: Call, paths: &[&Path]) -> Verdict {
         let mut state = self.state.lock();
         let state = &mut *state;

@@ -1,6 +1,8 @@
 //! One open file of the real machine.
 //!
-//! Made by [`super::OsFs`] only. It must never report a short transfer as success, and never map a file for writing.
+//! Made by [`super::OsFs`] only. It must never report a short transfer as success, and never map a
+//! file for writing. The crate's only unsafe code is here: one mapping, one system call.
+#![allow(unsafe_code)]
 
 use std::fs;
 use std::io;
@@ -32,7 +34,8 @@ impl OsFile {
         let len = request.buffer.len();
         let mut buffers = [io::IoSliceMut::new(request.buffer)];
         let flags = rustix::io::ReadWriteFlags::NOWAIT;
-        // A file system that cannot tell, an interruption or part of the bytes: the waiting read sorts it out.
+        // A file system that cannot tell, an interruption or part of the bytes: the waiting read
+        // sorts it out.
         rustix::io::preadv2(&self.file, &mut buffers, request.offset, flags) == Ok(len)
     }
 }
@@ -48,7 +51,8 @@ fn start_writeback(file: &fs::File, offset: u64, len: u64) -> io::Result<()> {
         // The kernel reads length zero as "to the end of the file"; ours means nothing at all.
         return Ok(());
     }
-    // SAFETY: the descriptor is open, because the caller borrows the file that owns it; the call takes numbers only.
+    // SAFETY: the descriptor is open, because the caller borrows the file that owns it; the call
+    // takes numbers only.
     let result = unsafe {
         libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
     };
@@ -88,7 +92,8 @@ impl File for OsFile {
         if let [request] = requests {
             return self.read_exact_at(request.buffer, request.offset);
         }
-        // What is cached is taken at once; for the rest the kernel starts all fetches before the first is waited for.
+        // What is cached is taken at once; for the rest the kernel starts all fetches before the
+        // first is waited for.
         let mut missed = Vec::new();
         for (index, request) in requests.iter_mut().enumerate() {
             if !self.read_if_cached(request) {
@@ -132,7 +137,8 @@ impl File for OsFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        // On macOS std asks for F_FULLFSYNC here and below: plain fsync stops at the drive's cache there.
+        // On macOS std asks for F_FULLFSYNC here and below: plain fsync stops at the drive's cache
+        // there.
         self.file.sync_data()
     }
 
@@ -171,9 +177,10 @@ impl File for OsFile {
             // The kernel refuses to map nothing.
             return Ok(Bytes::new());
         }
-        // SAFETY: the trait's contract limits `map` to files that nobody changes or truncates any more, so the bytes
-        // behind the shared slice never change while it lives. The mapping is private to reading, and owned by the
-        // `Bytes`, which keeps it alive for as long as any slice of it exists.
+        // SAFETY: the trait's contract limits `map` to files that nobody changes or truncates any
+        // more, so the bytes behind the shared slice never change while it lives. The mapping is
+        // private to reading, and owned by the `Bytes`, which keeps it alive for as long as any
+        // slice of it exists.
         let map = unsafe { Mmap::map(&self.file)? };
         // A hint; a kernel that does not know it maps all the same.
         let _ = map.advise(memmap2::Advice::Random);

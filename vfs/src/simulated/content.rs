@@ -1,7 +1,7 @@
 //! The bytes of one simulated file, in pages that clones share until one of them writes.
 //!
-//! Used by the disk for both what is durable and what is cached. A page nobody wrote is not stored, so preallocating
-//! a large file costs nothing. Reads never see bytes past the length.
+//! Used by the disk for both what is durable and what is cached. A page nobody wrote is not stored,
+//! so preallocating a large file costs nothing. Reads never see bytes past the length.
 
 use std::sync::Arc;
 
@@ -51,8 +51,8 @@ impl Content {
         self.extend(offset + bytes.len() as u64);
     }
 
-    /// Writes without touching the length: data that reached the disk while the length did not. Call
-    /// [`Content::settle`] once all lengths are known.
+    /// Writes without touching the length: data that reached the disk while the length did not.
+    /// Call [`Content::settle`] once all lengths are known.
     pub(super) fn poke(&mut self, bytes: &[u8], offset: u64) {
         for (page, at, range) in spans(offset, bytes.len()) {
             let pages = Arc::make_mut(&mut self.pages);
@@ -94,7 +94,8 @@ impl Content {
         }
     }
 
-    /// The stored pages with their numbers, for hashing; pages of zeros are left out, stored or not.
+    /// The stored pages with their numbers, for hashing; pages of zeros are left out, stored or
+    /// not.
     pub(super) fn non_zero_pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.pages.iter().enumerate().filter_map(|(number, page)| {
             let page = page.as_ref()?;
@@ -103,7 +104,8 @@ impl Content {
     }
 }
 
-/// Cuts `len` bytes at `offset` at the page borders: (page, start within it, range of the caller's bytes).
+/// Cuts `len` bytes at `offset` at the page borders: (page, start within it, range of the caller's
+/// bytes).
 fn spans(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
-//! Building the image that a power cut leaves: a fate for every pending change, then the durable state with those that
-//! arrived.
+//! Building the image that a power cut leaves: a fate for every pending change, then the durable
+//! state with those that arrived.
 //!
-//! Called by [`super::SimulatedFs::image`] only. Must depend on nothing but the disk, the policy and the seed, and never
-//! damage bytes outside the range of an un-synced write.
+//! Called by [`super::SimulatedFs::image`] only. Must depend on nothing but the disk, the policy
+//! and the seed, and never damage bytes outside the range of an un-synced write.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,8 +1,9 @@
-//! The state of a simulated disk: every node as it is durable and as it is cached, and the changes in between.
+//! The state of a simulated disk: every node as it is durable and as it is cached, and the changes
+//! in between.
 //!
-//! Guarded by the one mutex of [`super::SimulatedFs`]; `fs` and `file` translate calls into the steps here, `crash`
-//! reads it to build images. Cached state must always equal durable state plus all pending changes, unless a sync was
-//! made to fail.
+//! Guarded by the one mutex of [`super::SimulatedFs`]; `fs` and `file` translate calls into the
+//! steps here, `crash` reads it to build images. Cached state must always equal durable state plus
+//! all pending changes, unless a sync was made to fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,7 +20,8 @@ use crate::{Call, LockMode};
 /// The root directory.
 pub(super) const ROOT: NodeId = NodeId(0);
 
-/// No simulated file grows past this: a wild offset shall be an error, not the end of the test's memory.
+/// No simulated file grows past this: a wild offset shall be an error, not the end of the test's
+/// memory.
 const FILE_LEN_MAX: u64 = 1 << 36;
 
 /// One file or directory.
@@ -358,8 +360,8 @@ impl Disk {
         }
     }
 
-    /// Drops the nodes that no name, durable, cached or pending, and no handle can reach any more, and the changes
-    /// that only they would have seen.
+    /// Drops the nodes that no name, durable, cached or pending, and no handle can reach any more,
+    /// and the changes that only they would have seen.
     fn collect_garbage(&mut self) {
         loop {
             let nodes = self.nodes.values();

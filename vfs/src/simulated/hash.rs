@@ -1,6 +1,8 @@
-//! A small fixed hash and generator: the same on every machine, in every version of this crate's tests.
+//! A small fixed hash and generator: the same on every machine, in every version of this crate's
+//! tests.
 //!
-//! Used for traces, image identities and seeded choices; not for anything that an attacker may feed.
+//! Used for traces, image identities and seeded choices; not for anything that an attacker may
+//! feed.
 
 /// Steps a splitmix64 generator.
 pub(super) fn next_u64(state: &mut u64) -> u64 {

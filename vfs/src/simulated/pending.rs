@@ -1,7 +1,9 @@
-//! What the system has been told but the disk does not hold yet: one entry per change, in the order of the calls.
+//! What the system has been told but the disk does not hold yet: one entry per change, in the order
+//! of the calls.
 //!
-//! The disk keeps one log of these for everything; a sync takes its file's or directory's changes out of it, a power
-//! cut decides about each that is left. A change must be applicable whether or not those before it were.
+//! The disk keeps one log of these for everything; a sync takes its file's or directory's changes
+//! out of it, a power cut decides about each that is left. A change must be applicable whether or
+//! not those before it were.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

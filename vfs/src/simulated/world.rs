@@ -80,7 +80,8 @@ impl Random for SimulatedRandom {
     }
 }
 
-/// A simulated disk, clock and source of randomness, each within reach of the test that drives them.
+/// A simulated disk, clock and source of randomness, each within reach of the test that drives
+/// them.
 #[derive(Clone, Debug)]
 pub struct Simulation {
     /// The disk.
@@ -115,7 +116,8 @@ impl Simulation {
         }
     }
 
-    /// The world after the power came back: a crash image of the disk, time and randomness going on.
+    /// The world after the power came back: a crash image of the disk, time and randomness going
+    /// on.
     pub fn crash(&self, policy: CrashPolicy, seed: u64) -> Simulation {
         Simulation { fs: self.fs.crash(policy, seed), ..self.clone() }
     }
