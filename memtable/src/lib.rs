@@ -6,6 +6,7 @@
 //!
 //! - [`Memtable`] is the door: insert, get, counters, cursors.
 //! - `skiplist` is the structure: an append-only skip list whose links carry a piece of the next key.
+//! - `tag` makes these pieces.
 //! - `arena` is the memory: chunks that grow, freed together.
 //!
 //! Unsafe code lives in `arena`, `skiplist` and one line of `cursor`; the numbered invariants that it relies on
@@ -15,6 +16,7 @@ mod arena;
 mod cursor;
 mod memtable;
 mod skiplist;
+mod tag;
 
 pub use cursor::MemtableCursor;
 pub use memtable::{Found, Inserter, Memtable};

@@ -9,7 +9,7 @@
 //! | key length | internal key: user key and trailer |
 //! | value length | value |
 //!
-//! A link's tag is an order-preserving piece of the next node's key (see [`TagBase`]). Most steps of a search are
+//! A link's tag is an order-preserving piece of the next node's key (see `tag`). Most steps of a search are
 //! decided by it, without touching the next node: at a million entries a touched node is a cache miss, and these
 //! are the whole cost.
 //!
@@ -39,6 +39,7 @@ use esker_base::key::TRAILER_LEN;
 use esker_base::limits::{BATCH_LEN_MAX, KEY_LEN_MAX};
 
 use crate::arena::{ALIGN, Arena};
+use crate::tag::TagBase;
 
 /// The most levels a node may have: enough for 2^24 entries.
 const HEIGHT_MAX: usize = 24;
@@ -70,38 +71,6 @@ struct Link {
 impl Link {
     fn empty() -> Link {
         Link { next: AtomicPtr::new(ptr::null_mut()), tag: AtomicU64::new(u64::MAX) }
-    }
-}
-
-/// How keys become tags: the 8 bytes that follow a prefix which the keys are expected to share.
-///
-/// A key that has the prefix is tagged by its next 8 bytes, big-endian, padded with zeros; a key below all of those
-/// by 0, a key above by the highest number. That preserves order for any keys; a well-chosen prefix only makes
-/// equal tags rare.
-pub(crate) struct TagBase {
-    prefix: Box<[u8]>,
-}
-
-impl TagBase {
-    pub(crate) fn new(prefix: &[u8]) -> TagBase {
-        TagBase { prefix: prefix.into() }
-    }
-
-    fn tag(&self, user_key: &[u8]) -> u64 {
-        let rest = if self.prefix.is_empty() {
-            user_key
-        } else if let Some(rest) = user_key.strip_prefix(&*self.prefix) {
-            rest
-        } else {
-            return if *user_key < *self.prefix { 0 } else { u64::MAX };
-        };
-        match rest.first_chunk::<8>() {
-            Some(first) => u64::from_be_bytes(*first),
-            // Byte by byte: copying into a padded array would be read back before the copy has left the store buffer.
-            None => (0_u64..)
-                .zip(rest)
-                .fold(0, |tag, (index, &byte)| tag | u64::from(byte) << (56 - 8 * index)),
-        }
     }
 }
 
@@ -522,46 +491,4 @@ fn is_before(next: *mut Node, target: &Target<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_preserve_order_with_any_prefix() {
-        let keys: Vec<&[u8]> = vec![
-            b"",
-            b"\0",
-            b"a",
-            b"ab",
-            b"ab\0",
-            b"abc",
-            b"abcdefgh",
-            b"abcdefghi",
-            b"abcdefgi",
-            b"abd",
-            b"b",
-            b"\xff",
-            b"\xff\xff\xff\xff\xff\xff\xff\xff",
-            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-        ];
-        for prefix in [&b""[..], b"a", b"ab", b"abcdefgh", b"zz", b"\xff"] {
-            let tags = TagBase::new(prefix);
-            for pair in keys.windows(2) {
-                assert!(pair[0] < pair[1]);
-                assert!(tags.tag(pair[0]) <= tags.tag(pair[1]), "{prefix:?} {pair:?}");
-            }
-        }
-        let tags = TagBase::new(b"ab");
-        assert!(tags.tag(b"abcdefgh") < tags.tag(b"abcdefgi"));
-    }
-
-    #[test]
-    fn heights_are_about_geometric_and_grow_with_the_list() {
-        let list = SkipList::new(TagBase::new(b""));
-        let mut writer = list.try_writer().expect("nobody else writes");
-        for n in 0..1_000_u32 {
-            writer.insert(&n.to_be_bytes(), 1 << 8 | 2, b"");
-        }
-        let height = list.height.load(Ordering::Relaxed);
-        assert!((8..=14).contains(&height), "{height}");
-    }
-}
+mod tests;

@@ -249,31 +249,6 @@ fn a_refused_insert_leaves_the_table_usable() {
     assert_eq!(table.get(b"k", SeqNo(2)).unwrap().kind, EntryKind::Delete);
 }
 
-/// A refused insert has searched half way. The insert after it, which belongs right behind the last good one, must not
-/// use what that search left.
-#[test]
-fn a_refused_insert_does_not_mislead_the_next() {
-    let table = Memtable::new();
-    let entries: u64 = if cfg!(miri) { 60 } else { 500 };
-    let key_of = |n: u64| (n * 7_919 % 10_007 * 2).to_be_bytes();
-    for n in 0..entries {
-        table.insert(&key_of(n), SeqNo(1), EntryKind::Put, b"");
-        if n > 0 {
-            let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                table.insert(&key_of(n / 2), SeqNo(1), EntryKind::Put, b"again");
-            }));
-            assert!(again.is_err());
-        }
-        table.insert(&(n * 7_919 % 10_007 * 2 + 1).to_be_bytes(), SeqNo(1), EntryKind::Put, b"");
-    }
-    for n in 0..entries {
-        let key = key_of(n);
-        let behind = (n * 7_919 % 10_007 * 2 + 1).to_be_bytes();
-        assert!(table.get(&key, SeqNo::MAX).is_some_and(|found| found.value.is_empty()));
-        assert!(table.get(&behind, SeqNo::MAX).is_some());
-    }
-}
-
 #[test]
 fn memory_follows_the_entries() {
     let table = Memtable::new();
