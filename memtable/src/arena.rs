@@ -1,15 +1,16 @@
 //! Memory for a memtable: chunks that are filled from the front and freed together.
 //!
-//! Only the skip list's writer allocates. The first chunk is small, so that an idle keyspace costs nearly nothing,
-//! and each further one is twice as large up to a limit. An allocation that would waste much of a chunk gets a chunk
-//! of its own and leaves the rest of the current one in use. The arena never gives out the same byte twice, never
-//! moves one, and never frees one before it is dropped.
+//! Only the skip list's writer allocates. The first chunk is small, so that an idle keyspace costs
+//! nearly nothing, and each further one is twice as large up to a limit. An allocation that would
+//! waste much of a chunk gets a chunk of its own and leaves the rest of the current one in use. The
+//! arena never gives out the same byte twice, never moves one, and never frees one before it is
+//! dropped.
 //!
 //! Invariants:
-//! - A1: `chunks` heads a list of live heap blocks of this arena alone, linked by `previous`; each block begins with
-//!   its [`ChunkHeader`], whose `size` is the size it was allocated with.
-//! - A2: `free..free + free_len` lies in one block of the list, has been given to nobody, and `free` is aligned to
-//!   [`ALIGN`] (or `free_len` is 0).
+//! - A1: `chunks` heads a list of live heap blocks of this arena alone, linked by `previous`; each
+//!   block begins with its [`ChunkHeader`], whose `size` is the size it was allocated with.
+//! - A2: `free..free + free_len` lies in one block of the list, has been given to nobody, and
+//!   `free` is aligned to [`ALIGN`] (or `free_len` is 0).
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
@@ -41,8 +42,8 @@ pub(crate) struct Arena {
     allocated_bytes: usize,
 }
 
-// SAFETY: the arena owns its blocks alone (A1) and touches them only through `&mut self`; heap blocks may be freed
-// by any thread.
+// SAFETY: the arena owns its blocks alone (A1) and touches them only through `&mut self`; heap
+// blocks may be freed by any thread.
 unsafe impl Send for Arena {}
 
 impl Arena {
@@ -62,8 +63,9 @@ impl Arena {
         self.allocated_bytes
     }
 
-    /// `size` fresh, uninitialised bytes, aligned to [`ALIGN`], that stay in place until the arena is dropped and
-    /// overlap no other allocation. Aborts like any allocation if the system has no memory.
+    /// `size` fresh, uninitialised bytes, aligned to [`ALIGN`], that stay in place until the arena
+    /// is dropped and overlap no other allocation. Aborts like any allocation if the system has no
+    /// memory.
     ///
     /// # Panics
     /// If `size` is not below `isize::MAX` by a chunk's header; the caller's limits are far lower.
@@ -81,15 +83,16 @@ impl Arena {
             self.free_len = chunk_bytes - HEADER_BYTES;
         }
         let start = self.free;
-        // SAFETY: A2 and `size <= free_len` keep the sum within the block or at its end; `size` is a multiple of
-        // ALIGN, which keeps A2.
+        // SAFETY: A2 and `size <= free_len` keep the sum within the block or at its end; `size` is
+        // a multiple of ALIGN, which keeps A2.
         self.free = unsafe { start.add(size) };
         self.free_len -= size;
         // SAFETY: A2: `free_len` was not 0, so `start` points into a live block and is not null.
         unsafe { NonNull::new_unchecked(start) }
     }
 
-    /// Adds a block of `size` bytes in all; returns the address behind its header, which is aligned to [`ALIGN`].
+    /// Adds a block of `size` bytes in all; returns the address behind its header, which is aligned
+    /// to [`ALIGN`].
     fn add_chunk(&mut self, size: usize) -> NonNull<u8> {
         let layout = chunk_layout(size);
         // SAFETY: `layout` is not of size zero: every caller adds the header's size.
@@ -98,7 +101,8 @@ impl Arena {
             handle_alloc_error(layout);
         }
         let header = block.cast::<ChunkHeader>();
-        // SAFETY: the block is fresh, at least as large as a header and aligned for it; this establishes A1.
+        // SAFETY: the block is fresh, at least as large as a header and aligned for it; this
+        // establishes A1.
         unsafe { header.write(ChunkHeader { previous: self.chunks, size }) };
         self.chunks = header;
         self.allocated_bytes += size;

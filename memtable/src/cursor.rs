@@ -1,7 +1,8 @@
 //! The cursor over a memtable. It owns its table, so that it can live as long as a scan needs it.
 //!
-//! It sees entries inserted while it lives, if they lie ahead of it; readers filter by sequence number. Made by
-//! [`Memtable::cursor`]; merged with the cursors of sstables by the engine. Never fails.
+//! It sees entries inserted while it lives, if they lie ahead of it; readers filter by sequence
+//! number. Made by [`Memtable::cursor`]; merged with the cursors of sstables by the engine. Never
+//! fails.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use esker_base::{Cursor, Result};
 use crate::Memtable;
 use crate::skiplist::{NodeRef, Position};
 
-/// A double-ended cursor over a [`Memtable`]. Stepping back costs a search, stepping forward one load.
+/// A double-ended cursor over a [`Memtable`]. Stepping back costs a search, stepping forward one
+/// load.
 pub struct MemtableCursor {
     table: Arc<Memtable>,
     /// C1: always a position in this table's list: set only by `stand_on`, from nodes of that list.

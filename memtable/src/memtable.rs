@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use esker_base::{EntryKind, SeqNo, key};
 
 use crate::MemtableCursor;
-use crate::skiplist::{SkipList, TagBase, Writer};
+use crate::skiplist::{SkipList, Writer};
+use crate::tag::TagBase;
 
 /// The longest shared prefix worth keeping, in bytes.
 const COMMON_PREFIX_LEN_MAX: usize = 256;
 
-/// The kind byte of a search: above every real kind, so that it comes before every entry of its sequence number.
+/// The kind byte of a search: above every real kind, so that it comes before every entry of its
+/// sequence number.
 const SEEK_KIND: u64 = 0xff;
 
 /// No sequence number: those have 56 bits.
@@ -21,8 +23,8 @@ const NO_SEQ: u64 = u64::MAX;
 
 /// The newest entries of a keyspace, sorted by [`esker_base::key::compare`].
 ///
-/// One thread at a time inserts, through [`Memtable::writer`]; any number read meanwhile without waiting. Nothing is
-/// removed before the whole table is dropped.
+/// One thread at a time inserts, through [`Memtable::writer`]; any number read meanwhile without
+/// waiting. Nothing is removed before the whole table is dropped.
 ///
 /// ```
 /// use esker_base::{EntryKind, SeqNo};
@@ -38,7 +40,8 @@ pub struct Memtable {
     counters: Counters,
 }
 
-/// Changed by every insert, so kept on cache lines of their own: readers load the list's head all the time.
+/// Changed by every insert, so kept on cache lines of their own: readers load the list's head all
+/// the time.
 ///
 /// Only the writer stores, so a load and a store do for an addition.
 #[repr(align(128))]
@@ -73,9 +76,9 @@ impl Memtable {
         Memtable::with_common_prefix(&[])
     }
 
-    /// An empty table for keys most of which are expected to begin with `prefix`, as those of the table before did
-    /// ([`Memtable::common_prefix`]). Any key may be inserted; a good guess makes inserts and reads up to twice as
-    /// fast where keys share 8 bytes or more.
+    /// An empty table for keys most of which are expected to begin with `prefix`, as those of the
+    /// table before did ([`Memtable::common_prefix`]). Any key may be inserted; a good guess makes
+    /// inserts and reads up to twice as fast where keys share 8 bytes or more.
     pub fn with_common_prefix(prefix: &[u8]) -> Memtable {
         let prefix = &prefix[..prefix.len().min(COMMON_PREFIX_LEN_MAX)];
         Memtable {
@@ -120,8 +123,8 @@ impl Memtable {
         MemtableCursor::new(Arc::clone(self))
     }
 
-    /// The number of entries, versions and deletes counted one by one. While somebody inserts, this and the other
-    /// counters may be a moment old, and not all of the same moment.
+    /// The number of entries, versions and deletes counted one by one. While somebody inserts, this
+    /// and the other counters may be a moment old, and not all of the same moment.
     pub fn len(&self) -> usize {
         self.counters.len.load(Ordering::Relaxed)
     }
@@ -136,7 +139,8 @@ impl Memtable {
         self.counters.deletes.load(Ordering::Relaxed)
     }
 
-    /// The heap memory that the table holds, in bytes, what its chunks have left free included. 0 for an empty one.
+    /// The heap memory that the table holds, in bytes, what its chunks have left free included. 0
+    /// for an empty one.
     pub fn memory_bytes(&self) -> usize {
         self.counters.memory_bytes.load(Ordering::Relaxed)
     }
@@ -151,8 +155,8 @@ impl Memtable {
         seq(&self.counters.seq_last)
     }
 
-    /// The longest prefix that all user keys share, up to 256 bytes; empty for an empty table. Meant for
-    /// [`Memtable::with_common_prefix`] of the next one.
+    /// The longest prefix that all user keys share, up to 256 bytes; empty for an empty table.
+    /// Meant for [`Memtable::with_common_prefix`] of the next one.
     pub fn common_prefix(&self) -> &[u8] {
         let (Some(first), Some(last)) = (self.list.first(), self.list.last()) else { return &[] };
         let (first, last) = (first.key_parts().0, last.key_parts().0);
@@ -172,13 +176,14 @@ pub struct Inserter<'a> {
 }
 
 impl Inserter<'_> {
-    /// Adds an entry, which every search that starts afterwards finds. Sequence numbers may come in any order, but
-    /// each pair of key and sequence number only once.
+    /// Adds an entry, which every search that starts afterwards finds. Sequence numbers may come in
+    /// any order, but each pair of key and sequence number only once.
     ///
     /// # Panics
     /// If the key is over [`esker_base::limits::KEY_LEN_MAX`], the value over
-    /// [`esker_base::limits::BATCH_LEN_MAX`], the sequence number over [`SeqNo::MAX`] (a batch is checked against
-    /// these long before), or if the same key, sequence number and kind was inserted before.
+    /// [`esker_base::limits::BATCH_LEN_MAX`], the sequence number over [`SeqNo::MAX`] (a batch is
+    /// checked against these long before), or if the same key, sequence number and kind was
+    /// inserted before.
     pub fn insert(&mut self, user_key: &[u8], seq: SeqNo, kind: EntryKind, value: &[u8]) {
         assert!(seq <= SeqNo::MAX);
         let counters = self.counters;

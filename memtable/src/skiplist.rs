@@ -1,6 +1,8 @@
-//! An append-only skip list of internal entries: one writer, any number of readers, no locks between them.
+//! An append-only skip list of internal entries: one writer, any number of readers, no locks
+//! between them.
 //!
-//! The memtable inserts through [`Writer`] and reads through [`NodeRef`]. A node is one piece of arena memory:
+//! The memtable inserts through [`Writer`] and reads through [`NodeRef`]. A node is one piece of
+//! arena memory:
 //!
 //! | size | field |
 //! |---|---|
@@ -9,24 +11,25 @@
 //! | key length | internal key: user key and trailer |
 //! | value length | value |
 //!
-//! A link's tag is an order-preserving piece of the next node's key (see `tag`). Most steps of a search are
-//! decided by it, without touching the next node: at a million entries a touched node is a cache miss, and these
-//! are the whole cost.
+//! A link's tag is an order-preserving piece of the next node's key (see `tag`). Most steps of a
+//! search are decided by it, without touching the next node: at a million entries a touched node is
+//! a cache miss, and these are the whole cost.
 //!
 //! Invariants, cited below:
-//! - S1: every node pointer (head, links, splice, positions) comes from this list's arena, carries the provenance of
-//!   its whole chunk and stays valid until the list is dropped: nothing is removed, moved or freed before.
-//! - S2: a node's header, key and value are written before it is published (the Release store of a pointer to it)
-//!   and never again. Readers get the pointer by an Acquire load, so they see them.
-//! - S3: links change only under the writer's lock. A link's next node only ever gets smaller: a node is inserted
-//!   between a predecessor and its next.
-//! - S4: on each level, nodes ascend strictly, and level n + 1 is a subset of level n. A node of height h has links
-//!   0 to h - 1; a link on level n points to a node higher than n; the head has all levels. A level is published
-//!   only after those below it.
-//! - S5: `tag(a) < tag(b)` implies `a < b`, and a link without a next node has the highest tag. The writer stores a
-//!   link's next node before its tag, both with Release; a reader loads the tag before the next node, both with
-//!   Acquire. So the node it gets is the tag's or a later, smaller one (S3): if the tag is below the target's, the
-//!   node exists and is below the target.
+//! - S1: every node pointer (head, links, splice, positions) comes from this list's arena, carries
+//!   the provenance of its whole chunk and stays valid until the list is dropped: nothing is
+//!   removed, moved or freed before.
+//! - S2: a node's header, key and value are written before it is published (the Release store of a
+//!   pointer to it) and never again. Readers get the pointer by an Acquire load, so they see them.
+//! - S3: links change only under the writer's lock. A link's next node only ever gets smaller: a
+//!   node is inserted between a predecessor and its next.
+//! - S4: on each level, nodes ascend strictly, and level n + 1 is a subset of level n. A node of
+//!   height h has links 0 to h - 1; a link on level n points to a node higher than n; the head has
+//!   all levels. A level is published only after those below it.
+//! - S5: `tag(a) < tag(b)` implies `a < b`, and a link without a next node has the highest tag. The
+//!   writer stores a link's next node before its tag, both with Release; a reader loads the tag
+//!   before the next node, both with Acquire. So the node it gets is the tag's or a later, smaller
+//!   one (S3): if the tag is below the target's, the node exists and is below the target.
 
 use std::cmp::Ordering as Order;
 use std::marker::PhantomData;
@@ -54,7 +57,8 @@ const _: () = assert!(BATCH_LEN_MAX <= u32::MAX as usize && HEIGHT_MAX <= u8::MA
 const _: () = assert!(align_of::<Node>() <= ALIGN && align_of::<Link>() <= ALIGN);
 const _: () = assert!(HEADER_BYTES.is_multiple_of(align_of::<Link>()));
 
-/// The header of a node. Used only behind raw pointers, whose provenance covers the links and bytes that follow.
+/// The header of a node. Used only behind raw pointers, whose provenance covers the links and bytes
+/// that follow.
 #[repr(C, align(8))]
 struct Node {
     value_len: u32,
@@ -92,8 +96,8 @@ pub(crate) struct SkipList {
     writer: Mutex<WriterState>,
 }
 
-// SAFETY: nodes hold no thread's own things, only bytes and atomics; see S2, S3 and S5 for how readers and the
-// writer share them. `WriterState` is reached only under its lock.
+// SAFETY: nodes hold no thread's own things, only bytes and atomics; see S2, S3 and S5 for how
+// readers and the writer share them. `WriterState` is reached only under its lock.
 unsafe impl Send for SkipList {}
 // SAFETY: as above.
 unsafe impl Sync for SkipList {}
@@ -102,8 +106,9 @@ unsafe impl Sync for SkipList {}
 struct WriterState {
     arena: Arena,
     random: u64,
-    /// On each level the last node before the place behind the previous insert, that insert's own node included.
-    /// Trusted only if level 0 is not the head. Dangling until the head exists; set with it.
+    /// On each level the last node before the place behind the previous insert, that insert's own
+    /// node included. Trusted only if level 0 is not the head. Dangling until the head exists; set
+    /// with it.
     splice: [NonNull<Node>; HEIGHT_MAX],
 }
 
@@ -114,11 +119,13 @@ pub(crate) struct NodeRef<'a> {
     list: PhantomData<&'a SkipList>,
 }
 
-/// A [`NodeRef`] without its borrow, for cursors that own their table. Means nothing without its list.
+/// A [`NodeRef`] without its borrow, for cursors that own their table. Means nothing without its
+/// list.
 #[derive(Clone, Copy)]
 pub(crate) struct Position(NonNull<Node>);
 
-// SAFETY: a position does nothing by itself; `SkipList::at` says what it needs, and lists may be shared.
+// SAFETY: a position does nothing by itself; `SkipList::at` says what it needs, and lists may be
+// shared.
 unsafe impl Send for Position {}
 // SAFETY: as above.
 unsafe impl Sync for Position {}
@@ -129,8 +136,8 @@ unsafe impl Sync for Position {}
 /// `node` must be a node of a list that outlives `'a` (S1), of a height above `level` (S4).
 #[inline(always)]
 unsafe fn link<'a>(node: NonNull<Node>, level: usize) -> &'a Link {
-    // SAFETY: the caller's promise; the tower follows the header in the same allocation, and links are written
-    // before their node is reachable (S2) and are atomics after that.
+    // SAFETY: the caller's promise; the tower follows the header in the same allocation, and links
+    // are written before their node is reachable (S2) and are atomics after that.
     unsafe { node.byte_add(HEADER_BYTES + level * LINK_BYTES).cast::<Link>().as_ref() }
 }
 
@@ -160,8 +167,9 @@ impl<'a> NodeRef<'a> {
     #[inline]
     pub(crate) fn value(self) -> &'a [u8] {
         let key = self.key().as_ptr_range();
-        // SAFETY: S1, S2: the value follows the key in the same allocation, initialised and never changed. The
-        // pointer is derived from the node's, not from the key's slice, so that its provenance covers the value.
+        // SAFETY: S1, S2: the value follows the key in the same allocation, initialised and never
+        // changed. The pointer is derived from the node's, not from the key's slice, so that its
+        // provenance covers the value.
         unsafe {
             let offset = key.end.offset_from_unsigned(self.node.as_ptr().cast::<u8>());
             let start = self.node.cast::<u8>().add(offset);
@@ -215,7 +223,8 @@ impl SkipList {
     pub(crate) fn try_writer(&self) -> Option<Writer<'_>> {
         let state = match self.writer.try_lock() {
             Ok(state) => state,
-            // An insert panics only before it links anything, and leaves no splice that looks valid.
+            // An insert panics only before it links anything, and leaves no splice that looks
+            // valid.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
@@ -264,15 +273,16 @@ impl SkipList {
             // SAFETY: S1; S4: `node` is the head or was reached on this level or above.
             let link = unsafe { link(node, level) };
             let tag = link.tag.load(Ordering::Acquire);
-            // A higher tag is enough to go down; on level 0 the node itself is wanted, and it may be a later, lower
-            // one than its tag, so that only comparing tells.
+            // A higher tag is enough to go down; on level 0 the node itself is wanted, and it may
+            // be a later, lower one than its tag, so that only comparing tells.
             if tag > target.tag && level > 0 {
                 level -= 1;
                 continue;
             }
             let next = link.next.load(Ordering::Acquire);
             if tag < target.tag {
-                // SAFETY: S5: the tag is below the target's, so the node exists and is below the target.
+                // SAFETY: S5: the tag is below the target's, so the node exists and is below the
+                // target.
                 node = unsafe { NonNull::new_unchecked(next) };
                 continue;
             }
@@ -291,7 +301,8 @@ impl SkipList {
         }
     }
 
-    /// The last node before the internal key of these parts; with `or_equal` the last at or before it.
+    /// The last node before the internal key of these parts; with `or_equal` the last at or before
+    /// it.
     pub(crate) fn seek_before(
         &self,
         user_key: &[u8],
@@ -389,7 +400,8 @@ impl Writer<'_> {
         if self.splice_fits(head, target) {
             return;
         }
-        // Until the search has succeeded, the splice is a mix of two places: keep the next insert from trusting it.
+        // Until the search has succeeded, the splice is a mix of two places: keep the next insert
+        // from trusting it.
         self.state.splice[0] = head;
         let mut node = head;
         let mut bound = ptr::null_mut();
@@ -414,7 +426,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether `target` belongs right behind the previous insert, as it does when keys arrive in order.
+    /// Whether `target` belongs right behind the previous insert, as it does when keys arrive in
+    /// order.
     fn splice_fits(&self, head: NonNull<Node>, target: &Target<'_>) -> bool {
         let previous = self.state.splice[0];
         if previous == head || NodeRef::new(previous).compare(target) != Order::Less {
@@ -452,8 +465,8 @@ impl Writer<'_> {
             value_len: value.len() as u32,
             height_and_key_len: (height as u32) << KEY_LEN_BITS | key_len as u32,
         };
-        // SAFETY: the arena gave `size` bytes, aligned for header and links, that nobody else knows; the parts
-        // written here lie one behind the other and add up to `size`.
+        // SAFETY: the arena gave `size` bytes, aligned for header and links, that nobody else
+        // knows; the parts written here lie one behind the other and add up to `size`.
         unsafe {
             node.cast::<Node>().write(header);
             let links = node.add(HEADER_BYTES);

@@ -1,13 +1,13 @@
 //! Tags: 8 bytes of a key that stand in its links, so that most comparisons need nothing else.
 //!
-//! The skip list tags every key it holds or looks for. Safe code, but the list's unsafe code relies on the order that
-//! it promises.
+//! The skip list tags every key it holds or looks for. Safe code, but the list's unsafe code relies
+//! on the order that it promises.
 
 /// How keys become tags: the 8 bytes that follow a prefix which the keys are expected to share.
 ///
-/// A key that has the prefix is tagged by its next 8 bytes, big-endian, padded with zeros; a key below all of those
-/// by 0, a key above by the highest number. That preserves order for any keys; a well-chosen prefix only makes
-/// equal tags rare.
+/// A key that has the prefix is tagged by its next 8 bytes, big-endian, padded with zeros; a key
+/// below all of those by 0, a key above by the highest number. That preserves order for any keys; a
+/// well-chosen prefix only makes equal tags rare.
 pub(crate) struct TagBase {
     prefix: Box<[u8]>,
 }
@@ -18,7 +18,8 @@ impl TagBase {
         TagBase { prefix: prefix.into() }
     }
 
-    /// The tag of `user_key`. `tag(a) < tag(b)` implies `a < b`: the skip list relies on it for memory safety.
+    /// The tag of `user_key`. `tag(a) < tag(b)` implies `a < b`: the skip list relies on it for
+    /// memory safety.
     pub(crate) fn tag(&self, user_key: &[u8]) -> u64 {
         let rest = if self.prefix.is_empty() {
             user_key
@@ -29,7 +30,8 @@ impl TagBase {
         };
         match rest.first_chunk::<8>() {
             Some(first) => u64::from_be_bytes(*first),
-            // Byte by byte: copying into a padded array would be read back before the copy has left the store buffer.
+            // Byte by byte: copying into a padded array would be read back before the copy has left
+            // the store buffer.
             None => (0_u64..)
                 .zip(rest)
                 .fold(0, |tag, (index, &byte)| tag | u64::from(byte) << (56 - 8 * index)),

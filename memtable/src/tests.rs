@@ -1,4 +1,5 @@
-//! Tests of the memtable as its users see it: against a sorted map, with readers beside the writer, and its counters.
+//! Tests of the memtable as its users see it: against a sorted map, with readers beside the writer,
+//! and its counters.
 #![allow(clippy::unwrap_used)]
 
 use std::cmp::Reverse;
@@ -21,12 +22,14 @@ fn kind_of(delete: bool) -> EntryKind {
     if delete { EntryKind::Delete } else { EntryKind::Put }
 }
 
-/// Short keys from few bytes collide and share prefixes; 0x00 and 0xff are where padding and bounds go wrong.
+/// Short keys from few bytes collide and share prefixes; 0x00 and 0xff are where padding and bounds
+/// go wrong.
 fn user_key() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop::sample::select(vec![0_u8, 1, b'a', 0xfe, 0xff]);
     prop_oneof![
         4 => prop::collection::vec(byte.clone(), 0..4),
-        2 => prop::collection::vec(byte.clone(), 0..3).prop_map(|tail| [b"aaaaaaaa", &tail[..]].concat()),
+        2 => prop::collection::vec(byte.clone(), 0..3)
+            .prop_map(|tail| [b"aaaaaaaa", &tail[..]].concat()),
         1 => prop::collection::vec(byte, 0..3).prop_map(|tail| [&[0xff; 8], &tail[..]].concat()),
     ]
 }
@@ -306,7 +309,8 @@ fn check(entry_key: &[u8], value: &[u8]) {
     assert_eq!(value, value_of(entry.user_key, entry.seq.0));
 }
 
-/// While one thread inserts, readers see ordered, whole entries, and everything up to the published sequence number.
+/// While one thread inserts, readers see ordered, whole entries, and everything up to the published
+/// sequence number.
 #[test]
 fn readers_beside_the_writer_see_order_and_whole_entries() {
     let entries: u64 = if cfg!(miri) { 150 } else { 60_000 };

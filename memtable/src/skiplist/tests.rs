@@ -65,8 +65,8 @@ fn every_level_stays_in_order() {
     }
 }
 
-/// A refused insert has searched half way. The insert after it, which belongs right behind the last good one,
-/// once took the predecessors that this search had left on the upper levels.
+/// A refused insert has searched half way. The insert after it, which belongs right behind the last
+/// good one, once took the predecessors that this search had left on the upper levels.
 #[test]
 fn a_refused_insert_does_not_mislead_the_next() {
     let list = SkipList::new(TagBase::new(b""));
