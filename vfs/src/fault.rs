@@ -3,6 +3,20 @@
 //! Error sweeps wrap a disk in [`FaultFs`] and make call number k fail, for every k. Without a rule
 //! that matches, every call goes through unchanged; a rule must never change what an error-free
 //! call returns.
+//!
+//! ```
+//! use std::{path::Path, sync::Arc};
+//! use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+//! use esker_vfs::simulated::SimulatedFs;
+//! use esker_vfs::{Call, Fs};
+//!
+//! let fs = FaultFs::new(Arc::new(SimulatedFs::new()));
+//! fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&Call::SYNCS).suffix(".wal").sticky());
+//! let file = fs.create_new(Path::new("1.wal"))?;
+//! file.write_all_at(b"hello", 0)?;
+//! assert!(file.sync_data().is_err());
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod file;
 mod rule;
