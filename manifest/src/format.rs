@@ -41,7 +41,7 @@
 //! | 60 | 4 | CRC-32 over bytes 0 to 59 |
 //!
 //! Example: manifest 5 with an id of sixteen 0x11, database id of sixteen 0x22, length 16,448:
-//! `45534b4552435552 0100 0000 0500000000000000 11..11 22..22 4040000000000000`, then the CRC `e1e7b8a6` (as bytes).
+//! `45534b4552435552 0100 0000 0500000000000000 11..11 22..22 4040000000000000`, then the CRC `bee2265d` (as bytes).
 
 use std::path::Path;
 
@@ -229,7 +229,7 @@ mod tests {
         let bytes = current().encode();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let expected = format!(
-            "45534b455243555201000000{}{}{}4040000000000000e1e7b8a6",
+            "45534b455243555201000000{}{}{}4040000000000000bee2265d",
             "0500000000000000",
             "11".repeat(16),
             "22".repeat(16)
@@ -246,7 +246,7 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let expected = format!(
             "45534b45524d414e010000000000000000000000{}0500000000000000{}{}",
-            "d7e3ecab",
+            "d8402ceb",
             "11".repeat(16),
             "22".repeat(16)
         );
