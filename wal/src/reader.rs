@@ -206,7 +206,10 @@ struct Replay {
     torn_bytes: u64,
     /// Why the log ends where it does.
     reason: &'static str,
+    /// Whether the manifest knows the current segment's end; true before the first.
     vouched: bool,
+    /// What the seal of the current segment says.
+    sealed_at: Option<SeqNo>,
     segments: Vec<SegmentOutcome>,
     beyond: Vec<FileNumber>,
     epoch: Epoch,
@@ -222,6 +225,7 @@ impl Replay {
             torn_bytes: 0,
             reason: "the log ends here",
             vouched: true,
+            sealed_at: None,
             segments: Vec::new(),
             beyond: Vec::new(),
             epoch: Epoch(0),
@@ -244,6 +248,7 @@ impl Replay {
             Some(end) => cut(file, end, path)?,
         };
         self.state = State::Open;
+        self.sealed_at = None;
         self.vouched = expected.ends_at.is_some() || expected.sealed.is_some();
         let mut offset = HEADER_LEN as u64;
         let mut closed = false;
@@ -322,6 +327,7 @@ impl Replay {
                 if u64_at(found.payload, 0) < self.last_seq.0 {
                     return corrupt("the log's seal names too low a sequence number");
                 }
+                self.sealed_at = Some(SeqNo(u64_at(found.payload, 0)));
                 self.reason = "the log was sealed here";
                 self.state = State::Ended;
                 Ok(true)
@@ -345,12 +351,12 @@ impl Replay {
         self.claimed = self.claimed.max(self.end);
         // A Continue or a Seal at the very end is void: the log goes on in the segment listed next.
         self.state = State::Open;
-        if let Some(seal) = &expected.sealed
-            && self.last_seq > seal.last_seq
-        {
-            return Err(Error::corruption(path, offset, "the log's seal does not match"));
+        match &expected.sealed {
+            Some(seal) if expected.ends_at.is_none() && self.sealed_at != Some(seal.last_seq) => {
+                Err(Error::corruption(path, offset, "the log's seal is not what was recorded"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes notice of what stands behind the end of the log.

@@ -76,7 +76,8 @@ pub fn segment_size_for(payload_len: usize) -> u64 {
 }
 
 /// Makes a segment and makes it durable, name included. It is built under a temporary name, so that a segment's name
-/// never stands for less than a whole header; what an interrupted attempt left is replaced.
+/// never stands for less than a whole header; what an interrupted attempt left is replaced. The file stays open as it
+/// was created, so failures scripted by path have to name `*.wal.tmp` to strike a writer.
 ///
 /// InvalidArgument for a size that is too small for any group or over 1 GiB; NoSpace, among other errors of the file
 /// system, when the disk cannot hold it: nothing is left behind then, but a recycled spare is gone.

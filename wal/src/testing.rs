@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
 use esker_base::{Epoch, FileId, FileNumber, LogPosition, Result, SeqNo};
 use esker_vfs::os::OsFs;
+use esker_vfs::simulated::SimulatedFs;
 use esker_vfs::{Fs, OpenMode};
 
 use crate::{
@@ -28,6 +29,14 @@ impl Deref for TestDir {
 /// The real file system and an empty directory in it.
 pub fn world() -> (Arc<dyn Fs>, TestDir) {
     (Arc::new(OsFs), TestDir(tempfile::tempdir().unwrap()))
+}
+
+/// A simulated disk with a durable, empty directory.
+pub fn simulated() -> (SimulatedFs, PathBuf) {
+    let (fs, dir) = (SimulatedFs::new(), PathBuf::from("/db"));
+    fs.create_dir_all(&dir).unwrap();
+    fs.sync_dir(Path::new("/")).unwrap();
+    (fs, dir)
 }
 
 /// A segment of 4 KiB whose file id repeats its number.
@@ -114,7 +123,7 @@ pub fn read(
     read_from(fs, dir, segments, LogPosition::default())
 }
 
-pub fn path(dir: &Path, number: u64) -> std::path::PathBuf {
+pub fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(FileKind::Wal.name(FileNumber(number)))
 }
 
