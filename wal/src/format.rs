@@ -1,8 +1,8 @@
 //! The bytes of a log segment. The writer and the reader use it; it does no input or output.
 //!
-//! A segment file, named by its number (`0000000002.wal`), is this header and then frames in the framing of
-//! [`esker_base::frame`], the first at offset 64, each starting where the one before ends. All numbers are
-//! little-endian.
+//! A segment file, named by its number (`0000000002.wal`), is this header and then frames in the
+//! framing of [`esker_base::frame`], the first at offset 64, each starting where the one before
+//! ends. All numbers are little-endian.
 //!
 //! | offset | size | field |
 //! |---|---|---|
@@ -18,10 +18,11 @@
 //! | 56 | 4 | 0 |
 //! | 60 | 4 | CRC-32 over bytes 0 to 59 |
 //!
-//! A header is valid if magic and checksum match, the version is 1 and no unknown incompatible bit is set. Magic,
-//! version and checksum stay where they are in every later version, so that an old reader can tell *newer* from
-//! *damaged*. Example, segment 2 of epoch 3 with a file id of sixteen 0x11: `45 53 4b 45 52 57 41 4c 01 00`, 14 zeros,
-//! `02 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00`, 16 times `11`, `00 00 00 00 2b 78 2c f2`.
+//! A header is valid if magic and checksum match, the version is 1 and no unknown incompatible bit
+//! is set. Magic, version and checksum stay where they are in every later version, so that an old
+//! reader can tell *newer* from *damaged*. Example, segment 2 of epoch 3 with a file id of sixteen
+//! 0x11: `45 53 4b 45 52 57 41 4c 01 00`, 14 zeros, `02 00 00 00 00 00 00 00 03 00 00 00 00 00 00
+//! 00`, 16 times `11`, `00 00 00 00 2b 78 2c f2`.
 //!
 //! Frame kinds, each with payload version 1:
 //!
@@ -41,18 +42,18 @@
 //! | 24 | 4 | number of batches, at least 1 |
 //! | 28 | | the batches, without padding |
 //!
-//! Each batch: 4 bytes number of operations (at least 1), 4 bytes length, then that many bytes in the form of
-//! [`esker_base::batch`]. Example, time 0x0102, a batch `abc` of two operations at 5 and one `d` of one:
-//! `02 01 00 00 00 00 00 00 05 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00 02 00 00 00 02 00 00 00 03 00 00 00 61 62
-//! 63 01 00 00 00 01 00 00 00 64`.
+//! Each batch: 4 bytes number of operations (at least 1), 4 bytes length, then that many bytes in
+//! the form of [`esker_base::batch`]. Example, time 0x0102, a batch `abc` of two operations at 5
+//! and one `d` of one: `02 01 00 00 00 00 00 00 05 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00 02
+//! 00 00 00 02 00 00 00 03 00 00 00 61 62 63 01 00 00 00 01 00 00 00 64`.
 //!
-//! Sequence numbers of consecutive groups only grow. They may skip numbers: operations that do
-//! not pass through the log take some, and so does an open after the log lost what other files kept. A group that was
-//! lost shows as damage between frames, never as a skip.
+//! Sequence numbers of consecutive groups only grow. They may skip numbers: operations that do not
+//! pass through the log take some, and so does an open after the log lost what other files kept. A
+//! group that was lost shows as damage between frames, never as a skip.
 //!
-//! A frame's *known synced* position never lies behind the frame itself. Segment numbers grow along the log, so
-//! positions compare as (segment, offset). What stands behind a Continue frame is unused and reads as zeros. A Group
-//! always leaves room in its segment for one Continue or Seal.
+//! A frame's *known synced* position is never past the frame itself. Segment numbers grow along
+//! the log, so positions compare as (segment, offset). What stands behind a Continue frame is
+//! unused and reads as zeros. A Group always leaves room in its segment for one Continue or Seal.
 
 use std::path::Path;
 
@@ -128,8 +129,8 @@ impl Header {
         bytes
     }
 
-    /// Reads a header from the front of `file`, the content of `path`. Corruption if it is damaged or too short,
-    /// Unsupported if a newer build wrote it.
+    /// Reads a header from the front of `file`, the content of `path`. Corruption if it is damaged
+    /// or too short, Unsupported if a newer build wrote it.
     pub fn decode(file: &[u8], path: &Path) -> Result<Header> {
         let Some((bytes, _)) = file.split_first_chunk::<HEADER_LEN>() else {
             return Err(Error::corruption(path, 0, "the log segment ends within its header"));

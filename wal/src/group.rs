@@ -1,6 +1,6 @@
-//! Groups: the batches of one commit group as one payload. The engine builds them with [`GroupBuilder`], the writer
-//! appends them, replay hands them out as [`Group`]. The layout is in [`crate::format`]. Nothing here looks inside a
-//! batch.
+//! Groups: the batches of one commit group as one payload. The engine builds them with
+//! [`GroupBuilder`], the writer appends them, replay hands them out as [`Group`]. The layout is in
+//! [`crate::format`]. Nothing here looks inside a batch.
 
 use esker_base::limits::{FRAME_PAYLOAD_MAX, SEQNO_MAX};
 use esker_base::{Error, FileId, LogPosition, Result, SeqNo, frame};
@@ -13,7 +13,8 @@ const GROUP_HEADER_LEN: usize = 28;
 /// Bytes before each batch's own.
 const BATCH_HEADER_LEN: usize = 8;
 
-/// Builds a group's payload, batch by batch, in a buffer that is reused and already has room for the frame around it.
+/// Builds a group's payload, batch by batch, in a buffer that is reused and already has room for
+/// the frame around it.
 #[derive(Debug)]
 pub struct GroupBuilder {
     /// Room for a frame header, then the payload; padding behind it after [`GroupBuilder::frame`].
@@ -30,7 +31,8 @@ impl GroupBuilder {
     /// Bytes of a group without batches.
     pub const OVERHEAD: usize = GROUP_HEADER_LEN;
 
-    /// An empty group that starts at sequence number 1; call [`GroupBuilder::start`] before the first batch.
+    /// An empty group that starts at sequence number 1; call [`GroupBuilder::start`] before the
+    /// first batch.
     pub fn new() -> GroupBuilder {
         let mut builder =
             GroupBuilder { buffer: Vec::new(), payload_len: 0, batch_count: 0, next_seq: 0 };
@@ -38,7 +40,8 @@ impl GroupBuilder {
         builder
     }
 
-    /// Forgets what was built, keeps the memory, and begins a group whose first operation gets `first_seq`.
+    /// Forgets what was built, keeps the memory, and begins a group whose first operation gets
+    /// `first_seq`.
     pub fn start(&mut self, wall_time_ms: u64, first_seq: SeqNo) {
         self.buffer.clear();
         self.buffer.resize(frame::HEADER_LEN, 0);
@@ -50,8 +53,9 @@ impl GroupBuilder {
         self.next_seq = first_seq.0;
     }
 
-    /// Adds a batch of `op_count` operations and returns the sequence number of its first. Refused, leaving the group
-    /// as it was, if the batch is empty, the group would outgrow a frame, or sequence numbers run out.
+    /// Adds a batch of `op_count` operations and returns the sequence number of its first. Refused,
+    /// leaving the group as it was, if the batch is empty, the group would outgrow a frame, or
+    /// sequence numbers run out.
     pub fn push(&mut self, batch: &[u8], op_count: u32) -> Result<SeqNo> {
         if op_count == 0 || batch.is_empty() {
             return Err(Error::invalid("an empty batch cannot be logged"));
@@ -211,7 +215,8 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The first batch of `input`, as (operations, bytes, what follows); `None` if it is empty or cut short.
+/// The first batch of `input`, as (operations, bytes, what follows); `None` if it is empty or cut
+/// short.
 fn split_batch(input: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     let (header, rest) = input.split_at_checked(BATCH_HEADER_LEN)?;
     let op_count = u32_at(header, 0);

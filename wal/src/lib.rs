@@ -1,12 +1,13 @@
 //! Esker's write-ahead log: opaque groups of batches, in order, durably.
 //!
-//! The log is a chain of numbered segment files ([`mod@format`] specifies them). One [`Writer`] appends groups to the last
-//! segment, rotates into segments made by [`create_segment`], and says what is known to be durable. [`replay`] reads
-//! the chain without writing anything and tells a torn tail from corruption; [`rewrite_tail`] then carries what may be
-//! in the page cache alone into new, synced segments. A clean close ends in [`Writer::seal`].
+//! The log is a chain of numbered segment files ([`mod@format`] specifies them). One [`Writer`]
+//! appends groups to the last segment, rotates into segments made by [`create_segment`], and says
+//! what is known to be durable. [`replay`] reads the chain without writing anything and tells a
+//! torn tail from corruption; [`rewrite_tail`] then carries what may be in the page cache alone
+//! into new, synced segments. A clean close ends in [`Writer::seal`].
 //!
-//! The engine drives all of it and the manifest remembers which segments live; this crate knows neither keys nor
-//! manifests, takes no locks and starts no threads.
+//! The engine drives all of it and the manifest remembers which segments live; this crate knows
+//! neither keys nor manifests, takes no locks and starts no threads.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,6 @@ mod testing;
 
 pub use group::{BatchBytes, Group, GroupBuilder};
 pub use reader::{Outcome, SegmentExpectation, SegmentOutcome, replay};
-pub use segment::{Segment, SegmentSpec, create_segment, segment_size_for};
+pub use segment::{SEGMENT_LEN_MAX, Segment, SegmentSpec, create_segment, segment_size_for};
 pub use tail::{RewrittenTail, rewrite_tail};
 pub use writer::{FinishedSegment, SealInfo, SyncHandle, Writer};

@@ -1,11 +1,12 @@
-//! Replay: reading the log from its first live segment to its end. The engine calls it while it opens; it writes
-//! nothing, so that a refused directory stays byte for byte as it was.
+//! Replay: reading the log from its first live segment to its end. The engine calls it while it
+//! opens; it writes nothing, so that a refused directory stays byte for byte as it was.
 //!
-//! Where the log stops being valid, at P, it was torn by a crash, or something durable was damaged. Every frame says
-//! what was known to be synced when it was written, so all bytes from P on, in later segments too, are searched for
-//! valid frames: one that claims more than P, or a manifest that does, proves corruption. Blank bytes at P count like
-//! any damage, because a lost write reads as zeros. Segments whose end the manifest knows are not judged, they must
-//! match. A failed read is an error, never an end of the log.
+//! Where the log stops being valid, at P, it was torn by a crash, or something durable was damaged.
+//! Every frame says what was known to be synced when it was written, so all bytes from P on, in
+//! later segments too, are searched for valid frames: one that claims more than P, or a manifest
+//! that does, proves corruption. Blank bytes at P count like any damage, because a lost write reads
+//! as zeros. Segments whose end the manifest knows are not judged, they must match. A failed read
+//! is an error, never an end of the log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,13 +28,13 @@ pub struct SegmentExpectation {
     pub number: FileNumber,
     /// Its identity.
     pub file_id: FileId,
-    /// Where the log leaves it for the next listed segment, if a recovery recorded that: everything before is durable,
-    /// what follows is void.
+    /// Where the log leaves it for the next listed segment, if a recovery recorded that: everything
+    /// before is durable, what follows is void.
     pub ends_at: Option<u64>,
     /// What a clean close recorded.
     pub sealed: Option<SealInfo>,
-    /// Listed before it was made or while it may be given up: it may be missing or all zeros, as long as the log does
-    /// not lead into it.
+    /// Listed before it was made or while it may be given up: it may be missing or all zeros, as
+    /// long as the log does not lead into it.
     pub optional: bool,
 }
 
@@ -44,8 +45,8 @@ pub struct Outcome {
     pub end: LogPosition,
     /// The last sequence number seen; 0 if the log holds no group.
     pub last_seq: SeqNo,
-    /// The most that the manifest or any frame says is durable, at most [`Outcome::end`]. What lies between may be in
-    /// the page cache alone; see [`crate::rewrite_tail`].
+    /// The most that the manifest or any frame says is durable, at most [`Outcome::end`]. What lies
+    /// between may be in the page cache alone; see [`crate::rewrite_tail`].
     pub known_synced: LogPosition,
     /// Bytes behind the end, up to the last that is not zero, over all segments: what a tear cost.
     pub torn_bytes: u64,
@@ -72,14 +73,15 @@ pub struct SegmentOutcome {
     pub last_seq: SeqNo,
 }
 
-/// Reads the log that consists of `segments`, given in order, and hands every group to `visit`, in order.
+/// Reads the log that consists of `segments`, given in order, and hands every group to `visit`, in
+/// order.
 ///
-/// `known_synced_floor` is the most the manifest knows to be durable. Groups are visited before the log is known to be
-/// good: on an error, what was visited is to be dropped.
+/// `known_synced_floor` is the most the manifest knows to be durable. Groups are visited before the
+/// log is known to be good: on an error, what was visited is to be dropped.
 ///
-/// Corruption, naming file and offset, where anything durable is missing, damaged, foreign or out of order.
-/// InvalidArgument if the segment numbers do not grow. Unsupported for a newer format. Otherwise errors of the file
-/// system and of `visit`.
+/// Corruption, naming file and offset, where anything durable is missing, damaged, foreign or out
+/// of order. InvalidArgument if the segment numbers do not grow. Unsupported for a newer format.
+/// Otherwise errors of the file system and of `visit`.
 pub fn replay(
     fs: &dyn Fs,
     dir: &Path,
@@ -109,7 +111,8 @@ pub fn replay(
                 replay.read_segment(expected, &path, &buffer, &mut visit)?;
             }
             (State::Open, found) => {
-                // Behind an end that the manifest vouches for, an unused spare is not yet part of the log.
+                // Behind an end that the manifest vouches for, an unused spare is not yet part of
+                // the log.
                 let used = found.is_some() && buffer[HEADER_LEN..].iter().any(|&byte| byte != 0);
                 if used || !expected.optional {
                     replay.read_segment(expected, &path, &buffer, &mut visit)?;
@@ -122,7 +125,8 @@ pub fn replay(
     replay.finish(dir)
 }
 
-/// Reads a segment into `buffer` and checks its header; `None` if an optional one is missing or all zeros.
+/// Reads a segment into `buffer` and checks its header; `None` if an optional one is missing or all
+/// zeros.
 fn load(
     fs: &dyn Fs,
     path: &Path,
@@ -335,7 +339,8 @@ impl Replay {
         }
     }
 
-    /// The manifest knows this segment's end, so everything before it must have been valid and end right there.
+    /// The manifest knows this segment's end, so everything before it must have been valid and end
+    /// right there.
     fn finish_vouched(
         &mut self,
         expected: &SegmentExpectation,

@@ -1,5 +1,6 @@
-//! Making a segment file: named, sized, with its header, durable before its first frame. The engine makes the spare
-//! segment with it, `tail` the ones that a recovery writes. It never touches a segment that holds frames.
+//! Making a segment file: named, sized, with its header, durable before its first frame. The engine
+//! makes the spare segment with it, `tail` the ones that a recovery writes. It never touches a
+//! segment that holds frames.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,11 +31,12 @@ pub struct SegmentSpec {
     pub epoch: Epoch,
     /// Its size in bytes, allocated at once; see [`segment_size_for`].
     pub size_bytes: u64,
-    /// Whether to write zeros over the whole of it. Allocated space already reads as zeros, but then a sync must also
-    /// record that it is in use: 355 us against 220 us a sync where this was measured.
+    /// Whether to write zeros over the whole of it. Allocated space already reads as zeros, but
+    /// then a sync must also record that it is in use: 355 us against 220 us a sync where this was
+    /// measured.
     pub zero_fill: bool,
-    /// A spare segment to turn into this one, so that no free space is needed. Its name and content are given up at
-    /// once, and no log may need it any more.
+    /// A spare segment to turn into this one, so that no free space is needed. Its name and content
+    /// are given up at once, and no log may need it any more.
     pub recycle: Option<FileNumber>,
 }
 
@@ -69,18 +71,21 @@ impl Segment {
     }
 }
 
-/// The size in bytes of a segment that can take one group of `payload_len` bytes: a multiple of 4096.
+/// The size in bytes of a segment that can take one group of `payload_len` bytes: a multiple of
+/// 4096.
 pub fn segment_size_for(payload_len: usize) -> u64 {
     let frames = frame::encoded_len(payload_len) as u64 + CONTROL_LEN;
     (HEADER_LEN as u64 + frames).next_multiple_of(SIZE_STEP)
 }
 
-/// Makes a segment and makes it durable, name included. It is built under a temporary name, so that a segment's name
-/// never stands for less than a whole header; what an interrupted attempt left is replaced. The file stays open as it
-/// was created, so failures scripted by path have to name `*.wal.tmp` to strike a writer.
+/// Makes a segment and makes it durable, name included. It is built under a temporary name, so that
+/// a segment's name never stands for less than a whole header; what an interrupted attempt left is
+/// replaced. The file stays open as it was created, so failures scripted by path have to name
+/// `*.wal.tmp` to strike a writer.
 ///
-/// InvalidArgument for a size that is too small for any group or over 1 GiB; NoSpace, among other errors of the file
-/// system, when the disk cannot hold it: nothing is left behind then, but a recycled spare is gone.
+/// InvalidArgument for a size that is too small for any group or over 1 GiB; NoSpace, among other
+/// errors of the file system, when the disk cannot hold it: nothing is left behind then, but a
+/// recycled spare is gone.
 pub fn create_segment(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Segment> {
     let segment = prepare(fs, dir, spec)?;
     let done = segment.file.sync_all().map_err(|error| Error::io("sync", &segment.path, error));
@@ -93,7 +98,8 @@ pub fn create_segment(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
     }
 }
 
-/// Makes a segment under its temporary name; nothing is synced. [`publish`] or [`discard`] must follow.
+/// Makes a segment under its temporary name; nothing is synced. [`publish`] or [`discard`] must
+/// follow.
 pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Segment> {
     if !(segment_size_for(1)..=SEGMENT_LEN_MAX).contains(&spec.size_bytes) {
         return Err(Error::invalid(format!(
@@ -123,13 +129,14 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
     }
 }
 
-/// Gives a prepared segment its name. The caller has synced the file and goes on to sync the directory.
+/// Gives a prepared segment its name. The caller has synced the file and goes on to sync the
+/// directory.
 pub(crate) fn publish(fs: &dyn Fs, path: &Path) -> Result<()> {
     fs.rename(&temporary(path), path).map_err(|error| Error::io("rename to", path, error))
 }
 
-/// Removes the temporary file of a segment that came to nothing. A failure only leaves a file that the next writable
-/// open removes, so it does not hide the first error.
+/// Removes the temporary file of a segment that came to nothing. A failure only leaves a file that
+/// the next writable open removes, so it does not hide the first error.
 pub(crate) fn discard(fs: &dyn Fs, path: &Path) {
     let _ = fs.remove_file(&temporary(path));
 }
@@ -163,8 +170,8 @@ fn create(fs: &dyn Fs, temporary: &Path, spec: &SegmentSpec) -> Result<Arc<dyn F
     Ok(file)
 }
 
-/// Takes over the file of a spare. Old frames could not pass under the new file id, but a reader takes everything that
-/// is not zero behind the end for a tear, so the content is made blank.
+/// Takes over the file of a spare. Old frames could not pass under the new file id, but a reader
+/// takes everything that is not zero behind the end for a tear, so the content is made blank.
 fn recycle(
     fs: &dyn Fs,
     spare: &Path,

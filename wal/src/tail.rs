@@ -1,7 +1,8 @@
-//! The tail of the log after a crash. What lies behind the known-synced position was read, but may be in the page
-//! cache alone, and after a failed sync the kernel may take it for clean and never write it. So it is copied into new
-//! segments and synced there, before anything is served. The engine calls it while it opens; the old segments are
-//! left untouched until the manifest has recorded the new ones, so it may be interrupted anywhere and run again.
+//! The tail of the log after a crash. What lies behind the known-synced position was read, but may
+//! be in the page cache alone, and after a failed sync the kernel may take it for clean and never
+//! write it. So it is copied into new segments and synced there, before anything is served. The
+//! engine calls it while it opens; the old segments are left untouched until the manifest has
+//! recorded the new ones, so it may be interrupted anywhere and run again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use crate::reader::{Outcome, SegmentOutcome, known_kind, read_file};
 use crate::segment::{Segment, SegmentSpec, discard, prepare, publish, segment_size_for, sync_dir};
 use crate::writer::{FinishedSegment, Writer};
 
-/// The log after its tail was rewritten. To record, in one manifest edit: the segment `cut.file` ends at `cut.offset`
-/// and is continued by `finished` and then the writer's segment; every listed segment behind `cut.file` is gone.
+/// The log after its tail was rewritten. To record, in one manifest edit: the segment `cut.file`
+/// ends at `cut.offset` and is continued by `finished` and then the writer's segment; every listed
+/// segment behind `cut.file` is gone.
 #[derive(Debug)]
 pub struct RewrittenTail {
     /// Where the old log ends now.
@@ -29,16 +31,17 @@ pub struct RewrittenTail {
     pub writer: Writer,
 }
 
-/// Copies every group behind `outcome.known_synced` into new segments, makes them durable and returns a writer that
-/// goes on there.
+/// Copies every group behind `outcome.known_synced` into new segments, makes them durable and
+/// returns a writer that goes on there.
 ///
-/// `spec_for` is asked for each new segment, with the least size in bytes that it must have; it never gets two with
-/// the same number, and all are higher than any listed before. `last_seq_floor` is the last sequence number that the
-/// engine knows to be in use, if that is more than the log says.
+/// `spec_for` is asked for each new segment, with the least size in bytes that it must have; it
+/// never gets two with the same number, and all are higher than any listed before. `last_seq_floor`
+/// is the last sequence number that the engine knows to be in use, if that is more than the log
+/// says.
 ///
-/// Corruption if the log is not what `outcome` says any more; otherwise errors of the file system. What was made by
-/// then is under temporary names, or complete and unlisted: the next attempt replaces it. The old segments are never
-/// touched.
+/// Corruption if the log is not what `outcome` says any more; otherwise errors of the file system.
+/// What was made by then is under temporary names, or complete and unlisted: the next attempt
+/// replaces it. The old segments are never touched.
 pub fn rewrite_tail(
     fs: &dyn Fs,
     dir: &Path,
@@ -95,7 +98,8 @@ impl Tail<'_> {
         Ok(RewrittenTail { cut, finished: finished.into_iter().zip(specs).collect(), writer })
     }
 
-    /// What is durable of the listed segments: nothing, if the segment that it counts in is retired.
+    /// What is durable of the listed segments: nothing, if the segment that it counts in is
+    /// retired.
     fn cut(&self) -> Result<LogPosition> {
         let known = self.outcome.known_synced;
         let segments = &self.outcome.segments;

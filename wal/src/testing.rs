@@ -1,5 +1,5 @@
-//! What the tests of this crate share: a directory to work in, small segments, groups with a recognisable content,
-//! and a replay that collects them.
+//! What the tests of this crate share: a directory to work in, small segments, groups with a
+//! recognisable content, and a replay that collects them.
 #![allow(clippy::unwrap_used)]
 
 use std::ops::Deref;

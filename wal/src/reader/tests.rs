@@ -9,7 +9,8 @@ use crate::{SegmentSpec, Writer, create_segment, segment_size_for};
 use esker_base::ErrorKind;
 use esker_vfs::Fs;
 
-/// Groups 1 to 3, a sync, 4 and 5, then in a second segment 6, a sync, 7 and 8. Returns where each group ends.
+/// Groups 1 to 3, a sync, 4 and 5, then in a second segment 6, a sync, 7 and 8. Returns where each
+/// group ends.
 fn two_segments(fs: &dyn Fs, dir: &Path) -> Vec<LogPosition> {
     let mut writer = writer(fs, dir, 1);
     let mut ends = Vec::new();

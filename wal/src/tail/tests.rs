@@ -1,4 +1,5 @@
-//! Rewriting the tail, interrupted, on a full disk, after a sync that failed; and whole lives of a log.
+//! Rewriting the tail, interrupted, on a full disk, after a sync that failed; and whole lives of a
+//! log.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -98,7 +99,8 @@ fn a_tail_of_many_segments_fills_many() {
     assert_eq!(read(&image, &dir, &listed).unwrap().0, (1..=60).collect::<Vec<_>>());
 }
 
-/// A sync failed, the process was restarted: the page cache still shows a group that the disk never got.
+/// A sync failed, the process was restarted: the page cache still shows a group that the disk never
+/// got.
 #[test]
 fn what_was_shown_once_after_a_failed_sync_stays() {
     let (fs, dir) = simulated();

@@ -107,7 +107,8 @@ fn each_append_is_one_write() {
     assert_eq!(fs.calls_of(Call::SyncData), 1);
 }
 
-/// Runs `act` on a writer whose disk fails `call`, and checks that nothing reaches the disk any more.
+/// Runs `act` on a writer whose disk fails `call`, and checks that nothing reaches the disk any
+/// more.
 fn poisons(call: Call, fault: Fault, act: impl Fn(&mut Writer, Segment) -> Result<()>) {
     let (disk, dir) = simulated();
     let fs = FaultFs::new(Arc::new(disk));
@@ -168,7 +169,8 @@ fn a_previous_segment_is_synced_before_the_current_one_counts() {
     // Nothing was synced: everything goes.
     let (found, _) = read(&fs.image(CrashPolicy::DropAll, 0), &dir, &listed).unwrap();
     assert!(found.is_empty());
-    // If the first segment cannot be synced, nothing of the second is. Its file was opened by its temporary name.
+    // If the first segment cannot be synced, nothing of the second is. Its file was opened by its
+    // temporary name.
     fs.fail_syncs("0000000001.wal.tmp", SyncFailure::LostStillCached, Some(1));
     assert!(writer.sync().is_err());
     let (found, outcome) = read(&fs.image(CrashPolicy::DropAll, 0), &dir, &listed).unwrap();
@@ -189,7 +191,8 @@ fn after_a_sync_both_segments_survive_the_loss_of_everything_else() {
     assert_eq!(found, [1, 2, 3, 4, 5]);
 }
 
-/// Two syncs, two rotations and un-synced groups in between; the power may fail before any call, in any way.
+/// Two syncs, two rotations and un-synced groups in between; the power may fail before any call, in
+/// any way.
 #[test]
 fn no_power_cut_loses_a_synced_group_or_refuses_the_log() {
     let (fs, dir) = simulated();
