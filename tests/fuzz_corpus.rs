@@ -5,7 +5,7 @@
 mod fuzz;
 
 /// Mutations a target. Together they take a few seconds in a debug build.
-const MUTATIONS: u64 = 100_000;
+const MUTATIONS: u64 = 50_000;
 
 /// SplitMix64: small, seeded, good enough to pick bytes.
 struct Chance(u64);

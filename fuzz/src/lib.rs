@@ -7,8 +7,25 @@
 pub mod batch;
 #[path = "frame.rs"]
 pub mod frame;
+#[path = "item_codec.rs"]
+pub mod item_codec;
+#[path = "key_codec.rs"]
+pub mod key_codec;
+#[path = "manifest.rs"]
+pub mod manifest;
+#[path = "number38.rs"]
+pub mod number38;
+#[path = "sst_open.rs"]
+pub mod sst_open;
 #[path = "varint.rs"]
 pub mod varint;
+#[path = "wal_replay.rs"]
+pub mod wal_replay;
+
+#[path = "disk.rs"]
+mod disk;
+#[path = "reseal.rs"]
+mod reseal;
 
 /// A fuzz target: its name, its body and the inputs it starts from.
 pub struct Target {
@@ -24,5 +41,11 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "batch", check: batch::check, seeds: batch::seeds },
     Target { name: "frame", check: frame::check, seeds: frame::seeds },
+    Target { name: "item_codec", check: item_codec::check, seeds: item_codec::seeds },
+    Target { name: "key_codec", check: key_codec::check, seeds: key_codec::seeds },
+    Target { name: "manifest", check: manifest::check, seeds: manifest::seeds },
+    Target { name: "number38", check: number38::check, seeds: number38::seeds },
+    Target { name: "sst_open", check: sst_open::check, seeds: sst_open::seeds },
     Target { name: "varint", check: varint::check, seeds: varint::seeds },
+    Target { name: "wal_replay", check: wal_replay::check, seeds: wal_replay::seeds },
 ];
