@@ -3,86 +3,100 @@
 //! Called by the reader (point reads) and by the block cursor. Every length is checked against the block, because a
 //! matching checksum does not prove that a sane program wrote the bytes. Nothing here allocates.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
+use esker_base::key::TRAILER_LEN;
 use esker_base::{EntryKind, varint};
 
 use crate::format::{Defect, u32_at, u64_at};
 
 const MALFORMED: Defect = Defect::Damaged("a data block is malformed");
 
-/// A data block's content, taken apart as far as its restart offsets.
+/// A data block's content, taken apart into its areas.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block<'a> {
-    content: &'a [u8],
-    layout: Layout,
+    restarts: &'a [u8],
+    /// Everything of the entries but their values; entry offsets count from here.
+    pub keys: &'a [u8],
+    /// The values, one after the other; value offsets count from here.
+    pub values: &'a [u8],
 }
 
-/// Where the parts of a block stand; kept by cursors, which own the bytes beside it.
+/// Where the areas of a block stand in its content; kept by cursors, which own the bytes beside it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Layout {
-    /// Where the entries end and the restart offsets begin.
-    pub entries_end: usize,
-    pub restart_count: usize,
+    pub keys_start: usize,
+    pub keys_end: usize,
 }
 
-/// An entry as it stands in the block. Ranges index the content.
+/// An entry as it stands in the block.
 #[derive(Clone, Debug)]
 pub(crate) struct RawEntry {
     pub shared: usize,
+    /// The rest of the user key, in the key area. The next entry starts at its end.
     pub suffix: Range<usize>,
     pub trailer: u64,
-    pub value: Range<usize>,
+    pub value_len: usize,
+}
+
+/// Where an entry starts in the key area, and its value in the value area.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub key: usize,
+    pub value: usize,
 }
 
 /// What the point search found: the newest visible version of the key.
 #[derive(Clone, Debug)]
 pub(crate) struct Hit {
     pub trailer: u64,
+    /// Where the value stands in the value area.
     pub value: Range<usize>,
 }
 
+const HEADER_LEN: usize = 8;
+const RESTART_LEN: usize = 8;
+
 impl Layout {
-    /// Reads the restart count at the end of `content`.
+    /// Reads the header at the front of `content`.
     pub fn parse(content: &[u8]) -> Result<Layout, Defect> {
-        let restarts_end = content.len().checked_sub(4).ok_or(MALFORMED)?;
-        let restart_count = u32_at(content, restarts_end) as usize;
-        let restarts_len = restart_count.checked_mul(4).ok_or(MALFORMED)?;
-        let entries_end = restarts_end.checked_sub(restarts_len).ok_or(MALFORMED)?;
-        if restart_count == 0 || entries_end == 0 {
+        if content.len() < HEADER_LEN {
             return Err(MALFORMED);
         }
-        Ok(Layout { entries_end, restart_count })
+        let (restart_count, keys_len) = (u32_at(content, 0) as usize, u32_at(content, 4) as usize);
+        let restarts_len = restart_count.checked_mul(RESTART_LEN).ok_or(MALFORMED)?;
+        let keys_start = restarts_len.checked_add(HEADER_LEN).ok_or(MALFORMED)?;
+        let keys_end = keys_start.checked_add(keys_len).ok_or(MALFORMED)?;
+        if restart_count == 0 || keys_len == 0 || keys_end > content.len() {
+            return Err(MALFORMED);
+        }
+        Ok(Layout { keys_start, keys_end })
     }
 
     /// The block of these parts; `content` is what the layout was parsed from.
     pub fn of(self, content: &[u8]) -> Block<'_> {
-        Block { content, layout: self }
+        let (front, values) = content.split_at(self.keys_end);
+        let (front, keys) = front.split_at(self.keys_start);
+        Block { restarts: &front[HEADER_LEN.min(front.len())..], keys, values }
     }
 }
 
-impl<'a> Block<'a> {
-    pub fn parse(content: &'a [u8]) -> Result<Block<'a>, Defect> {
-        Ok(Block { content, layout: Layout::parse(content)? })
-    }
-
+impl Block<'_> {
     /// Where restart `index` (below the count) starts.
-    pub fn restart(&self, index: usize) -> usize {
-        u32_at(self.content, self.layout.entries_end + 4 * index) as usize
+    pub fn restart(&self, index: usize) -> Position {
+        let at = RESTART_LEN * index;
+        let key = u32_at(self.restarts, at) as usize;
+        Position { key, value: u32_at(self.restarts, at + 4) as usize }
     }
 
     pub fn restart_count(&self) -> usize {
-        self.layout.restart_count
+        self.restarts.len() / RESTART_LEN
     }
 
-    pub fn entries_end(&self) -> usize {
-        self.layout.entries_end
-    }
-
-    /// The entry at `offset`, which lies before the end of the entries.
+    /// The entry at `offset` of the key area; an error also if that is not before its end.
     pub fn entry(&self, offset: usize) -> Result<RawEntry, Defect> {
-        let entries = &self.content[..self.layout.entries_end];
-        let rest = entries.get(offset..).ok_or(MALFORMED)?;
+        let rest = self.keys.get(offset..).ok_or(MALFORMED)?;
         let (shared, unshared, value_len, header_len) = match *rest {
             // Almost every length fits a byte.
             [shared, unshared, value_len, ..] if (shared | unshared | value_len) < 0x80 => {
@@ -99,35 +113,38 @@ impl<'a> Block<'a> {
             }
         };
         let trailer_at = offset + header_len;
-        let suffix_at = trailer_at + 8;
-        // Lengths are below 2^64 each and may add up to more than the address space.
-        let value_at = suffix_at.checked_add(unshared).ok_or(MALFORMED)?;
-        let end = value_at.checked_add(value_len).ok_or(MALFORMED)?;
-        if end > entries.len() {
+        let suffix_at = trailer_at + TRAILER_LEN;
+        // A length below 2^64 may leave the address space.
+        let end = suffix_at.checked_add(unshared).ok_or(MALFORMED)?;
+        if end > self.keys.len() {
             return Err(MALFORMED);
         }
-        let trailer = u64_at(entries, trailer_at);
-        Ok(RawEntry { shared, suffix: suffix_at..value_at, trailer, value: value_at..end })
+        let trailer = u64_at(self.keys, trailer_at);
+        Ok(RawEntry { shared, suffix: suffix_at..end, trailer, value_len })
     }
 
-    /// The last restart for which `before(user key, trailer)` holds; 0 if it holds for none.
-    pub fn last_restart_where(
-        &self,
-        mut before: impl FnMut(&[u8], u64) -> bool,
-    ) -> Result<usize, Defect> {
-        let (mut low, mut high) = (0, self.layout.restart_count);
+    /// The place of a value in the value area.
+    pub fn value_range(&self, start: usize, len: usize) -> Result<Range<usize>, Defect> {
+        let end = start.checked_add(len).filter(|&end| end <= self.values.len());
+        end.map(|end| start..end).ok_or(MALFORMED)
+    }
+
+    /// The last restart before (`user_key`, `trailer_max`); the first one if none is.
+    pub fn last_restart_before(&self, user_key: &[u8], trailer_max: u64) -> Result<usize, Defect> {
+        let (mut low, mut high) = (0, self.restart_count());
         // Invariant: restart `low` (if above 0) is before the target, restart `high` (if it exists) is not.
         while high - low > 1 {
             let middle = low.midpoint(high);
-            let entry = self.entry(self.restart(middle))?;
+            let entry = self.entry(self.restart(middle).key)?;
             if entry.shared != 0 {
                 return Err(MALFORMED);
             }
-            if before(&self.content[entry.suffix], entry.trailer) {
-                low = middle;
-            } else {
-                high = middle;
-            }
+            let before = match self.keys[entry.suffix].cmp(user_key) {
+                Ordering::Less => true,
+                Ordering::Equal => entry.trailer > trailer_max,
+                Ordering::Greater => false,
+            };
+            if before { low = middle } else { high = middle }
         }
         Ok(low)
     }
@@ -138,37 +155,36 @@ impl<'a> Block<'a> {
     /// target, and because entries ascend and share as much as they can, an entry that shares more than that is
     /// still before the target, and one that shares less is past it.
     pub fn search(&self, user_key: &[u8], trailer_max: u64) -> Result<Option<Hit>, Defect> {
-        let restart =
-            self.last_restart_where(|key, trailer| match compare_keys(key, user_key) {
-                std::cmp::Ordering::Less => true,
-                std::cmp::Ordering::Equal => trailer > trailer_max,
-                std::cmp::Ordering::Greater => false,
-            })?;
-        let mut offset = self.restart(restart);
-        let mut next_restart = restart + 1;
-        let mut boundary = self.boundary(next_restart);
+        let restart = self.last_restart_before(user_key, trailer_max)?;
+        let Position { key: mut offset, mut value } = self.restart(restart);
+        // The restart after it, if there is one, is at or after the target; the search ends on it at the latest.
+        let boundary = match restart + 1 {
+            next if next < self.restart_count() => self.restart(next).key,
+            _ => usize::MAX,
+        };
         let mut matched = 0;
-        while offset < self.layout.entries_end {
-            if offset >= boundary {
-                matched = 0;
-                next_restart += 1;
-                boundary = self.boundary(next_restart);
-            }
+        while offset < self.keys.len() {
             let entry = self.entry(offset)?;
-            offset = entry.value.end;
+            if offset == boundary {
+                matched = 0;
+            }
+            offset = entry.suffix.end;
+            let value_start = value;
+            value = value.checked_add(entry.value_len).ok_or(MALFORMED)?;
             if entry.shared > matched {
                 continue;
             }
             if entry.shared < matched {
                 return Ok(None);
             }
-            let suffix = &self.content[entry.suffix];
+            let suffix = &self.keys[entry.suffix];
             let wanted = &user_key[matched..];
             let common = common_prefix_len(suffix, wanted);
             matched += common;
             match (suffix.get(common), wanted.get(common)) {
                 (None, None) if entry.trailer <= trailer_max => {
-                    return Ok(Some(Hit { trailer: entry.trailer, value: entry.value }));
+                    let value = self.value_range(value_start, entry.value_len)?;
+                    return Ok(Some(Hit { trailer: entry.trailer, value }));
                 }
                 // A version too new, or a key that is a prefix of the target.
                 (None, _) => {}
@@ -182,14 +198,6 @@ impl<'a> Block<'a> {
         }
         Ok(None)
     }
-
-    fn boundary(&self, restart: usize) -> usize {
-        if restart < self.layout.restart_count { self.restart(restart) } else { usize::MAX }
-    }
-}
-
-fn compare_keys(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
-    a.cmp(b)
 }
 
 /// How many bytes `a` and `b` have in common at the front.
@@ -235,16 +243,24 @@ mod tests {
 
     #[test]
     fn lengths_that_leave_the_block_are_refused() {
-        // One entry that claims a value of 2^63 bytes, then one restart.
-        let mut content = vec![0, 0];
-        varint::encode(1 << 63, &mut content);
-        content.extend_from_slice(&[0; 8]);
-        content.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0]);
-        let block = Block::parse(&content).unwrap_or_else(|_| panic!("the frame is sound"));
-        assert!(block.entry(0).is_err());
-        assert!(block.search(b"", u64::MAX).is_err());
-        for content in [&[][..], &[0; 4], &[0, 0, 0, 0, 1, 0, 0, 0], &[0xff; 12]] {
-            assert!(Block::parse(content).is_err());
+        let block = |lens: &[u8]| {
+            let keys = [lens, &[0; 8]].concat();
+            let restarts = [1, 0, 0, 0, keys.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            [&restarts[..], &keys].concat()
+        };
+        let searched = |content: &[u8]| Layout::parse(content)?.of(content).search(b"", u64::MAX);
+        let huge = |at: usize| {
+            let mut lens = Vec::new();
+            (0..3).for_each(|n| varint::encode(u64::from(n == at) << 63, &mut lens));
+            lens
+        };
+        assert!(searched(&block(&[0, 0, 0])).is_ok_and(|hit| hit.is_some()));
+        assert!(searched(&block(&[0, 0, 1])).is_err(), "a value past the end");
+        assert!(searched(&block(&[0, 1, 0])).is_err(), "a key past the end");
+        assert!(searched(&block(&huge(1))).is_err());
+        assert!(searched(&block(&huge(2))).is_err());
+        for content in [&[][..], &[0; 8], &[1, 0, 0, 0, 0, 0, 0, 0], &[0xff; 24]] {
+            assert!(searched(content).is_err());
         }
     }
 }

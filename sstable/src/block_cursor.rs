@@ -4,13 +4,12 @@
 //! restart interval in front of the current entry once and then walks through what it remembers.
 
 use std::cmp::Ordering;
-use std::ops::Range;
 
 use bytes::Bytes;
 use esker_base::key;
 
-use crate::block::{Block, Layout, kind_of};
-use crate::format::Defect;
+use crate::block::{Block, Layout, Position, kind_of};
+use crate::format::{Defect, u64_at};
 
 /// A cursor that owns its block. The contract of [`esker_base::Cursor`], with defects for errors.
 #[derive(Default)]
@@ -19,26 +18,29 @@ pub(crate) struct BlockCursor {
     layout: Layout,
     valid: bool,
     /// Where the current entry starts.
-    offset: usize,
+    here: Position,
+    /// Where the entry after it starts.
+    after: Position,
     /// The current internal key.
     key: Vec<u8>,
-    value: Range<usize>,
     /// Entries before the current one, back to a restart; empty when unknown. The nearest is last.
     before: Vec<Remembered>,
     before_keys: Vec<u8>,
 }
 
 struct Remembered {
-    offset: usize,
+    here: Position,
+    after: Position,
+    /// Where its internal key starts in `before_keys`; it ends where the next one starts.
     key_start: usize,
-    value: Range<usize>,
 }
+
+const SHARES_TOO_MUCH: Defect = Defect::Damaged("an entry shares more than its predecessor has");
 
 impl BlockCursor {
     /// Starts over on another block, unpositioned; keeps its buffers.
     pub fn reset(&mut self, content: Bytes) -> Result<(), Defect> {
-        self.valid = false;
-        self.before.clear();
+        self.clear();
         self.layout = Layout::parse(&content)?;
         self.content = content;
         Ok(())
@@ -61,11 +63,7 @@ impl BlockCursor {
     }
 
     pub fn value(&self) -> &[u8] {
-        &self.content[self.value.clone()]
-    }
-
-    pub fn content(&self) -> &[u8] {
-        &self.content
+        &self.block().values[self.here.value..self.after.value]
     }
 
     pub fn block(&self) -> Block<'_> {
@@ -73,31 +71,22 @@ impl BlockCursor {
     }
 
     pub fn seek_to_first(&mut self) -> Result<(), Defect> {
-        self.key.clear();
         self.before.clear();
-        self.read(0)
+        self.read_restart(0)
     }
 
     pub fn seek_to_last(&mut self) -> Result<(), Defect> {
         self.before.clear();
-        self.offset = self.layout.entries_end;
+        self.here = Position { key: self.block().keys.len(), value: 0 };
         self.prev()
     }
 
     pub fn seek(&mut self, target: &[u8]) -> Result<(), Defect> {
         self.valid = false;
-        let (wanted, trailer_max) = target.split_at(target.len() - key::TRAILER_LEN);
-        let trailer_max = crate::format::u64_at(trailer_max, 0);
-        let block = self.block();
-        let restart = block.last_restart_where(|user_key, trailer| match user_key.cmp(wanted) {
-            Ordering::Less => true,
-            Ordering::Equal => trailer > trailer_max,
-            Ordering::Greater => false,
-        })?;
-        let start = block.restart(restart);
-        self.key.clear();
         self.before.clear();
-        self.read(start)?;
+        let (user_key, trailer_max) = target.split_at(target.len() - key::TRAILER_LEN);
+        let restart = self.block().last_restart_before(user_key, u64_at(trailer_max, 0))?;
+        self.read_restart(restart)?;
         while self.valid && key::compare(&self.key, target) == Ordering::Less {
             self.next()?;
         }
@@ -106,78 +95,79 @@ impl BlockCursor {
 
     pub fn next(&mut self) -> Result<(), Defect> {
         self.before.clear();
-        self.read(self.value.end)
+        self.read(self.after)
     }
 
     pub fn prev(&mut self) -> Result<(), Defect> {
         self.valid = false;
-        if self.before.is_empty() && !self.remember()? {
-            return Ok(());
+        if self.before.is_empty() {
+            self.remember()?;
         }
         let Some(entry) = self.before.pop() else { return Ok(()) };
         self.key.clear();
         self.key.extend_from_slice(&self.before_keys[entry.key_start..]);
         self.before_keys.truncate(entry.key_start);
-        self.offset = entry.offset;
-        self.value = entry.value;
+        self.here = entry.here;
+        self.after = entry.after;
         self.valid = true;
         Ok(())
     }
 
-    /// Reads the entry at `offset`, whose predecessor's key is in `self.key` (cleared at a restart); invalid at the
-    /// end of the entries.
-    fn read(&mut self, offset: usize) -> Result<(), Defect> {
+    fn read_restart(&mut self, restart: usize) -> Result<(), Defect> {
+        self.key.clear();
+        self.read(self.block().restart(restart))
+    }
+
+    /// Reads the entry at `at`, whose predecessor's key is in `self.key` (cleared at a restart); invalid at the end.
+    fn read(&mut self, at: Position) -> Result<(), Defect> {
         self.valid = false;
-        if offset >= self.layout.entries_end {
+        let block = self.layout.of(&self.content);
+        if at.key >= block.keys.len() {
             return Ok(());
         }
-        let content = &self.content;
-        let entry = self.layout.of(content).entry(offset)?;
+        let entry = block.entry(at.key)?;
         kind_of(entry.trailer)?;
-        let user_key_len = self.key.len().saturating_sub(key::TRAILER_LEN);
-        if entry.shared > user_key_len {
-            return Err(Defect::Damaged("an entry shares more than its predecessor has"));
+        let value = block.value_range(at.value, entry.value_len)?;
+        if entry.shared > self.key.len().saturating_sub(key::TRAILER_LEN) {
+            return Err(SHARES_TOO_MUCH);
         }
+        self.here = at;
+        self.after = Position { key: entry.suffix.end, value: value.end };
         self.key.truncate(entry.shared);
-        self.key.extend_from_slice(&content[entry.suffix]);
+        self.key.extend_from_slice(&block.keys[entry.suffix]);
         self.key.extend_from_slice(&entry.trailer.to_le_bytes());
-        self.value = entry.value;
-        self.offset = offset;
         self.valid = true;
         Ok(())
     }
 
-    /// Decodes the entries from the last restart before `self.offset` up to it into `before`; false if there are
-    /// none.
-    fn remember(&mut self) -> Result<bool, Defect> {
+    /// Decodes the entries from the last restart before `self.here` up to it into `before`.
+    fn remember(&mut self) -> Result<(), Defect> {
         let block = self.layout.of(&self.content);
-        if self.offset == 0 {
-            return Ok(false);
-        }
         let (mut low, mut high) = (0, block.restart_count());
         while high - low > 1 {
             let middle = low.midpoint(high);
-            if block.restart(middle) < self.offset { low = middle } else { high = middle }
+            if block.restart(middle).key < self.here.key { low = middle } else { high = middle }
         }
-        let mut offset = block.restart(low);
+        let mut at = block.restart(low);
         self.before_keys.clear();
         // The user key of the entry before, within `before_keys`.
         let mut last = 0..0;
-        while offset < self.offset {
-            let entry = block.entry(offset)?;
+        while at.key < self.here.key {
+            let entry = block.entry(at.key)?;
             kind_of(entry.trailer)?;
+            let value = block.value_range(at.value, entry.value_len)?;
             if entry.shared > last.len() {
-                return Err(Defect::Damaged("an entry shares more than its predecessor has"));
+                return Err(SHARES_TOO_MUCH);
             }
             let key_start = self.before_keys.len();
             self.before_keys.extend_from_within(last.start..last.start + entry.shared);
-            self.before_keys.extend_from_slice(&self.content[entry.suffix]);
+            let after = Position { key: entry.suffix.end, value: value.end };
+            self.before_keys.extend_from_slice(&block.keys[entry.suffix]);
             last = key_start..self.before_keys.len();
             self.before_keys.extend_from_slice(&entry.trailer.to_le_bytes());
-            let end = entry.value.end;
-            self.before.push(Remembered { offset, key_start, value: entry.value });
-            offset = end;
+            self.before.push(Remembered { here: at, after, key_start });
+            at = after;
         }
-        Ok(!self.before.is_empty())
+        Ok(())
     }
 }

@@ -35,8 +35,17 @@
 //! | n+1 | 4 | length of the content once decompressed; equal to n for none |
 //! | n+5 | 4 | `at(offset of the block, bytes 0 to n+4)` |
 //!
-//! **Data block content**: entries, then the restart offsets (4 bytes each, ascending, the first is 0), then their
-//! count (4 bytes, not 0). Entries ascend in the order of internal keys, within the block and from block to block.
+//! **Data block content**: keys and values stand apart, so that a point read looks through few cache lines.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 4 | r, the number of restarts, not 0 |
+//! | 4 | 4 | k, the length of the key area, not 0 |
+//! | 8 | 8 r | restarts: offset in the key area (4), offset in the value area (4); they ascend, the first is (0, 0) |
+//! | 8 + 8 r | k | key area: entries without their values |
+//! | 8 + 8 r + k | to the end | value area: the values in the same order |
+//!
+//! Entries ascend in the order of internal keys, within the block and from block to block.
 //!
 //! | field of an entry | size |
 //! |---|---|
@@ -45,7 +54,6 @@
 //! | value length | varint |
 //! | trailer of the internal key: sequence << 8 \| kind | 8 |
 //! | the rest of the user key | unshared |
-//! | the value | value length |
 //!
 //! **Index content**: one entry a data block, in order. The blocks follow one another from offset 48 on.
 //!

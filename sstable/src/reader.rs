@@ -16,7 +16,7 @@ use esker_base::names::FileKind;
 use esker_base::{EntryKind, Error, FileId, FileNumber, Result, SeqNo};
 use esker_vfs::{File, Fs, OpenMode};
 
-use crate::block::{Block, kind_of};
+use crate::block::{Layout, kind_of};
 use crate::cache::{BlockCache, BlockKey};
 use crate::filter::{Filter, KeyHash, key_hash};
 use crate::format::{
@@ -256,10 +256,12 @@ impl Reader {
         let Some(at) = self.index.find(user_key, trailer_max) else { return Ok(None) };
         let content = self.block(at, true)?;
         let search = || -> std::result::Result<Option<VisibleHit>, Defect> {
-            let hit = Block::parse(content.as_slice())?.search(user_key, trailer_max)?;
+            let layout = Layout::parse(content.as_slice())?;
+            let hit = layout.of(content.as_slice()).search(user_key, trailer_max)?;
             hit.map(|hit| {
                 let kind = kind_of(hit.trailer)?;
-                Ok(VisibleHit { trailer: hit.trailer, kind, value: hit.value })
+                let value = layout.keys_end + hit.value.start..layout.keys_end + hit.value.end;
+                Ok(VisibleHit { trailer: hit.trailer, kind, value })
             })
             .transpose()
         };

@@ -8,7 +8,7 @@ use esker_base::checksum::Running;
 use esker_base::{EntryKind, Error, InternalKey, Result, key};
 use esker_vfs::{File, OpenMode};
 
-use crate::block::common_prefix_len;
+use crate::block::{Position, common_prefix_len};
 use crate::block_cursor::BlockCursor;
 use crate::filter::key_hash;
 use crate::format::{self, Compression, Defect};
@@ -165,23 +165,27 @@ impl BlockCursor {
     /// Holds the restart offsets and the shared lengths against the entries: point searches rely on both.
     pub(crate) fn check_restarts(&self) -> std::result::Result<(), Defect> {
         let block = self.block();
-        let (mut offset, mut restart) = (0, 0);
+        let (mut at, mut restart) = (Position::default(), 0);
         let mut last: Vec<u8> = Vec::new();
-        while offset < block.entries_end() {
-            let entry = block.entry(offset)?;
-            let is_restart = restart < block.restart_count() && block.restart(restart) == offset;
+        while at.key < block.keys.len() {
+            let entry = block.entry(at.key)?;
+            let is_restart = restart < block.restart_count() && block.restart(restart) == at;
             restart += usize::from(is_restart);
-            let suffix = &self.content()[entry.suffix];
+            let suffix = &block.keys[entry.suffix.clone()];
             let user_key = [last.get(..entry.shared).unwrap_or_default(), suffix].concat();
             let shared = if is_restart { 0 } else { common_prefix_len(&last, &user_key) };
             if entry.shared != shared {
                 return Err(Defect::Damaged("an entry's shared length is not what it should be"));
             }
             last = user_key;
-            offset = entry.value.end;
+            let value = block.value_range(at.value, entry.value_len)?;
+            at = Position { key: entry.suffix.end, value: value.end };
         }
         if restart != block.restart_count() {
             return Err(Defect::Damaged("the restart offsets do not agree with the entries"));
+        }
+        if at.value != block.values.len() {
+            return Err(Defect::Damaged("the values do not fill their block"));
         }
         Ok(())
     }

@@ -129,12 +129,12 @@ fn verify_finds_what_checksums_cannot() {
     low.index = index.finish();
     fails(&low, "index does not agree");
 
-    // The count of restarts says one more than there are: its offset is an entry's.
     let mut restarts = good();
-    let block = &mut restarts.blocks[0];
-    let at = block.len() - 4;
-    block[at..].copy_from_slice(&0u32.to_le_bytes());
+    restarts.blocks[0][0] = 0;
     fails(&restarts, "malformed");
+    let mut gap = good();
+    gap.blocks[0][12] = 1;
+    fails(&gap, "restart offsets");
 }
 
 #[test]

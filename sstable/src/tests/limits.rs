@@ -16,7 +16,7 @@ fn writer(fs: &Arc<dyn Fs>) -> Writer {
 #[test]
 fn the_longest_keys_and_large_values_come_back() {
     let long = |last: u8| [vec![b'k'; KEY_LEN_MAX - 1], vec![last]].concat();
-    let value = |len: usize| (0..len).map(|at| (at * 31 >> 3) as u8).collect::<Vec<u8>>();
+    let value = |len: usize| (0..len).map(|at| ((at * 31) >> 3) as u8).collect::<Vec<u8>>();
     let entries = vec![
         put(b"", 9, b""),
         put(b"", 3, &value(1 << 20)),
