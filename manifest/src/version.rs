@@ -327,11 +327,12 @@ impl Version {
         self.keyspaces.values().find(|keyspace| keyspace.meta.name == name)
     }
 
-    /// The numbers of all sstables and log segments that this picture names.
-    pub fn live_files(&self) -> BTreeSet<FileNumber> {
-        let sstables =
-            self.keyspaces.values().flat_map(|keyspace| keyspace.files().map(|(_, f)| f.number));
-        sstables.chain(self.wal.iter().map(|segment| segment.number)).collect()
+    /// The numbers of all sstables that this picture names.
+    pub fn live_sstables(&self) -> BTreeSet<FileNumber> {
+        self.keyspaces
+            .values()
+            .flat_map(|keyspace| keyspace.files().map(|(_, file)| file.number))
+            .collect()
     }
 
     /// Checks every invariant of the whole picture; `InvalidArgument` naming the first that fails.

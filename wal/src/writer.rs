@@ -32,6 +32,8 @@ pub struct Writer {
     scratch: Vec<u8>,
     /// Why nothing more may be written.
     failed: Option<Error>,
+    /// Whether that was a failed write, behind which the log can go on in another segment.
+    failed_in_write: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +106,7 @@ impl Writer {
             unsynced: Vec::new(),
             scratch: Vec::new(),
             failed: None,
+            failed_in_write: false,
         }
     }
 
@@ -131,6 +134,7 @@ impl Writer {
         self.check_order(group.first_seq())?;
         let frame = group.frame(self.segment.file_id(), self.offset, self.known_synced);
         if let Err(error) = self.segment.file.write_all_at(frame, self.offset) {
+            self.failed_in_write = self.failed.is_none();
             return Err(self.fail(Error::io("write", &self.segment.path, error)));
         }
         self.checksum.update(frame);
@@ -184,6 +188,42 @@ impl Writer {
         self.offset = HEADER_LEN as u64;
         self.segment = next;
         Ok(finished)
+    }
+
+    /// After a failed write: makes everything before it durable and says where that ends, so that the manifest can
+    /// record it; then [`Writer::continue_in`] goes on. After any other failure, returns that failure.
+    pub fn sync_before_failure(&mut self) -> Result<FinishedSegment> {
+        if !self.failed_in_write {
+            self.usable()?;
+            return Err(Error::invalid("the log's writer has not failed"));
+        }
+        let synced = self.unsynced.iter().try_for_each(sync_data);
+        if let Err(error) = synced.and_then(|()| sync_data(&self.current())) {
+            self.failed = Some(error.clone());
+            self.failed_in_write = false;
+            return Err(error);
+        }
+        self.unsynced.clear();
+        self.known_synced = self.position();
+        Ok(FinishedSegment {
+            number: self.segment.number(),
+            end: self.offset,
+            last_seq: self.last_seq,
+        })
+    }
+
+    /// Goes on in `next` behind a failed write, whose partial frame the manifest has cut off: it records the end that
+    /// [`Writer::sync_before_failure`] returned, and `next` as the segment that continues it.
+    pub fn continue_in(&mut self, next: Segment) {
+        assert!(self.failed_in_write, "only a failed write is continued in another segment");
+        assert!(next.number() > self.segment.number(), "segment numbers grow");
+        self.failed = None;
+        self.failed_in_write = false;
+        self.checksum = Running::new();
+        self.checksum.update(&next.header.encode());
+        self.offset = HEADER_LEN as u64;
+        self.segment = next;
+        self.known_synced = self.position();
     }
 
     /// Makes everything appended so far durable. After a failure the writer is finished, and what was not known to be
@@ -319,6 +359,7 @@ impl Writer {
             &mut self.scratch,
         );
         if let Err(error) = self.segment.file.write_all_at(&self.scratch, self.offset) {
+            self.failed_in_write = self.failed.is_none();
             return Err(self.fail(Error::io("write", &self.segment.path, error)));
         }
         self.checksum.update(&self.scratch);

@@ -1,0 +1,197 @@
+//! Background work: explicit steps, and the threads that merely call them.
+//!
+//! A step does one bounded piece of work and says whether there was any: flush a memtable, run a compaction, remove
+//! obsolete files, make a spare log segment. With [`Background::Manual`] the caller runs them in any order it likes;
+//! nothing else happens behind its back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use esker_base::{Error, ErrorKind, Result, names::FileKind};
+use esker_manifest::StrategyKind;
+use parking_lot::{Condvar, Mutex};
+
+use crate::core::Core;
+
+/// A failed step is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Shared by the threads and those who give them work.
+#[derive(Debug, Default)]
+pub(crate) struct BackgroundState {
+    /// Counts the calls of `wake`, so that none is missed between a look for work and the wait.
+    wakes: Mutex<u64>,
+    changed: Condvar,
+    /// Set when the database closes; long steps look at it.
+    pub(crate) cancelled: AtomicBool,
+    /// The last flush's failure, until one succeeds.
+    flush_error: Mutex<Option<Error>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The steps that a caller of [`crate::Db::run_background_step`] can choose.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BackgroundStep {
+    /// Write one frozen memtable to an sstable.
+    Flush,
+    /// Run one compaction.
+    Compact,
+    /// Remove files that nothing needs any more.
+    CleanUp,
+    /// Make the next log segment ahead of time.
+    SpareSegment,
+}
+
+impl BackgroundStep {
+    /// Every step.
+    pub const ALL: [BackgroundStep; 4] = [
+        BackgroundStep::Flush,
+        BackgroundStep::Compact,
+        BackgroundStep::CleanUp,
+        BackgroundStep::SpareSegment,
+    ];
+}
+
+impl BackgroundState {
+    pub(crate) fn wake(&self) {
+        *self.wakes.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn flush_error(&self) -> Option<Error> {
+        self.flush_error.lock().clone()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    fn wait(&self, seen: u64, timeout: Option<Duration>) {
+        let mut wakes = self.wakes.lock();
+        if *wakes == seen && !self.is_cancelled() {
+            match timeout {
+                Some(timeout) => {
+                    self.changed.wait_for(&mut wakes, timeout);
+                }
+                None => self.changed.wait(&mut wakes),
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Runs one step; true if there was something to do.
+    pub(crate) fn background_step(&self, step: BackgroundStep) -> Result<bool> {
+        match step {
+            BackgroundStep::Flush => {
+                let result = self.flush_step();
+                *self.background.flush_error.lock() = result.as_ref().err().cloned();
+                result
+            }
+            BackgroundStep::Compact => self.compaction_step(),
+            BackgroundStep::CleanUp => Ok(self.clean_up_step()),
+            BackgroundStep::SpareSegment => self.spare_step(),
+        }
+    }
+
+    /// Removes the files in the graveyard. What cannot be removed is left to the next open.
+    fn clean_up_step(&self) -> bool {
+        if self.file_pins.load(Ordering::Acquire) > 0 || self.health.cause().is_some() {
+            return false;
+        }
+        let buried = std::mem::take(&mut *self.files.graveyard.lock());
+        for (kind, number) in &buried {
+            let path = self.dir.join(kind.name(*number));
+            if self.world.fs.remove_file(&path).is_err() {
+                self.metrics.background_errors.add(1);
+            }
+            debug_assert!(*kind != FileKind::Sstable || !self.is_live(*number));
+        }
+        !buried.is_empty()
+    }
+
+    fn is_live(&self, number: esker_base::FileNumber) -> bool {
+        self.manifest.lock().version.live_sstables().contains(&number)
+    }
+
+    /// Tells the writers how far flush and compaction are behind.
+    pub(crate) fn update_pressure(&self) {
+        let level0 = |keyspace: &Arc<crate::keyspace::KeyspaceInner>| match keyspace.meta.strategy {
+            StrategyKind::Leveled => {
+                keyspace.view_guard().levels.0.first().map_or(0, Vec::len) as u64
+            }
+            StrategyKind::Tiered | StrategyKind::Fifo => 0,
+        };
+        let most = self.keyspaces.all().iter().map(level0).max().unwrap_or(0);
+        self.pacer.set_level0(most);
+    }
+
+    /// Starts the threads of a database that has its own.
+    pub(crate) fn start_threads(self: &Arc<Core>) -> Result<()> {
+        if !self.has_threads() {
+            return Ok(());
+        }
+        self.spawn("esker-commit", |core| core.queue.run_thread(core))?;
+        let flush = [BackgroundStep::Flush, BackgroundStep::SpareSegment, BackgroundStep::CleanUp];
+        self.spawn("esker-flush", move |core| core.work(&flush))?;
+        let compact = [BackgroundStep::Compact, BackgroundStep::CleanUp];
+        self.spawn("esker-compact", move |core| core.work(&compact))
+    }
+
+    fn spawn(self: &Arc<Core>, name: &str, run: impl Fn(&Core) + Send + 'static) -> Result<()> {
+        let core = Arc::clone(self);
+        let guarded = move || {
+            if catch_unwind(AssertUnwindSafe(|| run(&core))).is_err() {
+                let name = thread::current().name().unwrap_or("background").to_string();
+                core.health.fail(&Error::new(ErrorKind::Io, format!("thread {name} panicked")));
+            }
+        };
+        let spawned = thread::Builder::new().name(name.to_string()).spawn(guarded);
+        let handle = spawned.map_err(|error| Error::io("start a thread for", &self.dir, error))?;
+        self.background.threads.lock().push(handle);
+        Ok(())
+    }
+
+    /// Runs `steps` as long as there is work, then waits for more.
+    fn work(&self, steps: &[BackgroundStep]) {
+        while !self.background.is_cancelled() {
+            let seen = *self.background.wakes.lock();
+            let (mut worked, mut failed) = (false, false);
+            for step in steps {
+                match self.background_step(*step) {
+                    Ok(done) => worked |= done,
+                    Err(_) if self.background.is_cancelled() => return,
+                    Err(_) => {
+                        self.metrics.background_errors.add(1);
+                        failed = true;
+                    }
+                }
+            }
+            if worked && !failed {
+                // A flush is work for compaction, and a compaction may leave files to remove.
+                self.background.wake();
+            } else {
+                self.background.wait(seen, failed.then_some(RETRY_AFTER));
+            }
+        }
+    }
+
+    /// Ends the threads and waits for them.
+    pub(crate) fn stop_threads(&self) {
+        self.background.cancelled.store(true, Ordering::Release);
+        self.background.wake();
+        let threads = std::mem::take(&mut *self.background.threads.lock());
+        let me = thread::current().id();
+        for handle in threads {
+            // The last handle may be dropped on one of these threads; it cannot wait for itself.
+            if handle.thread().id() != me {
+                // A panic was already turned into the database's failure.
+                let _ = handle.join();
+            }
+        }
+    }
+}

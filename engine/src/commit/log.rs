@@ -1,0 +1,195 @@
+//! The log as the commit owner holds it: the writer, what waits to be written, and the segments.
+//!
+//! The log's lock is held by whoever appends, syncs, rotates, freezes memtables or drops a keyspace. It comes before
+//! the manifest's lock and the keyspaces' `change` locks.
+
+use std::collections::VecDeque;
+
+use esker_base::names::FileKind;
+use esker_base::{Error, ErrorKind, FileNumber, Result, SeqNo};
+use esker_manifest::{Edit, WalEnd, WalSegmentMeta};
+use esker_wal::{FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, segment_size_for};
+
+use crate::core::Core;
+
+/// The writing end, and what belongs to it.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// `None` in a database that was opened read-only.
+    writer: Option<Writer>,
+    /// The last sequence that was given to an operation.
+    pub(crate) last_seq: SeqNo,
+    /// Acknowledged Volatile groups that are not written yet, in order; during a commit the group itself is last.
+    deferred: VecDeque<GroupBuilder>,
+    deferred_bytes: usize,
+    /// Segments that take no more writes and still protect unflushed entries, oldest first.
+    pub(crate) finished: VecDeque<FinishedSegment>,
+    /// The next segment, made ahead of time and listed in the manifest.
+    spare: Option<Segment>,
+}
+
+impl Log {
+    pub(crate) fn new(
+        writer: Option<Writer>,
+        last_seq: SeqNo,
+        finished: VecDeque<FinishedSegment>,
+    ) -> Log {
+        Log { writer, last_seq, finished, ..Log::default() }
+    }
+
+    pub(crate) fn writer(&mut self) -> Result<&mut Writer> {
+        self.writer.as_mut().ok_or_else(read_only)
+    }
+
+    pub(crate) fn defer(&mut self, group: GroupBuilder) {
+        self.deferred_bytes += group.payload().len();
+        self.deferred.push_back(group);
+    }
+
+    pub(crate) fn withdraw_last(&mut self) {
+        if let Some(group) = self.deferred.pop_back() {
+            self.deferred_bytes -= group.payload().len();
+        }
+    }
+
+    pub(crate) fn deferred_bytes(&self) -> usize {
+        self.deferred_bytes
+    }
+
+    /// Gives up the spare segment; its number.
+    pub(crate) fn take_spare(&mut self) -> Option<FileNumber> {
+        self.spare.take().map(|spare| spare.number())
+    }
+
+    /// The number of segments that hold or will take entries, the spare left out.
+    pub(crate) fn segment_count(&self) -> usize {
+        self.finished.len() + usize::from(self.writer.is_some())
+    }
+}
+
+fn read_only() -> Error {
+    Error::new(ErrorKind::ReadOnly, "the database was opened read-only")
+}
+
+impl Core {
+    /// Writes every deferred group, in order. After a failed write the log goes on in a new segment at the next try, so
+    /// that nothing is ever written behind a partial frame.
+    pub(crate) fn write_deferred(&self, log: &mut Log) -> Result<()> {
+        while let Some(group) = log.deferred.front() {
+            let len = group.payload().len();
+            self.make_room(log, len)?;
+            let Log { writer: Some(writer), deferred, .. } = log else { return Err(read_only()) };
+            let group = deferred.front_mut().expect("invariant: checked above, and room adds none");
+            writer.append(group)?;
+            deferred.pop_front();
+            log.deferred_bytes -= len;
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was written durable. A failure turns the database read-only: what the failed sync left
+    /// on disk cannot be known, and a second sync of the same file would lie.
+    pub(crate) fn sync_log(&self, log: &mut Log) -> Result<()> {
+        let writer = log.writer()?;
+        if writer.known_synced() == writer.position() {
+            return Ok(());
+        }
+        let start = self.world.clock.monotonic();
+        writer.sync().map_err(|error| self.health.fail(&error))?;
+        self.metrics.synced(self.world.clock.monotonic().saturating_sub(start));
+        Ok(())
+    }
+
+    /// Sees to it that the writer can take a group of `len` bytes.
+    fn make_room(&self, log: &mut Log, len: usize) -> Result<()> {
+        if log.writer()?.failure().is_some() {
+            self.resume(log, len)?;
+        }
+        while !log.writer()?.fits(len) {
+            let next = match log.spare.take() {
+                Some(spare) => spare,
+                None => {
+                    let segment = self.create_segment(len)?;
+                    let added = vec![self.segment_meta(&segment)];
+                    self.edit(Edit { wal_added: added, ..Edit::default() })?;
+                    segment
+                }
+            };
+            let finished = log.writer()?.rotate(next)?;
+            log.finished.push_back(finished);
+            self.flush_pinning(log);
+            self.background.wake();
+        }
+        Ok(())
+    }
+
+    /// Goes on behind a failed write: syncs what was written before it, and continues in a new segment. The manifest
+    /// says where the old one ends, so the partial frame behind that is never read.
+    fn resume(&self, log: &mut Log, len: usize) -> Result<()> {
+        let end = log.writer()?.sync_before_failure().map_err(|error| self.health.fail(&error))?;
+        let next = self.create_segment(len)?;
+        // The spare's number is lower than the new segment's, so it can no longer follow.
+        let spare = log.take_spare();
+        let edit = Edit {
+            wal_added: vec![self.segment_meta(&next)],
+            wal_ended: vec![WalEnd {
+                segment: end.number,
+                ends_at: end.end,
+                last_seq: Some(end.last_seq),
+                continued_by: Some(next.number()),
+            }],
+            wal_removed: spare.into_iter().collect(),
+            ..Edit::default()
+        };
+        self.edit(edit)?;
+        self.bury(FileKind::Wal, spare);
+        log.writer()?.continue_in(next);
+        log.finished.push_back(end);
+        Ok(())
+    }
+
+    /// Makes the next segment ahead of time, so that a rotation need not wait for it; true if it did.
+    pub(crate) fn spare_step(&self) -> Result<bool> {
+        let wanted = |log: &mut Log| {
+            let half = self.options.segment_bytes() / 2;
+            log.spare.is_none() && log.writer.as_ref().is_some_and(|w| w.position().offset > half)
+        };
+        if !wanted(&mut self.log.lock()) {
+            return Ok(false);
+        }
+        let segment = self.create_segment(0)?;
+        let mut log = self.log.lock();
+        let current = log.writer()?.position().file;
+        if !wanted(&mut log) || segment.number() < current {
+            drop(log);
+            self.bury(FileKind::Wal, Some(segment.number()));
+            return Ok(true);
+        }
+        let added = vec![self.segment_meta(&segment)];
+        self.edit(Edit { wal_added: added, ..Edit::default() })?;
+        log.spare = Some(segment);
+        Ok(true)
+    }
+
+    fn create_segment(&self, len: usize) -> Result<Segment> {
+        let spec = SegmentSpec {
+            number: self.next_file_number(),
+            file_id: self.new_file_id(),
+            epoch: self.epoch,
+            size_bytes: self.options.segment_bytes().max(segment_size_for(len)),
+            zero_fill: false,
+            recycle: None,
+        };
+        esker_wal::create_segment(&*self.world.fs, &self.dir, &spec)
+    }
+
+    fn segment_meta(&self, segment: &Segment) -> WalSegmentMeta {
+        WalSegmentMeta {
+            number: segment.number(),
+            file_id: segment.file_id(),
+            epoch: self.epoch,
+            ends_at: None,
+            last_seq: None,
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The commit queue: who waits, and who owns the log.
+//!
+//! Commits wait in one line. At any time at most one thread owns the log; it takes commits from the front in groups. A
+//! blocking writer that finds no owner becomes it, until its own commit is done; then it hands the log to the next
+//! blocking writer in line, or to the commit thread for a submitted one. So a lone writer pays no thread switch, and
+//! many writers share one sync.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use esker_base::{Error, ErrorKind, Result, SeqNo};
+use parking_lot::{Condvar, Mutex};
+
+use crate::commit::history::ReadSet;
+use crate::core::Core;
+use crate::{Batch, Durability};
+
+/// Blocking writers wait while this many bytes are queued.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// `submit` is refused with Busy beyond this many bytes.
+const SUBMIT_BYTES_MAX: usize = 4 * QUEUE_BYTES;
+
+/// A group takes commits until it has this many bytes.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// How often a closing thread looks whether the owner is done.
+const OWNER_POLL: Duration = Duration::from_micros(200);
+
+/// One commit in line.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) batch: Batch,
+    pub(crate) durability: Durability,
+    /// What the commit's transaction read; `None` for a plain write.
+    pub(crate) reads: Option<ReadSet>,
+    pub(crate) slot: Arc<Slot>,
+    /// Whether a thread sleeps on the slot and can take over the log.
+    pub(crate) blocking: bool,
+}
+
+/// Where the result of a commit appears.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// A leaf lock.
+    state: Mutex<SlotState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum SlotState {
+    #[default]
+    Waiting,
+    /// As `Waiting`, with a task to wake.
+    Polled(Waker),
+    /// The waiting thread owns the log now.
+    Promoted,
+    Done(Result<SeqNo>),
+}
+
+enum Woken {
+    Promoted,
+    Done(Result<SeqNo>),
+}
+
+impl Slot {
+    pub(crate) fn complete(&self, result: Result<SeqNo>) {
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut *state, SlotState::Done(result));
+        self.changed.notify_one();
+        drop(state);
+        if let SlotState::Polled(waker) = before {
+            waker.wake();
+        }
+    }
+
+    fn promote(&self) {
+        *self.state.lock() = SlotState::Promoted;
+        self.changed.notify_one();
+    }
+
+    fn result(&self) -> Option<Result<SeqNo>> {
+        match &*self.state.lock() {
+            SlotState::Done(result) => Some(result.clone()),
+            _ => None,
+        }
+    }
+
+    fn wait(&self) -> Woken {
+        let mut state = self.state.lock();
+        loop {
+            match &*state {
+                SlotState::Done(result) => return Woken::Done(result.clone()),
+                SlotState::Promoted => {
+                    *state = SlotState::Waiting;
+                    return Woken::Promoted;
+                }
+                SlotState::Waiting | SlotState::Polled(_) => self.changed.wait(&mut state),
+            }
+        }
+    }
+}
+
+/// The line of commits.
+#[derive(Debug, Default)]
+pub(crate) struct CommitQueue {
+    /// Guards the line and the ownership. Taken alone, before any other lock.
+    state: Mutex<QueueState>,
+    /// Blocking writers wait here for room.
+    room: Condvar,
+    /// The commit thread waits here for its turn.
+    turn: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    line: VecDeque<Commit>,
+    bytes: usize,
+    /// Whether some thread owns the log or has just been given it.
+    owned: bool,
+    /// The commit thread has been given the log.
+    thread_turn: bool,
+    closed: bool,
+}
+
+impl CommitQueue {
+    /// Commits `batch`; returns once it is as durable as asked.
+    pub(crate) fn write(
+        &self,
+        core: &Core,
+        batch: Batch,
+        durability: Durability,
+        reads: Option<ReadSet>,
+    ) -> Result<SeqNo> {
+        let slot = Arc::new(Slot::default());
+        let commit = Commit { batch, durability, reads, slot: Arc::clone(&slot), blocking: true };
+        let mut state = self.state.lock();
+        let bytes = commit.batch.encoded_bytes();
+        while state.bytes > 0 && state.bytes + bytes > QUEUE_BYTES && !state.closed {
+            self.room.wait(&mut state);
+        }
+        if self.push(&mut state, commit)? {
+            drop(state);
+            self.own(core, Some(&slot));
+        } else {
+            drop(state);
+        }
+        loop {
+            match slot.wait() {
+                Woken::Done(result) => return result,
+                Woken::Promoted => self.own(core, Some(&slot)),
+            }
+        }
+    }
+
+    /// Puts `batch` in line and returns at once.
+    pub(crate) fn submit(
+        &self,
+        core: &Arc<Core>,
+        batch: Batch,
+        durability: Durability,
+        reads: Option<ReadSet>,
+    ) -> Result<PendingCommit> {
+        let slot = Arc::new(Slot::default());
+        let commit = Commit { batch, durability, reads, slot: Arc::clone(&slot), blocking: false };
+        let mut state = self.state.lock();
+        if state.bytes + commit.batch.encoded_bytes() > SUBMIT_BYTES_MAX {
+            let message = format!("{} bytes of commits are waiting; wait for some", state.bytes);
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        if self.push(&mut state, commit)? {
+            if core.has_threads() {
+                state.thread_turn = true;
+                self.turn.notify_one();
+            } else {
+                // Whoever waits for the commit, or the next writer, runs it.
+                state.owned = false;
+            }
+        }
+        Ok(PendingCommit { core: Arc::clone(core), slot })
+    }
+
+    /// Adds to the line; true if the caller now owns the log.
+    fn push(&self, state: &mut QueueState, commit: Commit) -> Result<bool> {
+        if state.closed {
+            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+        }
+        state.bytes += commit.batch.encoded_bytes();
+        state.line.push_back(commit);
+        Ok(!std::mem::replace(&mut state.owned, true))
+    }
+
+    /// Runs groups as the owner until `mine` is done (or, without one, until the line is empty), then passes the log
+    /// on.
+    fn own(&self, core: &Core, mine: Option<&Slot>) {
+        let guard = OwnerGuard { queue: self, core };
+        loop {
+            let group = self.take_group();
+            if !group.is_empty() {
+                core.commit_group(group);
+            }
+            let mut state = self.state.lock();
+            let finished = mine.is_none_or(|slot| slot.result().is_some());
+            match state.line.front() {
+                None => {
+                    state.owned = false;
+                    break;
+                }
+                Some(next) if finished && next.blocking && mine.is_some() => {
+                    next.slot.promote();
+                    break;
+                }
+                Some(_) if finished && mine.is_some() && core.has_threads() => {
+                    state.thread_turn = true;
+                    self.turn.notify_one();
+                    break;
+                }
+                Some(_) => {}
+            }
+        }
+        std::mem::forget(guard);
+    }
+
+    fn take_group(&self) -> Vec<Commit> {
+        let mut state = self.state.lock();
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = state.line.front() {
+            let next_bytes = next.batch.encoded_bytes();
+            if bytes > 0 && bytes + next_bytes > GROUP_BYTES {
+                break;
+            }
+            bytes += next_bytes;
+            group.extend(state.line.pop_front());
+        }
+        state.bytes -= bytes;
+        self.room.notify_all();
+        group
+    }
+
+    /// The commit thread's loop: runs submitted commits until the queue is closed.
+    pub(crate) fn run_thread(&self, core: &Core) {
+        loop {
+            let mut state = self.state.lock();
+            while !state.thread_turn && !state.closed {
+                self.turn.wait(&mut state);
+            }
+            if !std::mem::take(&mut state.thread_turn) {
+                return;
+            }
+            drop(state);
+            self.own(core, None);
+        }
+    }
+
+    /// Takes the log if nobody owns it and runs until `slot` is done; for databases without threads.
+    fn drive(&self, core: &Core, slot: &Slot) {
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.owned, true) {
+            drop(state);
+            self.own(core, Some(slot));
+        }
+    }
+
+    /// Refuses new commits and waits until those in line are done; runs them itself where nobody does.
+    pub(crate) fn close(&self, core: &Core) {
+        loop {
+            let mut state = self.state.lock();
+            state.closed = true;
+            self.room.notify_all();
+            if state.owned {
+                drop(state);
+                core.world.clock.sleep(OWNER_POLL);
+            } else if state.line.is_empty() {
+                self.turn.notify_all();
+                return;
+            } else {
+                state.owned = true;
+                drop(state);
+                self.own(core, None);
+            }
+        }
+    }
+
+    /// The number of commits in line.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().line.len()
+    }
+}
+
+/// If the owner panics, everybody in line is told and the database refuses writes.
+struct OwnerGuard<'a> {
+    queue: &'a CommitQueue,
+    core: &'a Core,
+}
+
+impl Drop for OwnerGuard<'_> {
+    fn drop(&mut self) {
+        let cause = Error::new(ErrorKind::Io, "a thread panicked while it committed");
+        let error = self.core.health.fail(&cause);
+        let mut state = self.queue.state.lock();
+        for commit in state.line.drain(..) {
+            commit.slot.complete(Err(error.clone()));
+        }
+        state.bytes = 0;
+        state.owned = false;
+        self.queue.room.notify_all();
+    }
+}
+
+/// A commit under way: wait for it, or await it as a future of any runtime. Dropping it does not cancel the commit.
+///
+/// ```
+/// # fn main() -> esker::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// let db = esker::Db::open(dir.path())?;
+/// let log = db.keyspace("log")?;
+/// let mut batch = db.batch();
+/// batch.put(&log, b"1", b"started");
+/// let pending = db.submit(batch)?;
+/// // ... other work ...
+/// pending.wait()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "without waiting, nothing is known about the commit"]
+#[derive(Debug)]
+pub struct PendingCommit {
+    core: Arc<Core>,
+    slot: Arc<Slot>,
+}
+
+impl PendingCommit {
+    /// Blocks until the commit is as durable as was asked; its sequence number.
+    pub fn wait(self) -> Result<SeqNo> {
+        if !self.core.has_threads() {
+            self.core.queue.drive(&self.core, &self.slot);
+        }
+        loop {
+            match self.slot.wait() {
+                Woken::Done(result) => return result,
+                Woken::Promoted => self.core.queue.own(&self.core, Some(&self.slot)),
+            }
+        }
+    }
+}
+
+impl Future for PendingCommit {
+    type Output = Result<SeqNo>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<SeqNo>> {
+        if !self.core.has_threads() {
+            self.core.queue.drive(&self.core, &self.slot);
+        }
+        let mut state = self.slot.state.lock();
+        match &mut *state {
+            SlotState::Done(result) => Poll::Ready(result.clone()),
+            SlotState::Polled(waker) => {
+                waker.clone_from(context.waker());
+                Poll::Pending
+            }
+            waiting => {
+                *waiting = SlotState::Polled(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

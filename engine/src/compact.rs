@@ -1,0 +1,196 @@
+//! Compaction as the engine runs it: asks the strategy, carries the task out, makes the result durable and visible.
+//!
+//! One runs at a time, under `compacting`. I2: the list of snapshots is taken after the inputs are chosen, and all
+//! inputs hold only published entries, so whatever a later snapshot can see is kept.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use esker_base::names::FileKind;
+use esker_base::{Error, ErrorKind, FileNumber, Result};
+use esker_compaction::{Options, Picture, Rules, Task, TaskKind, for_kind};
+use esker_manifest::{
+    AddedFile, Edit, FileMeta, KeyspaceState, MovedFile, RemovedFile, StrategyKind,
+};
+use esker_sstable::Reader;
+
+use crate::core::Core;
+use crate::keyspace::KeyspaceInner;
+use crate::view::{Levels, View};
+
+impl Core {
+    /// Runs the most useful compaction of some keyspace; false if none is due.
+    pub(crate) fn compaction_step(&self) -> Result<bool> {
+        let _one_at_a_time = self.compacting.lock();
+        self.check_writable()?;
+        let keyspaces = self.keyspaces.all();
+        let candidates = keyspaces.iter().filter_map(|keyspace| {
+            let (state, options) = self.state_of(keyspace)?;
+            let strategy = for_kind(keyspace.meta.strategy);
+            let picture = picture(&state, &options);
+            let debt = strategy.debt_bytes(&picture);
+            Some((debt, keyspace, strategy.pick(&picture)?, state))
+        });
+        let Some((_, keyspace, task, state)) = candidates.max_by_key(|(debt, ..)| *debt) else {
+            return Ok(false);
+        };
+        self.run_task(keyspace, &task, &state)?;
+        Ok(true)
+    }
+
+    /// Flushes a keyspace and merges all its files into its last level.
+    pub(crate) fn compact_keyspace(&self, keyspace: &Arc<KeyspaceInner>) -> Result<()> {
+        self.check_writable()?;
+        if keyspace.meta.strategy == StrategyKind::Fifo {
+            // Its files are never merged; what is too much goes when it is too much.
+            return self.flush_keyspace(keyspace);
+        }
+        self.flush_keyspace(keyspace)?;
+        let _one_at_a_time = self.compacting.lock();
+        loop {
+            let Some((state, options)) = self.state_of(keyspace) else { return Ok(()) };
+            let picture = picture(&state, &options);
+            let Some(task) = esker_compaction::pick_range(&picture, None, None) else {
+                return Ok(());
+            };
+            self.run_task(keyspace, &task, &state)?;
+        }
+    }
+
+    /// Bytes that compaction is behind, over all keyspaces.
+    pub(crate) fn compaction_debt_bytes(&self) -> u64 {
+        let debt = |keyspace: &Arc<KeyspaceInner>| {
+            let (state, options) = self.state_of(keyspace)?;
+            Some(for_kind(keyspace.meta.strategy).debt_bytes(&picture(&state, &options)))
+        };
+        self.keyspaces.all().iter().filter_map(debt).sum()
+    }
+
+    /// The levels of a keyspace and the limits that its strategy goes by; `None` once it is dropped.
+    fn state_of(&self, keyspace: &KeyspaceInner) -> Option<(Arc<KeyspaceState>, Options)> {
+        let state = self.manifest.lock().version.keyspaces.get(&keyspace.id())?.clone();
+        let snapshots = self.snapshots.list();
+        let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
+        let options = Options {
+            base_level_bytes: 4 * self.options.memtable_bytes() as u64,
+            target_file_bytes: self.options.sstable_bytes,
+            droppable_through: rules.droppable_through(),
+            fifo_max_bytes: match keyspace.meta.strategy {
+                StrategyKind::Fifo => keyspace.meta.fifo_max_bytes,
+                _ => u64::MAX,
+            },
+            now_ms: self.world.clock.wall_ms(),
+            ..Options::default()
+        };
+        Some((state, options))
+    }
+
+    fn run_task(
+        &self,
+        keyspace: &Arc<KeyspaceInner>,
+        task: &Task,
+        state: &KeyspaceState,
+    ) -> Result<()> {
+        let id = keyspace.id();
+        let mut edit = Edit::default();
+        let removed = task.inputs.iter().map(|(level, file)| RemovedFile {
+            keyspace: id,
+            level: *level,
+            number: file.number,
+        });
+        let mut outputs = Vec::new();
+        match task.kind {
+            TaskKind::Move => {
+                let moved = task.inputs.iter().map(|(level, file)| MovedFile {
+                    keyspace: id,
+                    number: file.number,
+                    from: *level,
+                    to: task.output_level,
+                });
+                edit.moved_files.extend(moved);
+                self.metrics.compaction_moves.add(1);
+            }
+            TaskKind::Drop => edit.removed_files.extend(removed),
+            TaskKind::Merge => {
+                edit.removed_files.extend(removed);
+                let files = self.merge(keyspace, task, state)?;
+                outputs.extend(files.iter().map(|file| file.number));
+                let written = files.iter().map(|file| file.len).sum();
+                let level = task.output_level;
+                let added = |file| AddedFile { keyspace: id, level, file: Arc::new(file) };
+                edit.added_files.extend(files.into_iter().map(added));
+                self.metrics.compactions.add(1);
+                self.metrics.compaction_read_bytes.add(task.input_bytes());
+                self.metrics.compaction_write_bytes.add(written);
+            }
+        }
+        self.install_compaction(keyspace, edit, outputs)
+    }
+
+    fn merge(
+        &self,
+        keyspace: &KeyspaceInner,
+        task: &Task,
+        state: &KeyspaceState,
+    ) -> Result<Vec<FileMeta>> {
+        let view = keyspace.view();
+        let open = |meta: &Arc<FileMeta>| -> Result<Arc<Reader>> {
+            let mut files = view.levels.0.iter().flatten();
+            let file = files.find(|file| file.meta.number == meta.number).ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "the keyspace was dropped while it was merged")
+            })?;
+            file.reader().cloned()
+        };
+        let snapshots = self.snapshots.list();
+        let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
+        self.build(keyspace, |context| {
+            esker_compaction::compact(task, &state.levels, rules, &open, context)
+        })
+    }
+
+    fn install_compaction(
+        &self,
+        keyspace: &Arc<KeyspaceInner>,
+        edit: Edit,
+        outputs: Vec<FileNumber>,
+    ) -> Result<()> {
+        let id = keyspace.id();
+        let removed: BTreeSet<_> = edit.removed_files.iter().map(|file| file.number).collect();
+        let result = self.edit_and(edit, |version| {
+            let Some(state) = version.keyspaces.get(&id) else { return };
+            keyspace.replace_view(|view| {
+                for file in view.levels.0.iter().flatten() {
+                    if removed.contains(&file.meta.number) {
+                        file.set_obsolete();
+                    }
+                }
+                View {
+                    active: Arc::clone(&view.active),
+                    frozen: view.frozen.clone(),
+                    levels: Arc::new(Levels::next(&view.levels, state, &self.files)),
+                }
+            });
+        });
+        self.update_pressure();
+        match result {
+            Err(_) if keyspace.is_dropped() => {
+                self.bury(FileKind::Sstable, outputs);
+                Ok(())
+            }
+            Err(error) => {
+                // Unless the manifest is in doubt, nothing names the outputs.
+                if self.health.cause().is_none() {
+                    self.bury(FileKind::Sstable, outputs);
+                }
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// One compaction runs at a time, so no file is busy when the next is chosen.
+fn picture<'a>(state: &'a KeyspaceState, options: &'a Options) -> Picture<'a> {
+    static IDLE: BTreeSet<FileNumber> = BTreeSet::new();
+    Picture { levels: &state.levels, busy: &IDLE, options }
+}

@@ -1,0 +1,215 @@
+//! Flush: frozen memtables become level-0 sstables, and the log lets go of what they held.
+//!
+//! Before the edit is made durable the log is synced through everything that was written when the flush began, so
+//! no batch of which a part is in an sstable can lose its other part in a power cut.
+
+use std::sync::Arc;
+
+use esker_base::cursor::Cursor;
+use esker_base::names::FileKind;
+use esker_base::{FileNumber, LogPosition, Result, SeqNo};
+use esker_compaction::{Below, BuildContext, Retain, Rules, Unlimited, compression_of};
+use esker_manifest::{AddedFile, Edit, FileMeta};
+use esker_memtable::Memtable;
+use esker_sstable::WriterOptions;
+use esker_wal::FinishedSegment;
+
+use crate::commit::log::Log;
+use crate::core::Core;
+use crate::keyspace::KeyspaceInner;
+use crate::view::{Levels, View};
+
+impl Core {
+    /// Moves the active memtable of `keyspace` to the frozen ones and accounts for it; true if it held anything. The
+    /// log's lock is held.
+    pub(crate) fn freeze(&self, _log: &Log, keyspace: &KeyspaceInner) -> bool {
+        self.account(keyspace);
+        if !keyspace.freeze() {
+            return false;
+        }
+        let bytes = keyspace.set_accounted(0);
+        self.metrics.memtable_bytes.sub(bytes);
+        self.metrics.frozen_bytes.add(bytes);
+        true
+    }
+
+    /// Brings the metric of memtable memory up to date with the keyspace's active memtable. The log's lock is held.
+    pub(crate) fn account(&self, keyspace: &KeyspaceInner) {
+        let now = keyspace.view_guard().active.memory_bytes() as u64;
+        let before = keyspace.set_accounted(now);
+        self.metrics.memtable_bytes.add(now.saturating_sub(before));
+        self.metrics.memtable_bytes.sub(before.saturating_sub(now));
+    }
+
+    /// Freezes the keyspaces that keep the oldest segments from going, once the live log is large. The log's lock is
+    /// held.
+    pub(crate) fn flush_pinning(&self, log: &Log) {
+        let live = log.segment_count() as u64 * self.options.segment_bytes();
+        let Some(oldest) = log.finished.front() else { return };
+        if live <= self.options.wal_bytes_max() {
+            return;
+        }
+        for keyspace in self.keyspaces.all() {
+            let pins = |first: SeqNo| first <= oldest.last_seq;
+            if keyspace.view_guard().active.first_seq().is_some_and(pins) {
+                self.freeze(log, &keyspace);
+            }
+        }
+    }
+
+    /// Writes everything that is in memtables now to sstables.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.check_writable()?;
+        {
+            let mut log = self.log.lock();
+            self.write_deferred(&mut log)?;
+            for keyspace in self.keyspaces.all() {
+                self.freeze(&log, &keyspace);
+            }
+        }
+        while self.flush_step()? {}
+        Ok(())
+    }
+
+    /// Writes everything that `keyspace` has in memtables now to sstables.
+    pub(crate) fn flush_keyspace(&self, keyspace: &KeyspaceInner) -> Result<()> {
+        {
+            let mut log = self.log.lock();
+            self.write_deferred(&mut log)?;
+            self.freeze(&log, keyspace);
+        }
+        while !keyspace.view_guard().frozen.is_empty() && self.flush_step()? {}
+        Ok(())
+    }
+
+    /// Writes the oldest frozen memtable of one keyspace to level 0; false if there is none.
+    pub(crate) fn flush_step(&self) -> Result<bool> {
+        let _one_at_a_time = self.flushing.lock();
+        let oldest = |keyspace: &Arc<KeyspaceInner>| keyspace.view_guard().frozen.last().cloned();
+        let keyspaces = self.keyspaces.all();
+        let frozen = keyspaces.iter().filter_map(|keyspace| Some((keyspace, oldest(keyspace)?)));
+        let Some((keyspace, memtable)) = frozen.min_by_key(|(_, table)| table.first_seq()) else {
+            return Ok(false);
+        };
+        let (retired, synced) = self.prepare_log(&memtable)?;
+        let files = self.write_memtable(keyspace, &memtable)?;
+        let bytes: u64 = files.iter().map(|file| file.len).sum();
+        self.install_flush(keyspace, &memtable, files, &retired, synced)?;
+        self.metrics.flushes.add(1);
+        self.metrics.flush_bytes.add(bytes);
+        self.update_pressure();
+        Ok(true)
+    }
+
+    /// Syncs the log through everything that `memtable` holds, and finds the segments that nothing else needs.
+    fn prepare_log(&self, memtable: &Arc<Memtable>) -> Result<(Vec<FileNumber>, LogPosition)> {
+        let mut log = self.log.lock();
+        self.write_deferred(&mut log)?;
+        self.sync_log(&mut log)?;
+        let mut needed = log.last_seq.next();
+        for other in self.keyspaces.all() {
+            let view = other.view_guard();
+            let tables = std::iter::once(&view.active).chain(&view.frozen);
+            let others = tables.filter(|table| !Arc::ptr_eq(table, memtable));
+            needed = others.filter_map(|table| table.first_seq()).fold(needed, SeqNo::min);
+        }
+        let unneeded = log.finished.iter().take_while(|segment| segment.last_seq < needed);
+        let retired = unneeded.map(|segment| segment.number).collect();
+        Ok((retired, log.writer()?.known_synced()))
+    }
+
+    fn write_memtable(
+        &self,
+        keyspace: &KeyspaceInner,
+        memtable: &Arc<Memtable>,
+    ) -> Result<Vec<FileMeta>> {
+        if keyspace.is_dropped() {
+            return Ok(Vec::new());
+        }
+        let snapshots = self.snapshots.list();
+        let mut cursor = memtable.cursor();
+        // Whatever older versions there are lie below, so every tombstone stays.
+        let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
+        cursor.seek_to_first()?;
+        self.build(keyspace, |context| {
+            context.target_file_bytes = u64::MAX;
+            esker_compaction::build(&mut cursor, Retain::new(rules, Below::unknown()), context)
+        })
+    }
+
+    /// Makes the flush durable and visible: the files come, the memtable and the log segments that nothing needs any
+    /// more go.
+    fn install_flush(
+        &self,
+        keyspace: &Arc<KeyspaceInner>,
+        memtable: &Arc<Memtable>,
+        files: Vec<FileMeta>,
+        retired: &[FileNumber],
+        synced: LogPosition,
+    ) -> Result<()> {
+        let through = memtable.last_seq().expect("invariant: only filled memtables are frozen");
+        let id = keyspace.id();
+        let numbers: Vec<FileNumber> = files.iter().map(|file| file.number).collect();
+        let added = |file| AddedFile { keyspace: id, level: 0, file: Arc::new(file) };
+        let edit = Edit {
+            added_files: files.into_iter().map(added).collect(),
+            flushed_through: vec![(id, through)],
+            wal_removed: retired.to_vec(),
+            wal_synced: Some(synced),
+            ..Edit::default()
+        };
+        let result = self.edit_and(edit, |version| {
+            let Some(state) = version.keyspaces.get(&id) else { return };
+            keyspace.replace_view(|view| View {
+                active: Arc::clone(&view.active),
+                frozen: view.frozen.iter().filter(|t| !Arc::ptr_eq(t, memtable)).cloned().collect(),
+                levels: Arc::new(Levels::next(&view.levels, state, &self.files)),
+            });
+            self.metrics.frozen_bytes.sub(memtable.memory_bytes() as u64);
+        });
+        match result {
+            Ok(()) => {
+                let keep = |segment: &FinishedSegment| !retired.contains(&segment.number);
+                self.log.lock().finished.retain(keep);
+                self.bury(FileKind::Wal, retired.iter().copied());
+                Ok(())
+            }
+            // The keyspace was dropped while its memtable was written, and the edit refused before it was logged.
+            Err(_) if keyspace.is_dropped() => {
+                self.bury(FileKind::Sstable, numbers);
+                Ok(())
+            }
+            Err(error) => {
+                // Unless the manifest is in doubt, nothing names the new files.
+                if self.health.cause().is_none() {
+                    self.bury(FileKind::Sstable, numbers);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs `build` with what building sstables for `keyspace` needs.
+    pub(crate) fn build(
+        &self,
+        keyspace: &KeyspaceInner,
+        build: impl FnOnce(&mut BuildContext<'_>) -> Result<Vec<FileMeta>>,
+    ) -> Result<Vec<FileMeta>> {
+        build(&mut BuildContext {
+            fs: Arc::clone(&self.world.fs),
+            dir: &self.dir,
+            writer: WriterOptions {
+                compression: compression_of(keyspace.meta.compression),
+                keyspace: keyspace.id(),
+                ..WriterOptions::default()
+            },
+            target_file_bytes: self.options.sstable_bytes,
+            grandparents: Vec::new(),
+            grandparent_bytes_max: 10 * self.options.sstable_bytes,
+            cancel: &self.background.cancelled,
+            limiter: &Unlimited,
+            next_file: &mut || Ok((self.next_file_number(), self.new_file_id())),
+            now_ms: self.world.clock.wall_ms(),
+        })
+    }
+}

@@ -1,0 +1,474 @@
+//! Opening and closing.
+//!
+//! Everything is read and judged before the first byte is written, so a refused directory stays as it was. Then a
+//! writable open takes a higher epoch: it copies the log's unproven tail into a segment of its own, starts a manifest
+//! that says so, and only then removes what nothing names. Interrupted anywhere, the next open does it again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use esker_base::names::{self, FileKind, LOCK, RESERVE, TEMPORARY_SUFFIX};
+use esker_base::{
+    Epoch, Error, ErrorKind, FileNumber, KeyspaceId, LogPosition, Result, SeqNo, batch,
+};
+use esker_manifest::{ClosedSeal, Edit, ManifestLog, Shutdown, Version, WalSegmentMeta};
+use esker_sstable::BlockCache;
+use esker_vfs::{FileLock, LockMode, World};
+use esker_wal::{
+    FinishedSegment, Group, Outcome, SealInfo, SegmentExpectation, SegmentSpec, Writer,
+};
+use parking_lot::Mutex;
+
+use crate::Db;
+use crate::background::BackgroundState;
+use crate::commit::history::History;
+use crate::commit::log::Log;
+use crate::commit::queue::CommitQueue;
+use crate::core::{Core, Keyspaces, Manifest, new_file_id};
+use crate::db::DbHandle;
+use crate::health::Health;
+use crate::keyspace::KeyspaceInner;
+use crate::metrics::Counters;
+use crate::options::Options;
+use crate::pacing::Pacer;
+use crate::snapshot::SnapshotList;
+use crate::view::{Files, Levels, identity};
+
+/// Space given up when the disk is full, so that the new manifest and log segment of an open find room.
+const RESERVE_BYTES: u64 = 1 << 20;
+
+/// The log segment that an open on a full disk makes do with.
+const SMALL_SEGMENT_BYTES: u64 = 64 << 10;
+
+pub(crate) fn open(world: World, dir: PathBuf, options: Options) -> Result<Db> {
+    if !options.read_only && options.create_if_missing {
+        create_dir(&world, &dir)?;
+    }
+    let lock = take_lock(&world, &dir, options.read_only)?;
+    let found = match esker_manifest::recover(&*world.fs, &dir) {
+        Ok(recovered) => Some(recovered.version),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if options.read_only || !options.create_if_missing {
+                return Err(error);
+            }
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let opening = Opening { world, dir, options, lock };
+    let core = Arc::new(opening.recover(found)?);
+    core.update_pressure();
+    if !core.options.read_only {
+        core.start_threads()?;
+    }
+    Ok(Db { handle: Arc::new(DbHandle { core }) })
+}
+
+fn create_dir(world: &World, dir: &Path) -> Result<()> {
+    let exists = world.fs.exists(dir).map_err(|error| Error::io("look at", dir, error))?;
+    if exists {
+        return Ok(());
+    }
+    world.fs.create_dir_all(dir).map_err(|error| Error::io("create directory", dir, error))?;
+    // The new name must survive, too; a relative path of one part has the working directory as parent.
+    if let Some(parent) = dir.parent() {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        world.fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
+    }
+    Ok(())
+}
+
+fn take_lock(world: &World, dir: &Path, read_only: bool) -> Result<Box<dyn FileLock>> {
+    let path = dir.join(LOCK);
+    let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
+    world.fs.lock(&path, mode).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let message = format!("{} is open in another process or handle", dir.display());
+            Error::new(ErrorKind::Locked, message)
+        }
+        io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, format!("{} holds no database", dir.display()))
+        }
+        _ => Error::io("lock", &path, error),
+    })
+}
+
+struct Opening {
+    world: World,
+    dir: PathBuf,
+    options: Options,
+    lock: Box<dyn FileLock>,
+}
+
+/// What a writable open has made durable.
+struct Written {
+    manifest: ManifestLog,
+    version: Version,
+    writer: Writer,
+    finished: VecDeque<FinishedSegment>,
+    next_file: u64,
+}
+
+impl Opening {
+    fn recover(self, found: Option<Version>) -> Result<Core> {
+        let files = Arc::new(Files {
+            fs: Arc::clone(&self.world.fs),
+            dir: self.dir.clone(),
+            mode: self.options.read_mode,
+            cache: Arc::new(BlockCache::new(self.options.cache_bytes() as u64)),
+            graveyard: Mutex::default(),
+        });
+        let is_new = found.is_none();
+        let version = found.unwrap_or_else(|| {
+            let mut id = [0; 16];
+            self.world.random.fill(&mut id);
+            Version::new(id)
+        });
+        self.check_sstables(&version)?;
+        let keyspaces = Keyspaces::default();
+        for state in version.keyspaces.values() {
+            let levels = Levels::next(&Levels::default(), state, &files);
+            keyspaces.insert(Arc::new(KeyspaceInner::new(Arc::clone(&state.meta), levels)));
+        }
+        let outcome = self.replay(&version, &keyspaces)?;
+        let last_seq = version.last_seq.max(outcome.last_seq);
+        let health = Health::default();
+        let written = if self.options.read_only {
+            let cause = Error::new(ErrorKind::ReadOnly, "it was opened read-only");
+            health.fail(&cause);
+            None
+        } else {
+            match self.write(&version, &outcome, &keyspaces, last_seq) {
+                Ok(written) => Some(written),
+                // A full disk still serves what is on it; a new database has nothing to serve.
+                Err(error) if error.kind() == ErrorKind::NoSpace && !is_new => {
+                    health.fail(&error);
+                    None
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let (manifest, log, next_file) = match written {
+            Some(Written { manifest, version, writer, finished, next_file }) => {
+                self.remove_unnamed(&version, manifest.number());
+                self.make_reserve();
+                let manifest = Manifest { log: Some(manifest), version: Arc::new(version) };
+                (manifest, Log::new(Some(writer), last_seq, finished), next_file)
+            }
+            None => {
+                let manifest = Manifest { log: None, version: Arc::new(version) };
+                (manifest, Log::new(None, last_seq, VecDeque::new()), 0)
+            }
+        };
+        let snapshots = Arc::new(SnapshotList::default());
+        snapshots.publish(last_seq);
+        let core = Core {
+            epoch: manifest.version.epoch,
+            world: self.world,
+            dir: self.dir,
+            options: self.options,
+            queue: CommitQueue::default(),
+            flushing: Mutex::default(),
+            compacting: Mutex::default(),
+            log: Mutex::new(log),
+            manifest: Mutex::new(manifest),
+            keyspaces,
+            snapshots,
+            history: History::default(),
+            files,
+            health,
+            pacer: Pacer::default(),
+            metrics: Counters::default(),
+            background: BackgroundState::default(),
+            file_pins: AtomicUsize::new(0),
+            next_file: AtomicU64::new(next_file),
+            lock: Mutex::new(Some(self.lock)),
+        };
+        core.settle_memtables();
+        Ok(core)
+    }
+
+    /// Checks that every sstable is there, with the length and the identity that the manifest says.
+    fn check_sstables(&self, version: &Version) -> Result<()> {
+        for state in version.keyspaces.values() {
+            for (_, file) in state.files() {
+                esker_sstable::check_identity(&*self.world.fs, &self.dir, &identity(file))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the memtables from the log.
+    fn replay(&self, version: &Version, keyspaces: &Keyspaces) -> Result<Outcome> {
+        let sealed = match &version.shutdown {
+            Shutdown::Open => None,
+            Shutdown::Closed(seal) => Some(SealInfo {
+                segment: seal.segment,
+                len: seal.len,
+                checksum: seal.checksum,
+                last_seq: seal.last_seq,
+            }),
+        };
+        let expected = |segment: &WalSegmentMeta| SegmentExpectation {
+            number: segment.number,
+            file_id: segment.file_id,
+            ends_at: segment.ends_at,
+            sealed: sealed.filter(|seal| seal.segment == segment.number),
+            optional: false,
+        };
+        let expected: Vec<_> = version.wal.iter().map(expected).collect();
+        let mut targets: BTreeMap<KeyspaceId, (Arc<KeyspaceInner>, SeqNo)> = BTreeMap::new();
+        for state in version.keyspaces.values() {
+            if let Some(inner) = keyspaces.get(state.meta.id) {
+                targets.insert(state.meta.id, (inner, state.flushed_through));
+            }
+        }
+        let fill = |group: Group<'_>| self.fill(&group, version, &targets);
+        esker_wal::replay(&*self.world.fs, &self.dir, &expected, version.wal_synced, fill)
+    }
+
+    fn fill(
+        &self,
+        group: &Group<'_>,
+        version: &Version,
+        targets: &BTreeMap<KeyspaceId, (Arc<KeyspaceInner>, SeqNo)>,
+    ) -> Result<()> {
+        let malformed = || {
+            let newest = version.wal.last().map_or(FileNumber(0), |segment| segment.number);
+            let path = self.dir.join(FileKind::Wal.name(newest));
+            let seq = group.first_seq;
+            Error::corruption(path, 0, format!("the log's group at sequence {seq} is malformed"))
+        };
+        for ops in group.batches() {
+            let mut seq = ops.first_seq;
+            for op in batch::ops(ops.bytes) {
+                let op = op.ok_or_else(malformed)?;
+                match targets.get(&op.keyspace) {
+                    Some((keyspace, flushed_through)) if seq > *flushed_through => {
+                        keyspace.view_guard().active.insert(op.key, seq, op.kind, op.value);
+                    }
+                    // Flushed already, or of a keyspace that was dropped since: ids are never reused.
+                    Some(_) => {}
+                    None if op.keyspace < version.next_keyspace => {}
+                    None => return Err(malformed()),
+                }
+                seq = seq.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a new epoch. On a full disk the reserve is given up and a smaller segment made.
+    fn write(
+        &self,
+        version: &Version,
+        outcome: &Outcome,
+        keyspaces: &Keyspaces,
+        last_seq: SeqNo,
+    ) -> Result<Written> {
+        let segment_bytes = self.options.segment_bytes();
+        match self.try_write(version, outcome, keyspaces, last_seq, segment_bytes) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                // If it cannot be removed, the second attempt fails as the first did.
+                let _ = self.world.fs.remove_file(&self.dir.join(RESERVE));
+                let small = segment_bytes.min(SMALL_SEGMENT_BYTES);
+                self.try_write(version, outcome, keyspaces, last_seq, small)
+            }
+            result => result,
+        }
+    }
+
+    fn try_write(
+        &self,
+        version: &Version,
+        outcome: &Outcome,
+        keyspaces: &Keyspaces,
+        last_seq: SeqNo,
+        segment_bytes: u64,
+    ) -> Result<Written> {
+        let mut next_file = version.next_file.0.max(self.highest_number()? + 1);
+        let mut take = || {
+            next_file += 1;
+            FileNumber(next_file - 1)
+        };
+        let epoch = version.epoch.max(outcome.epoch).next();
+        let mut spec_for = |size_min: u64| {
+            Ok(SegmentSpec {
+                number: take(),
+                file_id: new_file_id(&self.world),
+                epoch,
+                size_bytes: segment_bytes.max(size_min),
+                zero_fill: false,
+                recycle: None,
+            })
+        };
+        let fs = &*self.world.fs;
+        let tail = esker_wal::rewrite_tail(fs, &self.dir, outcome, last_seq, &mut spec_for)?;
+        let mut next = version.clone();
+        next.epoch = epoch;
+        next.shutdown = Shutdown::Open;
+        next.last_seq = last_seq;
+        let (wal, finished) = self.live_segments(version, outcome, &tail, keyspaces, epoch);
+        next.wal = wal;
+        next.wal_synced = tail.writer.known_synced();
+        let number = take();
+        next.next_file = FileNumber(next_file);
+        let id = new_file_id(&self.world);
+        let manifest = ManifestLog::create(&self.world, &self.dir, number, id, &next)?;
+        Ok(Written { manifest, version: next, writer: tail.writer, finished, next_file })
+    }
+
+    /// The segments that the new manifest lists, and those of them that are finished: the old ones that still hold
+    /// something unflushed, up to the cut, then those that the tail was copied into.
+    fn live_segments(
+        &self,
+        version: &Version,
+        outcome: &Outcome,
+        tail: &esker_wal::RewrittenTail,
+        keyspaces: &Keyspaces,
+        epoch: Epoch,
+    ) -> (Vec<WalSegmentMeta>, VecDeque<FinishedSegment>) {
+        let unflushed =
+            keyspaces.all().iter().filter_map(|k| k.view_guard().active.first_seq()).min();
+        let is_needed = |last_seq: SeqNo| unflushed.is_some_and(|first| last_seq >= first);
+        let mut wal = Vec::new();
+        let mut finished = VecDeque::new();
+        for old in &outcome.segments {
+            let known = version.wal.iter().find(|segment| segment.number == old.number);
+            if old.number > tail.cut.file || !is_needed(old.last_seq) {
+                continue;
+            }
+            let end = if old.number == tail.cut.file { tail.cut.offset } else { old.end };
+            wal.push(WalSegmentMeta {
+                number: old.number,
+                file_id: old.file_id,
+                epoch: known.map_or(version.epoch, |segment| segment.epoch),
+                ends_at: Some(end),
+                last_seq: Some(old.last_seq),
+            });
+            finished.push_back(FinishedSegment { number: old.number, end, last_seq: old.last_seq });
+        }
+        for (segment, spec) in &tail.finished {
+            wal.push(WalSegmentMeta {
+                number: segment.number,
+                file_id: spec.file_id,
+                epoch,
+                ends_at: Some(segment.end),
+                last_seq: Some(segment.last_seq),
+            });
+            finished.push_back(*segment);
+        }
+        let current = tail.writer.segment();
+        wal.push(WalSegmentMeta {
+            number: current.number(),
+            file_id: current.file_id(),
+            epoch,
+            ends_at: None,
+            last_seq: None,
+        });
+        (wal, finished)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        self.world.fs.list(&self.dir).map_err(|error| Error::io("list", &self.dir, error))
+    }
+
+    /// The highest number of any file, named by the manifest or not: none is used twice.
+    fn highest_number(&self) -> Result<u64> {
+        let names = self.names()?;
+        let numbers = names.iter().map(|name| name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or(name));
+        Ok(numbers.filter_map(names::parse).map(|(_, number)| number.0).max().unwrap_or(0))
+    }
+
+    /// Removes what the durable manifest does not name: earlier manifests, orphans, unfinished files. Foreign names stay.
+    /// What cannot be removed is left to the next open.
+    fn remove_unnamed(&self, version: &Version, manifest: FileNumber) {
+        let mut live: BTreeSet<(FileKind, FileNumber)> = BTreeSet::new();
+        live.extend(version.live_sstables().into_iter().map(|number| (FileKind::Sstable, number)));
+        live.extend(version.wal.iter().map(|segment| (FileKind::Wal, segment.number)));
+        live.insert((FileKind::Manifest, manifest));
+        for name in self.names().unwrap_or_default() {
+            let is_dead = match names::parse(&name) {
+                Some(file) => !live.contains(&file),
+                None => name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(is_ours),
+            };
+            if is_dead {
+                let _ = self.world.fs.remove_file(&self.dir.join(&name));
+            }
+        }
+    }
+
+    /// Reserves space for the next open, if there is any and none is reserved yet.
+    fn make_reserve(&self) {
+        let path = self.dir.join(RESERVE);
+        let made = self.world.fs.create_new(&path).and_then(|file| {
+            file.allocate(RESERVE_BYTES)?;
+            file.sync_all()
+        });
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                let _ = self.world.fs.remove_file(&path);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether an unfinished file's final name is one of ours.
+fn is_ours(name: &str) -> bool {
+    names::parse(name).is_some() || name == names::CURRENT
+}
+
+impl Core {
+    /// Accounts for what replay put into the memtables, and freezes the full ones.
+    fn settle_memtables(&self) {
+        let log = self.log.lock();
+        for keyspace in self.keyspaces.all() {
+            self.account(&keyspace);
+            if keyspace.view_guard().active.memory_bytes() >= self.options.memtable_bytes() {
+                self.freeze(&log, &keyspace);
+            }
+        }
+    }
+
+    /// Closes the database; the second call does nothing.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.queue.close(self);
+        if !self.health.close() {
+            return Ok(());
+        }
+        self.stop_threads();
+        let sealed = if self.health.cause().is_none() { self.seal() } else { Ok(()) };
+        if sealed.is_ok() {
+            // Files whose edit is durable can go; the next open would do it.
+            let _ = self.background_step(crate::BackgroundStep::CleanUp);
+        }
+        drop(self.lock.lock().take());
+        sealed
+    }
+
+    /// Seals the log and says so in the manifest, after which every changed bit of a closed database is detected.
+    fn seal(&self) -> Result<()> {
+        let mut log = self.log.lock();
+        self.write_deferred(&mut log)?;
+        let spare = log.take_spare();
+        let seal = log.writer()?.seal().map_err(|error| self.health.fail(&error))?;
+        let end = LogPosition { file: seal.segment, offset: seal.len };
+        self.edit(Edit {
+            wal_removed: spare.into_iter().collect(),
+            wal_synced: Some(end),
+            closed: Some(ClosedSeal {
+                segment: seal.segment,
+                len: seal.len,
+                checksum: seal.checksum,
+                last_seq: seal.last_seq,
+            }),
+            ..Edit::default()
+        })?;
+        self.bury(FileKind::Wal, spare);
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! What a database can be opened with. Plain values; the defaults are meant to be right without tuning.
+
+use std::path::{Path, PathBuf};
+
+use esker_base::limits::KEYSPACE_NAME_LEN_MAX;
+use esker_base::{Error, Result};
+use esker_sstable::ReadMode;
+use esker_vfs::World;
+
+use crate::Db;
+
+/// What an acknowledged write has survived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// The write is in memory and in line for the log, ahead of every later stronger write. A crash of the process
+    /// may lose it; what survives is always a prefix of the commit order.
+    Volatile,
+    /// The operating system has the bytes: a crash of the process loses nothing, a power cut may.
+    Buffered,
+    /// The bytes are on the device: neither a crash nor a power cut loses them. The default.
+    #[default]
+    Sync,
+}
+
+/// How a keyspace's files are merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CompactionStrategy {
+    /// Levels of growing size, sized from the bottom up; the best default for reads and space.
+    #[default]
+    Leveled,
+    /// Runs of similar size are merged; fewer bytes written, more files to read.
+    Tiered,
+    /// Nothing is merged; the oldest files are dropped beyond `size_bytes_max`. For caches and logs.
+    Fifo {
+        /// The total file size to keep, in bytes.
+        size_bytes_max: u64,
+    },
+}
+
+/// How a keyspace stores its data; fixed when it is created and kept in the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyspaceOptions {
+    /// How files are merged. Default: [`CompactionStrategy::Leveled`].
+    pub strategy: CompactionStrategy,
+    /// Whether blocks are compressed with lz4 where that saves at least an eighth. Default: true, because it halves
+    /// typical data and decodes at 5 GB/s.
+    pub compress: bool,
+}
+
+impl Default for KeyspaceOptions {
+    fn default() -> KeyspaceOptions {
+        KeyspaceOptions { strategy: CompactionStrategy::Leveled, compress: true }
+    }
+}
+
+/// Who runs background work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Background {
+    /// Threads of the database's own.
+    #[default]
+    Threads,
+    /// Nobody: the caller runs [`Db::run_background_step`]. For simulation, where a seed decides the order.
+    Manual,
+}
+
+/// Options of an open database. Build them with [`Db::builder`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Memory for memtables, cached blocks, indexes and filters together, in bytes. Default: 256 MiB. At least 1 MiB.
+    pub memory_budget_bytes: usize,
+    /// The durability of writes that do not say otherwise. Default: [`Durability::Sync`].
+    pub durability: Durability,
+    /// Create the database if the directory holds none. Default: true.
+    pub create_if_missing: bool,
+    /// Open without writing anything, beside other readers. Default: false.
+    pub read_only: bool,
+    /// How sstables are read. Default: [`ReadMode::Mapped`], which needs no system call for data in the page cache, but
+    /// where an unreadable sector ends the process; [`ReadMode::Positioned`] reports it as an error instead.
+    pub read_mode: ReadMode,
+    /// The size of a segment of the write-ahead log, in bytes. Default: 64 MiB, less with a small memory budget.
+    pub wal_segment_bytes: u64,
+    /// The size at which compaction starts a new file, in bytes. Default: 64 MiB, less with a small memory budget.
+    pub sstable_bytes: u64,
+    /// Who runs background work. Default: threads.
+    pub background: Background,
+}
+
+/// Writes are refused for less memory than this.
+const MEMORY_BUDGET_MIN: usize = 1 << 20;
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            memory_budget_bytes: 256 << 20,
+            durability: Durability::Sync,
+            create_if_missing: true,
+            read_only: false,
+            read_mode: ReadMode::Mapped,
+            wal_segment_bytes: 64 << 20,
+            sstable_bytes: 64 << 20,
+            background: Background::Threads,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.memory_budget_bytes < MEMORY_BUDGET_MIN {
+            return Err(Error::invalid(format!(
+                "memory_budget_bytes is {}; it must be at least {MEMORY_BUDGET_MIN}",
+                self.memory_budget_bytes
+            )));
+        }
+        for (name, value) in
+            [("wal_segment_bytes", self.wal_segment_bytes), ("sstable_bytes", self.sstable_bytes)]
+        {
+            if !(4096..=1 << 32).contains(&value) {
+                return Err(Error::invalid(format!(
+                    "{name} is {value}; it must be 4 KiB to 4 GiB"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A memtable is frozen at this many bytes: an eighth of the budget, so that one is filled while another is
+    /// flushed and both stay within [`Options::memtables_bytes_max`].
+    pub(crate) fn memtable_bytes(&self) -> usize {
+        self.memory_budget_bytes / 8
+    }
+
+    /// All memtables together, the frozen ones included; writes wait beyond it.
+    pub(crate) fn memtables_bytes_max(&self) -> usize {
+        self.memory_budget_bytes / 2
+    }
+
+    /// Decoded blocks, indexes and filters.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.memory_budget_bytes / 2
+    }
+
+    /// Log segments no larger than the memtables that they protect.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.wal_segment_bytes.min(2 * self.memtable_bytes() as u64).max(4096)
+    }
+
+    /// The live log may grow to this before idle keyspaces are flushed to let segments go.
+    pub(crate) fn wal_bytes_max(&self) -> u64 {
+        (self.memtables_bytes_max() as u64).max(4 * self.segment_bytes())
+    }
+}
+
+pub(crate) fn check_keyspace_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > KEYSPACE_NAME_LEN_MAX {
+        return Err(Error::invalid(format!(
+            "a keyspace name has 1 to {KEYSPACE_NAME_LEN_MAX} bytes; this one has {}",
+            name.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Opens databases with other than the default options.
+///
+/// ```
+/// # fn main() -> esker::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// let db = esker::Db::builder()
+///     .memory_budget_bytes(64 << 20)
+///     .durability(esker::Durability::Buffered)
+///     .open(dir.path())?;
+/// # db.close()
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Builder {
+    options: Options,
+    world: Option<World>,
+}
+
+impl Builder {
+    /// Sets [`Options::memory_budget_bytes`].
+    pub fn memory_budget_bytes(mut self, bytes: usize) -> Builder {
+        self.options.memory_budget_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Options::durability`].
+    pub fn durability(mut self, durability: Durability) -> Builder {
+        self.options.durability = durability;
+        self
+    }
+
+    /// Sets [`Options::create_if_missing`].
+    pub fn create_if_missing(mut self, create: bool) -> Builder {
+        self.options.create_if_missing = create;
+        self
+    }
+
+    /// Sets [`Options::read_only`].
+    pub fn read_only(mut self, read_only: bool) -> Builder {
+        self.options.read_only = read_only;
+        self
+    }
+
+    /// Sets [`Options::read_mode`].
+    pub fn read_mode(mut self, mode: ReadMode) -> Builder {
+        self.options.read_mode = mode;
+        self
+    }
+
+    /// Sets [`Options::wal_segment_bytes`].
+    pub fn wal_segment_bytes(mut self, bytes: u64) -> Builder {
+        self.options.wal_segment_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Options::sstable_bytes`].
+    pub fn sstable_bytes(mut self, bytes: u64) -> Builder {
+        self.options.sstable_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Options::background`].
+    pub fn background(mut self, background: Background) -> Builder {
+        self.options.background = background;
+        self
+    }
+
+    /// Uses another file system, clock and randomness than the machine's.
+    pub fn world(mut self, world: World) -> Builder {
+        self.world = Some(world);
+        self
+    }
+
+    /// Opens the database in `dir`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for options out of range; `NotFound` if there is none and it may not be created; `Locked` if
+    /// it is open elsewhere; `Corruption` or `Unsupported` naming the file, with the directory left as it was.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
+        self.options.check()?;
+        let world = self.world.unwrap_or_else(World::real);
+        let dir: PathBuf = dir.as_ref().to_path_buf();
+        crate::open::open(world, dir, self.options)
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the whole engine, on the real file system and on the simulated disk.
+#![allow(clippy::unwrap_used)]
+
+mod basics;

@@ -1,0 +1,98 @@
+//! Verification: every byte of every file against its checksums, every key against its order, the manifest against the
+//! files.
+
+use std::sync::atomic::Ordering;
+
+use esker_base::{Error, LogPosition, Result, key};
+use esker_wal::SegmentExpectation;
+
+use crate::core::Core;
+use crate::view::Levels;
+
+/// What a verification looked at and found sound. The first contradiction is an error instead.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Sstables read.
+    pub sstables: u64,
+    /// Their bytes.
+    pub sstable_bytes: u64,
+    /// Their blocks.
+    pub blocks: u64,
+    /// Their entries, several versions of a key and deletes included.
+    pub entries: u64,
+    /// Finished segments of the write-ahead log read; the one that is being written was judged when it was opened.
+    pub wal_segments: u64,
+    /// Groups of commits in them.
+    pub wal_groups: u64,
+}
+
+impl Core {
+    pub(crate) fn verify(&self) -> Result<VerifyReport> {
+        self.check_open()?;
+        let mut report = VerifyReport::default();
+        {
+            let manifest = self.manifest.lock();
+            manifest.version.check()?;
+            // What is on disk must say the same; nothing is appended while the lock is held.
+            let found = esker_manifest::recover(&*self.world.fs, &self.dir)?;
+            if manifest.log.is_some() && found.version != *manifest.version {
+                let path = self.dir.join(esker_base::names::CURRENT);
+                return Err(Error::corruption(path, 0, "the manifest is not what was written"));
+            }
+        }
+        for keyspace in self.keyspaces.all() {
+            let view = keyspace.view();
+            check_order(&view.levels)?;
+            for file in view.levels.0.iter().flatten() {
+                let seen = file.reader()?.verify()?;
+                report.sstables += 1;
+                report.sstable_bytes += seen.bytes;
+                report.blocks += seen.blocks;
+                report.entries += seen.entries;
+            }
+        }
+        self.file_pins.fetch_add(1, Ordering::AcqRel);
+        let result = self.verify_log(&mut report);
+        self.file_pins.fetch_sub(1, Ordering::AcqRel);
+        result.map(|()| report)
+    }
+
+    /// Reads the finished segments once more, up to their ends.
+    fn verify_log(&self, report: &mut VerifyReport) -> Result<()> {
+        let finished: Vec<_> = self.log.lock().finished.iter().copied().collect();
+        let version = self.manifest.lock().version.clone();
+        let listed = finished.iter().filter_map(|segment| {
+            let meta = version.wal.iter().find(|meta| meta.number == segment.number)?;
+            Some(SegmentExpectation {
+                number: segment.number,
+                file_id: meta.file_id,
+                ends_at: Some(segment.end),
+                sealed: None,
+                optional: false,
+            })
+        });
+        let listed: Vec<_> = listed.collect();
+        report.wal_segments = listed.len() as u64;
+        let count = |_: esker_wal::Group<'_>| {
+            report.wal_groups += 1;
+            Ok(())
+        };
+        esker_wal::replay(&*self.world.fs, &self.dir, &listed, LogPosition::default(), count)?;
+        Ok(())
+    }
+}
+
+/// Every level but the first is sorted and disjoint.
+fn check_order(levels: &Levels) -> Result<()> {
+    for level in levels.0.iter().skip(1) {
+        for pair in level.windows(2) {
+            let (before, after) = (&pair[0].meta, &pair[1].meta);
+            if key::user_key(&before.largest) >= key::user_key(&after.smallest) {
+                let path = esker_base::names::FileKind::Sstable.name(after.number);
+                return Err(Error::corruption(path, 0, "sstables of one level overlap"));
+            }
+        }
+    }
+    Ok(())
+}

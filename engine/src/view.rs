@@ -1,0 +1,169 @@
+//! What a reader of one keyspace looks at: its memtables and its files, swapped as one.
+//!
+//! A view never changes; a rotation, flush or compaction replaces it. Whoever holds one keeps everything in it alive,
+//! so a file leaves the disk only when it has left the version, durably, and every view.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use esker_base::names::FileKind;
+use esker_base::{FileNumber, Result, key};
+use esker_manifest::{FileMeta, KeyspaceState};
+use esker_memtable::Memtable;
+use esker_sstable::{BlockCache, FileSource, Identity, ReadMode, Reader};
+use esker_vfs::Fs;
+use parking_lot::Mutex;
+
+/// Everything a reader of one keyspace needs.
+pub(crate) struct View {
+    /// Where new entries go.
+    pub(crate) active: Arc<Memtable>,
+    /// Frozen memtables on their way to disk, newest first.
+    pub(crate) frozen: Vec<Arc<Memtable>>,
+    /// The files.
+    pub(crate) levels: Arc<Levels>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let files: Vec<_> = self.levels.0.iter().map(Vec::len).collect();
+        f.debug_struct("View")
+            .field("active_entries", &self.active.len())
+            .field("frozen", &self.frozen.len())
+            .field("files_by_level", &files)
+            .finish()
+    }
+}
+
+impl View {
+    /// A view of nothing.
+    pub(crate) fn empty() -> View {
+        View {
+            active: Arc::new(Memtable::new()),
+            frozen: Vec::new(),
+            levels: Arc::new(Levels::default()),
+        }
+    }
+}
+
+/// The files of a keyspace by level: level 0 newest first and overlapping, the others sorted and disjoint.
+#[derive(Debug, Default)]
+pub(crate) struct Levels(pub(crate) Vec<Vec<Arc<Sstable>>>);
+
+impl Levels {
+    /// The files of `state`, with the handles of `before` where a file stays.
+    pub(crate) fn next(before: &Levels, state: &KeyspaceState, files: &Arc<Files>) -> Levels {
+        let mut known: Vec<&Arc<Sstable>> = before.0.iter().flatten().collect();
+        known.sort_by_key(|file| file.meta.number);
+        let open = |meta: &Arc<FileMeta>| match known
+            .binary_search_by_key(&meta.number, |file| file.meta.number)
+        {
+            Ok(at) => Arc::clone(known[at]),
+            Err(_) => Arc::new(Sstable::new(Arc::clone(meta), Arc::clone(files))),
+        };
+        Levels(state.levels.iter().map(|level| level.iter().map(open).collect()).collect())
+    }
+
+    /// The files that may hold `user_key`, newest entries first.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        user_key: &'a [u8],
+    ) -> impl Iterator<Item = &'a Arc<Sstable>> {
+        let (first, rest) = self.0.split_first().map_or((&[][..], &[][..]), |(f, r)| (&f[..], r));
+        let overlapping = first.iter().filter(move |file| file.covers(user_key));
+        let sorted = rest.iter().filter_map(move |level| {
+            let at = level.partition_point(|file| key::user_key(&file.meta.largest) < user_key);
+            level.get(at).filter(|file| file.covers(user_key))
+        });
+        overlapping.chain(sorted)
+    }
+}
+
+/// Where files are and how they are read; shared by all handles.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) mode: ReadMode,
+    pub(crate) cache: Arc<BlockCache>,
+    /// Files that nobody needs any more, for the clean-up step. A leaf lock.
+    pub(crate) graveyard: Mutex<Vec<(FileKind, FileNumber)>>,
+}
+
+/// A handle on one sstable. Opened on first use; removed from disk when it is obsolete and the last handle is gone.
+#[derive(Debug)]
+pub(crate) struct Sstable {
+    pub(crate) meta: Arc<FileMeta>,
+    files: Arc<Files>,
+    reader: OnceLock<Arc<Reader>>,
+    obsolete: AtomicBool,
+}
+
+impl Sstable {
+    fn new(meta: Arc<FileMeta>, files: Arc<Files>) -> Sstable {
+        Sstable { meta, files, reader: OnceLock::new(), obsolete: AtomicBool::new(false) }
+    }
+
+    fn covers(&self, user_key: &[u8]) -> bool {
+        key::user_key(&self.meta.smallest) <= user_key
+            && user_key <= key::user_key(&self.meta.largest)
+    }
+
+    /// The open file. A failure is not remembered: the next call tries again.
+    pub(crate) fn reader(&self) -> Result<&Arc<Reader>> {
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader);
+        }
+        let reader = Reader::open(
+            &self.files.fs,
+            &self.files.dir,
+            &identity(&self.meta),
+            self.files.mode,
+            Arc::clone(&self.files.cache),
+        )?;
+        // Two threads may both have opened it; one of the two readers is kept.
+        Ok(self.reader.get_or_init(|| Arc::new(reader)))
+    }
+
+    /// The memory that the index and the filter take, in bytes; 0 while it is not open.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.reader.get().map_or(0, |reader| reader.memory_bytes())
+    }
+
+    /// Marks the file for removal once the last handle is dropped. Only after the edit that drops it is durable.
+    pub(crate) fn set_obsolete(&self) {
+        self.obsolete.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Sstable {
+    fn drop(&mut self) {
+        if *self.obsolete.get_mut() {
+            self.files.graveyard.lock().push((FileKind::Sstable, self.meta.number));
+        }
+    }
+}
+
+/// What the reader is to expect of the file.
+pub(crate) fn identity(meta: &FileMeta) -> Identity {
+    Identity { number: meta.number, file_id: meta.file_id, len: meta.len, checksum: meta.checksum }
+}
+
+/// A handle as a member of a level's cursor.
+#[derive(Clone, Debug)]
+pub(crate) struct LevelFile(pub(crate) Arc<Sstable>);
+
+impl FileSource for LevelFile {
+    fn smallest(&self) -> &[u8] {
+        &self.0.meta.smallest
+    }
+
+    fn largest(&self) -> &[u8] {
+        &self.0.meta.largest
+    }
+
+    fn open(&self) -> Result<Arc<Reader>> {
+        self.0.reader().cloned()
+    }
+}
