@@ -1,14 +1,16 @@
 //! Which versions of a key survive a merge, and which deletes.
 //!
-//! Called by [`crate::build`], entry by entry in key order. A version stays if a reader can still see it:
+//! Called by [`crate::build`], entry by entry in key order. A version stays if a reader can still
+//! see it:
 //!
-//! - the newest version at or below each snapshot (the visible sequence is one of them), and at or below the history
-//!   floor;
-//! - every version above the history floor, if there is one, and every version above the last snapshot: those are not
-//!   visible yet.
+//! - the newest version at or below each snapshot (the visible sequence is one of them), and at or
+//!   below the history floor;
+//! - every version above the history floor, if there is one, and every version above the last
+//!   snapshot: those are not visible yet.
 //!
-//! A delete goes if it stays for those reasons only as the oldest version that anybody sees (it is at or below every
-//! snapshot and the floor), nothing deeper may hold its key, and deletes need not be kept.
+//! A delete goes if it stays for those reasons only as the oldest version that anybody sees (it is
+//! at or below every snapshot and the floor), nothing deeper may hold its key, and deletes need not
+//! be kept.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,11 +23,12 @@ use crate::strategy::Task;
 #[cfg(test)]
 mod tests;
 
-/// What readers may still ask for. Taken under the lock that guards the snapshots, so that none can appear below.
+/// What readers may still ask for. Taken under the lock that guards the snapshots, so that none can
+/// appear below.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// The sequence numbers of all snapshots, ascending; always holds the visible sequence too. If it is empty,
-    /// everything stays.
+    /// The sequence numbers of all snapshots, ascending; always holds the visible sequence too. If
+    /// it is empty, everything stays.
     pub snapshots: &'a [SeqNo],
     /// The history floor: every state from here on can still be asked for.
     pub floor: Option<SeqNo>,
@@ -34,8 +37,8 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// The highest sequence number at which an older version of any key cannot be asked for any more; what
-    /// [`crate::Options::droppable_through`] wants. 0 if deletes must stay.
+    /// The highest sequence number at which an older version of any key cannot be asked for any
+    /// more; what [`crate::Options::droppable_through`] wants. 0 if deletes must stay.
     pub fn droppable_through(&self) -> SeqNo {
         self.lowest().unwrap_or(SeqNo(0))
     }
@@ -126,8 +129,8 @@ impl<'a> Retain<'a> {
         Retain { rules, below, lowest, user_key: Vec::new(), newer: None, any: false }
     }
 
-    /// Whether the entry stays. Entries come in the order of [`esker_base::key::compare`]; of two equal ones the
-    /// second goes.
+    /// Whether the entry stays. Entries come in the order of [`esker_base::key::compare`]; of two
+    /// equal ones the second goes.
     pub fn keeps(&mut self, entry: &InternalKey<'_>) -> bool {
         let same = self.any && self.user_key == entry.user_key;
         let newer = if same { self.newer } else { None };
@@ -159,8 +162,9 @@ impl<'c, 'r, C: Cursor + ?Sized> Survivors<'c, 'r, C> {
         Survivors { cursor, retain, started: false }
     }
 
-    /// Moves one entry on, whether it stays or not. `None` at the end; otherwise whether the entry that the cursor is
-    /// now on stays. One step at a time, so that the caller can stop between them.
+    /// Moves one entry on, whether it stays or not. `None` at the end; otherwise whether the entry
+    /// that the cursor is now on stays. One step at a time, so that the caller can stop between
+    /// them.
     pub fn step(&mut self) -> Result<Option<bool>> {
         if self.started {
             self.cursor.next()?;

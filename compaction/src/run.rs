@@ -1,8 +1,9 @@
 //! Carrying a merge out: sorted entries in, sstables out.
 //!
-//! Flush calls [`build`] on a memtable's cursor, compaction calls [`compact`] with a task. Each output is synced as it is
-//! finished and the directory once at the end; only then does the caller write the manifest edit. On any error, also
-//! when cancelled, every output is removed again and the inputs are untouched.
+//! Flush calls [`build`] on a memtable's cursor, compaction calls [`compact`] with a task. Each
+//! output is synced as it is finished and the directory once at the end; only then does the caller
+//! write the manifest edit. On any error, also when cancelled, every output is removed again and
+//! the inputs are untouched.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ mod tests;
 const CANCEL_INTERVAL: u64 = 256;
 /// Bytes written between two calls of the limiter.
 const LIMITER_BYTES: u64 = 64 * 1024;
-/// An output is cut for the sake of the level below only when it has this part of its target length.
+/// An output is cut for the sake of the level below only when it has this part of its target
+/// length.
 const EARLY_CUT_PART: u64 = 4;
 
 /// Spreads writing over time.
@@ -52,10 +54,11 @@ pub struct BuildContext<'a> {
     pub dir: &'a Path,
     /// How each file is written.
     pub writer: WriterOptions,
-    /// An output is cut at the first new user key after this many bytes; `u64::MAX` for a single file.
+    /// An output is cut at the first new user key after this many bytes; `u64::MAX` for a single
+    /// file.
     pub target_file_bytes: u64,
-    /// The files of the level below the outputs, by key: an output that would overlap too many of them is cut early.
-    /// [`compact`] sets it; a flush leaves it empty.
+    /// The files of the level below the outputs, by key: an output that would overlap too many of
+    /// them is cut early. [`compact`] sets it; a flush leaves it empty.
     pub grandparents: Vec<Arc<FileMeta>>,
     /// The most bytes of grandparents that one output should overlap.
     pub grandparent_bytes_max: u64,
@@ -77,11 +80,12 @@ pub fn compression_of(compression: Compression) -> esker_sstable::Compression {
     }
 }
 
-/// Writes what survives of `cursor`'s entries, from its first on, into sstables with ascending keys; none if nothing
-/// survives. All versions of a user key land in one file. The files and their names are durable when this returns.
+/// Writes what survives of `cursor`'s entries, from its first on, into sstables with ascending
+/// keys; none if nothing survives. All versions of a user key land in one file. The files and their
+/// names are durable when this returns.
 ///
-/// Errors are the cursor's, the file system's, those of `next_file`, or [`ErrorKind::Closed`] after a cancellation; the
-/// outputs are then removed again.
+/// Errors are the cursor's, the file system's, those of `next_file`, or [`ErrorKind::Closed`] after
+/// a cancellation; the outputs are then removed again.
 pub fn build<C: Cursor + ?Sized>(
     cursor: &mut C,
     retain: Retain<'_>,
@@ -97,9 +101,9 @@ pub fn build<C: Cursor + ?Sized>(
     }
 }
 
-/// Carries out a merge: reads the task's inputs through `open`, and writes what survives. `levels` is the picture that
-/// the task was picked from. An output for level 0 is a single file. `InvalidArgument` if the task is not a merge;
-/// otherwise as [`build`].
+/// Carries out a merge: reads the task's inputs through `open`, and writes what survives. `levels`
+/// is the picture that the task was picked from. An output for level 0 is a single file.
+/// `InvalidArgument` if the task is not a merge; otherwise as [`build`].
 pub fn compact(
     task: &Task,
     levels: &[Vec<Arc<FileMeta>>],
@@ -144,7 +148,8 @@ impl FileSource for Source<'_> {
     }
 }
 
-/// Each file of level 0 by itself, each deeper level as one run. Nothing is kept in the block cache.
+/// Each file of level 0 by itself, each deeper level as one run. Nothing is kept in the block
+/// cache.
 fn inputs<'a>(
     task: &'a Task,
     open: &'a dyn Fn(&Arc<FileMeta>) -> Result<Arc<Reader>>,
@@ -170,7 +175,8 @@ struct Outputs<'c, 'a> {
     last: Vec<u8>,
     /// Bytes of the current file that the limiter has heard of.
     spent: u64,
-    /// The first grandparent that does not end before the keys to come, and the bytes passed with the current file.
+    /// The first grandparent that does not end before the keys to come, and the bytes passed with
+    /// the current file.
     grandparent: usize,
     passed_bytes: u64,
 }

@@ -1,7 +1,7 @@
 //! What to merge next: pure functions from a picture of the levels to a task.
 //!
-//! The engine asks under its lock and marks a task's inputs busy before it lets go. A strategy never looks at a clock,
-//! a file or a random number: the same picture gives the same task.
+//! The engine asks under its lock and marks a task's inputs busy before it lets go. A strategy
+//! never looks at a clock, a file or a random number: the same picture gives the same task.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub trait Strategy: Send + Sync {
     /// The most useful task that touches no busy file, if any is due.
     fn pick(&self, picture: &Picture<'_>) -> Option<Task>;
 
-    /// About how many bytes would have to be rewritten until nothing is due, what is running included; the engine
-    /// slows writers down by it.
+    /// About how many bytes would have to be rewritten until nothing is due, what is running
+    /// included; the engine slows writers down by it.
     fn debt_bytes(&self, picture: &Picture<'_>) -> u64;
 }
 
@@ -57,31 +57,35 @@ pub struct Picture<'a> {
 /// The limits that strategies go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes that the first level below 0 may hold; 256 MiB by default, four flushes: so that merging level 0 into it
-    /// rewrites about as much as it brings. At least 1.
+    /// Bytes that the first level below 0 may hold; 256 MiB by default, four flushes: so that
+    /// merging level 0 into it rewrites about as much as it brings. At least 1.
     pub base_level_bytes: u64,
-    /// How many times larger each level is than the one above. 10 by default: fewer levels to read against more
-    /// rewriting. At least 2.
+    /// How many times larger each level is than the one above. 10 by default: fewer levels to read
+    /// against more rewriting. At least 2.
     pub level_multiplier: u64,
-    /// Files in level 0 (for tiered: sorted runs) from which on they are merged. 4 by default. At least 2.
+    /// Files in level 0 (for tiered: sorted runs) from which on they are merged. 4 by default. At
+    /// least 2.
     pub level0_trigger: usize,
     /// The length at which an output file is cut; 64 MiB by default.
     pub target_file_bytes: u64,
-    /// A file with more than this share of deletes, in percent, is merged down early. 50 by default; 100 turns it off.
+    /// A file with more than this share of deletes, in percent, is merged down early. 50 by
+    /// default; 100 turns it off.
     pub delete_percent_max: u64,
-    /// No reader needs a version older than the newest one at or below this: the lowest of all snapshots and the
-    /// history floor; 0 while tombstones must be kept. It keeps a file at the bottom from being rewritten in vain.
+    /// No reader needs a version older than the newest one at or below this: the lowest of all
+    /// snapshots and the history floor; 0 while tombstones must be kept. It keeps a file at the
+    /// bottom from being rewritten in vain.
     pub droppable_through: SeqNo,
-    /// A file above the bottom that is older than this is merged down, so that old versions go at last. In
-    /// milliseconds; 0, the default, turns it off.
+    /// A file above the bottom that is older than this is merged down, so that old versions go at
+    /// last. In milliseconds; 0, the default, turns it off.
     pub age_limit_ms: u64,
-    /// The wall-clock time of the decision, in milliseconds since 1970; only compared with `created_ms`.
+    /// The wall-clock time of the decision, in milliseconds since 1970; only compared with
+    /// `created_ms`.
     pub now_ms: u64,
-    /// For tiered: merge everything when the newer runs together exceed this share of the oldest, in percent. 200 by
-    /// default.
+    /// For tiered: merge everything when the newer runs together exceed this share of the oldest,
+    /// in percent. 200 by default.
     pub tiered_space_percent_max: u64,
-    /// For tiered: a run joins the newer ones if it is at most so much larger than they are together, in percent. 20
-    /// by default.
+    /// For tiered: a run joins the newer ones if it is at most so much larger than they are
+    /// together, in percent. 20 by default.
     pub tiered_size_ratio_percent: u64,
     /// For FIFO: drop the oldest files above this total, in bytes.
     pub fifo_max_bytes: u64,
@@ -119,7 +123,8 @@ pub enum TaskKind {
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// The files and the levels they are in, top down; within level 0 the newest first, below by key.
+    /// The files and the levels they are in, top down; within level 0 the newest first, below by
+    /// key.
     pub inputs: Vec<(usize, Arc<FileMeta>)>,
     /// Where the outputs go. For [`TaskKind::Drop`] the level of the inputs.
     pub output_level: usize,

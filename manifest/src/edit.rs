@@ -21,7 +21,8 @@ pub struct AddedFile {
     pub file: Arc<FileMeta>,
 }
 
-/// A file that leaves a level. The file itself may be deleted once the edit is durable and nobody reads it.
+/// A file that leaves a level. The file itself may be deleted once the edit is durable and nobody
+/// reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemovedFile {
     /// Whose file it is.
@@ -58,12 +59,13 @@ pub struct WalEnd {
     pub continued_by: Option<FileNumber>,
 }
 
-/// A change of a [`crate::Version`]; every part is optional. Parts take effect in this order: `opened`, keyspaces
-/// created, keyspaces dropped, files moved, removed, added, `flushed_through`, log segments removed, added, ended, the
-/// counters, `closed`.
+/// A change of a [`crate::Version`]; every part is optional. Parts take effect in this order:
+/// `opened`, keyspaces created, keyspaces dropped, files moved, removed, added, `flushed_through`,
+/// log segments removed, added, ended, the counters, `closed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
-    /// A writable open took this epoch, higher than any before. The only edit that a closed picture accepts.
+    /// A writable open took this epoch, higher than any before. The only edit that a closed picture
+    /// accepts.
     pub opened: Option<Epoch>,
     /// New keyspaces, with ids at or above `next_keyspace`.
     pub created_keyspaces: Vec<KeyspaceMeta>,
@@ -83,7 +85,8 @@ pub struct Edit {
     pub wal_added: Vec<WalSegmentMeta>,
     /// Log segments whose end is now fixed.
     pub wal_ended: Vec<WalEnd>,
-    /// A floor for the next file number. Numbers that the edit names raise the counter by themselves.
+    /// A floor for the next file number. Numbers that the edit names raise the counter by
+    /// themselves.
     pub next_file: Option<FileNumber>,
     /// A floor for the next keyspace id. Ids that the edit names raise the counter by themselves.
     pub next_keyspace: Option<KeyspaceId>,

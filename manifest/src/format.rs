@@ -7,8 +7,8 @@
 //! | 0 | 8 | magic `ESKERMAN` |
 //! | 8 | 2 | format version, 1 |
 //! | 10 | 2 | 0 |
-//! | 12 | 4 | compatible feature bits: a reader that does not know one may go on; none defined |
-//! | 16 | 4 | incompatible feature bits: a reader that does not know one must refuse; none defined |
+//! | 12 | 4 | compatible feature bits: a reader may ignore what it does not know; none yet |
+//! | 16 | 4 | incompatible feature bits: a reader refuses what it does not know; none yet |
 //! | 20 | 4 | CRC-32 over bytes 0 to 19 and 24 to 63; stays here in every version |
 //! | 24 | 8 | file number, the one in the name |
 //! | 32 | 16 | file id |
@@ -16,16 +16,17 @@
 //! | 64 | | frames of [`esker_base::frame`] |
 //! | | | zeros, to the end of the file |
 //!
-//! Frames, each claiming its own offset as known synced, because everything before it is durable when it is written:
+//! Frames, each claiming its own offset as known synced, because everything before it is durable
+//! when it is written:
 //!
 //! | kind | payload |
 //! |---|---|
-//! | 1, snapshot part | part index u32, part count u32 (1 to 64), then that part of a snapshot's bytes |
+//! | 1, snapshot part | part index u32, part count u32 (1 to 64), part of a snapshot's bytes |
 //! | 2, edit | an edit's bytes |
 //!
-//! The snapshot's parts come first, all of them and in order; then the edits. [`crate::edit::v1`] defines the bytes of
-//! both for frame version 1. The file is as long as its space is reserved, at least the length that `CURRENT` names,
-//! so that a truncation anywhere is seen.
+//! The snapshot's parts come first, all of them and in order; then the edits. [`crate::edit::v1`]
+//! defines the bytes of both for frame version 1. The file is as long as its space is reserved, at
+//! least the length that `CURRENT` names, so that a truncation anywhere is seen.
 //!
 //! # `CURRENT`, 64 bytes exactly
 //!
@@ -41,7 +42,8 @@
 //! | 60 | 4 | CRC-32 over bytes 0 to 59 |
 //!
 //! Example: manifest 5 with an id of sixteen 0x11, database id of sixteen 0x22, length 16,448:
-//! `45534b4552435552 0100 0000 0500000000000000 11..11 22..22 4040000000000000`, then the CRC `bee2265d` (as bytes).
+//! `45534b4552435552 0100 0000 0500000000000000 11..11 22..22 4040000000000000`, then the CRC
+//! `bee2265d` (as bytes).
 
 use std::path::Path;
 
@@ -66,7 +68,8 @@ const _: () = assert!(PART_LEN + PART_PREFIX_LEN <= esker_base::limits::FRAME_PA
 const _: () =
     assert!(PART_LEN as u64 * PART_COUNT_MAX as u64 >= crate::edit::v1::SNAPSHOT_LEN_MAX as u64);
 
-/// What a frame of a manifest holds. Stored on disk: never change a number; retired ones stay reserved.
+/// What a frame of a manifest holds. Stored on disk: never change a number; retired ones stay
+/// reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
@@ -113,8 +116,8 @@ impl Header {
         out
     }
 
-    /// The header at the front of `file`, the content of `path`. `Corruption` if it is damaged, `Unsupported` if it is
-    /// of a later version or needs a feature that this build does not know.
+    /// The header at the front of `file`, the content of `path`. `Corruption` if it is damaged,
+    /// `Unsupported` if it is of a later version or needs a feature that this build does not know.
     pub fn decode(file: &[u8], path: &Path) -> Result<Header> {
         let Some(bytes) = file.first_chunk::<HEADER_LEN>() else {
             return Err(Error::corruption(path, 0, "the manifest ends within its header"));

@@ -1,9 +1,10 @@
 //! Esker's record of which files exist.
 //!
-//! A [`Version`] is an immutable picture of the database: keyspaces, the levels of their sstables, the live segments of
-//! the write-ahead log. An [`Edit`] is a change of it. A [`ManifestLog`] keeps a picture and the edits since on disk;
-//! [`recover`] reads them back. The engine calls this crate under its own locks; nothing here locks, starts threads or
-//! deletes a file that an older picture names.
+//! A [`Version`] is an immutable picture of the database: keyspaces, the levels of their sstables,
+//! the live segments of the write-ahead log. An [`Edit`] is a change of it. A [`ManifestLog`] keeps
+//! a picture and the edits since on disk; [`recover`] reads them back. The engine calls this crate
+//! under its own locks; nothing here locks, starts threads or deletes a file that an older picture
+//! names.
 
 #![forbid(unsafe_code)]
 

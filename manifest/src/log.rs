@@ -1,13 +1,14 @@
 //! The manifest on disk: a snapshot, then one durable frame per edit, and the swap of `CURRENT`.
 //!
-//! Called by the engine under the lock that guards its picture: one log, one writer. A log is only ever created, never
-//! continued after a restart: what a restarted process reads may be in the page cache without being on disk, so a
-//! writable open writes a fresh manifest and leaves the old one untouched until `CURRENT` names the new one. Nothing
-//! here deletes a manifest that `CURRENT` named; that is the engine's, once the new one is durable.
+//! Called by the engine under the lock that guards its picture: one log, one writer. A log is only
+//! ever created, never continued after a restart: what a restarted process reads may be in the page
+//! cache without being on disk, so a writable open writes a fresh manifest and leaves the old one
+//! untouched until `CURRENT` names the new one. Nothing here deletes a manifest that `CURRENT`
+//! named; that is the engine's, once the new one is durable.
 //!
-//! A new database is created by [`ManifestLog::create`] before its first log segment: a directory with segments or
-//! sstables but without `CURRENT` is refused by [`crate::recover`], one with a manifest alone is a creation that a crash
-//! cut short.
+//! A new database is created by [`ManifestLog::create`] before its first log segment: a directory
+//! with segments or sstables but without `CURRENT` is refused by [`crate::recover`], one with a
+//! manifest alone is a creation that a crash cut short.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ use crate::format::{
 };
 use crate::version::{Shutdown, Version};
 
-/// Space for edits that a new manifest reserves, in bytes: about eighty flushes, and an open on a full disk.
+/// Space for edits that a new manifest reserves, in bytes: about eighty flushes, and an open on a
+/// full disk.
 pub const RESERVE_BYTES: u64 = 16 * 1024;
 
 /// The most by which a manifest grows at once, in bytes.
@@ -67,11 +69,12 @@ impl From<Error> for CreateFailure {
 }
 
 impl ManifestLog {
-    /// Writes `version` as the manifest `number` of `dir` and makes it the live one, durably. `number` and `file_id` must
-    /// never have been used; `number` need not be below the version's `next_file`.
+    /// Writes `version` as the manifest `number` of `dir` and makes it the live one, durably.
+    /// `number` and `file_id` must never have been used; `number` need not be below the version's
+    /// `next_file`.
     ///
-    /// After an error it is unknown which manifest is live: the caller must not append to an older one (see
-    /// [`ManifestLog::rewrite`] for replacing one while it is in use).
+    /// After an error it is unknown which manifest is live: the caller must not append to an older
+    /// one (see [`ManifestLog::rewrite`] for replacing one while it is in use).
     pub fn create(
         world: &World,
         dir: &Path,
@@ -84,9 +87,9 @@ impl ManifestLog {
         Ok(ManifestLog { fs: world.fs.clone(), dir: dir.to_path_buf(), live, failure: None })
     }
 
-    /// Starts over with a fresh manifest that holds `version`, which must be the picture after every appended edit.
-    /// After an error this log goes on as it was and may be tried again, unless [`ManifestLog::failure`] says that
-    /// the swap itself is in doubt.
+    /// Starts over with a fresh manifest that holds `version`, which must be the picture after
+    /// every appended edit. After an error this log goes on as it was and may be tried again,
+    /// unless [`ManifestLog::failure`] says that the swap itself is in doubt.
     pub fn rewrite(
         &mut self,
         number: FileNumber,
@@ -110,10 +113,10 @@ impl ManifestLog {
 
     /// Appends `edit` and makes it durable: one write and one sync.
     ///
-    /// An edit over a frame's limit is refused, and so is any edit after a `closed` one. A disk that is full when
-    /// more space has to be reserved is an error that changes nothing. Any other failure leaves unknown whether the
-    /// edit is durable: from then on every call returns that error, nothing that the edit drops may be deleted, and
-    /// the database must be reopened.
+    /// An edit over a frame's limit is refused, and so is any edit after a `closed` one. A disk
+    /// that is full when more space has to be reserved is an error that changes nothing. Any other
+    /// failure leaves unknown whether the edit is durable: from then on every call returns that
+    /// error, nothing that the edit drops may be deleted, and the database must be reopened.
     pub fn append(&mut self, edit: &Edit) -> Result<()> {
         self.check_usable()?;
         let payload = v1::encode_edit(edit).map_err(Error::invalid)?;
@@ -145,7 +148,8 @@ impl ManifestLog {
         self.live.header.number
     }
 
-    /// The bytes written to the live manifest, without the reserve; the engine rewrites it when this has grown large.
+    /// The bytes written to the live manifest, without the reserve; the engine rewrites it when
+    /// this has grown large.
     pub fn size_bytes(&self) -> u64 {
         self.live.end
     }
@@ -212,7 +216,8 @@ fn create_live(
         .map_err(|error| Error::io("rename", temporary(&path), error))
         .and_then(|()| fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error)));
     if let Err(error) = placed {
-        // Best effort: whatever stays is a manifest that nothing names, and the next open removes it.
+        // Best effort: whatever stays is a manifest that nothing names, and the next open removes
+        // it.
         let _ = fs.remove_file(&temporary(&path)).or_else(|_| fs.remove_file(&path));
         return Err(error.into());
     }

@@ -1,34 +1,36 @@
-//! Reading the picture back: `CURRENT`, the manifest it names, its snapshot and edits. Called when a database is opened
-//! and by tools that inspect one; strictly read-only.
+//! Reading the picture back: `CURRENT`, the manifest it names, its snapshot and edits. Called when
+//! a database is opened and by tools that inspect one; strictly read-only.
 //!
 //! # What is a tear and what is corruption
 //!
-//! Every edit is synced before the next is written, so a crash can harm the last edit only. Damage that no valid frame
-//! follows, behind a complete snapshot, is such a tear: it is dropped and its bytes are counted. Everything else is
-//! refused: damage with a valid frame behind it, a damaged `CURRENT`, header or snapshot, a file shorter than `CURRENT`
-//! says, a valid frame whose content contradicts the picture.
+//! Every edit is synced before the next is written, so a crash can harm the last edit only. Damage
+//! that no valid frame follows, behind a complete snapshot, is such a tear: it is dropped and its
+//! bytes are counted. Everything else is refused: damage with a valid frame behind it, a damaged
+//! `CURRENT`, header or snapshot, a file shorter than `CURRENT` says, a valid frame whose content
+//! contradicts the picture.
 //!
-//! If the last edit of a database that was not closed is lost to a bit flip, nothing is lost silently: the files that the
-//! edit dropped are gone (or the picture before it is still complete), and a picture that names a missing file is refused
-//! by the engine.
+//! If the last edit of a database that was not closed is lost to a bit flip, nothing is lost
+//! silently: the files that the edit dropped are gone (or the picture before it is still complete),
+//! and a picture that names a missing file is refused by the engine.
 //!
 //! # Closing
 //!
-//! The engine seals the last log segment (a seal frame, synced) and then appends the `closed` edit. That edit is always
-//! the last of its manifest, because an open writes a fresh manifest; so bytes behind it are corruption, never a tear.
-//! What an open finds, and what it means:
+//! The engine seals the last log segment (a seal frame, synced) and then appends the `closed` edit.
+//! That edit is always the last of its manifest, because an open writes a fresh manifest; so bytes
+//! behind it are corruption, never a tear. What an open finds, and what it means:
 //!
 //! | manifest | log | meaning |
 //! |---|---|---|
 //! | closed | sealed as the manifest says | a clean close; every bit is vouched for |
-//! | closed | anything else (seal and tail vanished, other length or checksum, later bytes) | refuse |
-//! | open | a seal at the very end | a crash or a damaged edit between sealing and `closed`: open; the seal vouches for the log |
+//! | closed | anything else: seal and tail vanished, other length, later bytes | refuse |
+//! | open | a seal at the very end | `closed` was lost: open; the seal vouches for the log |
 //! | open | no seal | not closed: replay decides about the tail |
 //!
-//! The first column of the third line needs no more than a count in [`Recovered::torn_bytes`]: the lost edit held
-//! only what the log says itself. "Seal and tail both vanished" is caught by the second line: the manifest holds the
-//! length, the checksum and the last sequence number, outside the file that lost them. It would take damage to both
-//! files to pass.
+//! In the third line the process was cut off between sealing and `closed`, or the edit was damaged
+//! since. It held only what the log says itself, so nothing is lost, and what was dropped of it is
+//! counted in [`Recovered::torn_bytes`]. "Seal and tail both vanished" is caught by the second
+//! line: the manifest holds the length, the checksum and the last sequence number, outside the file
+//! that lost them. It would take damage to both files to pass.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,7 +54,8 @@ const MANIFEST_LEN_MAX: u64 = 4 << 30;
 pub struct Recovered {
     /// The picture after the last durable edit, checked as a whole.
     pub version: Version,
-    /// The manifest it was read from. It stays the live one until [`crate::ManifestLog::create`] has made another.
+    /// The manifest it was read from. It stays the live one until [`crate::ManifestLog::create`]
+    /// has made another.
     pub number: FileNumber,
     /// That manifest's identity.
     pub file_id: FileId,
@@ -64,8 +67,9 @@ pub struct Recovered {
 
 /// Reads the picture of the database in `dir`, changing nothing.
 ///
-/// `NotFound` if the directory does not exist or holds no database yet; `Corruption`, naming file and offset, for
-/// everything that a crash cannot have caused; `Unsupported` for the formats of a later version; `Io` if reading fails.
+/// `NotFound` if the directory does not exist or holds no database yet; `Corruption`, naming file
+/// and offset, for everything that a crash cannot have caused; `Unsupported` for the formats of a
+/// later version; `Io` if reading fails.
 pub fn recover(fs: &dyn Fs, dir: &Path) -> Result<Recovered> {
     let current = read_current(fs, dir)?;
     let path = dir.join(FileKind::Manifest.name(current.manifest));
@@ -219,7 +223,8 @@ impl Reader {
         Ok((version, at))
     }
 
-    /// Applies the edits from `at` on; how many there were, and where the first place is that is none.
+    /// Applies the edits from `at` on; how many there were, and where the first place is that is
+    /// none.
     fn edits(&self, version: &mut Version, mut at: u64) -> Result<(u64, u64)> {
         let mut count = 0;
         while let Ok((kind, frame)) = self.frame(at)? {
@@ -237,8 +242,8 @@ impl Reader {
         Ok((count, at))
     }
 
-    /// Decides what stands at `end`, where no valid frame is: the length of a tear (0 if there is only reserved space),
-    /// or corruption.
+    /// Decides what stands at `end`, where no valid frame is: the length of a tear (0 if there is
+    /// only reserved space), or corruption.
     fn judge_tail(&self, version: &Version, end: u64) -> Result<u64> {
         if let Some(later) = frame::scan(self.current.file_id, end, &self.content).next() {
             let message = format!("damaged, but a later edit at byte {} is whole", later.offset);

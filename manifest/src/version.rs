@@ -1,7 +1,8 @@
 //! The picture of a database at one moment: which keyspaces, files and log segments there are.
 //!
-//! Made by [`crate::recover`] or by applying an [`Edit`] to an older picture; read by everything that needs to know
-//! which files hold what. A picture never changes once it is shared, and this file never looks at the disk.
+//! Made by [`crate::recover`] or by applying an [`Edit`] to an older picture; read by everything
+//! that needs to know which files hold what. A picture never changes once it is shared, and this
+//! file never looks at the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -92,7 +93,8 @@ impl FileMeta {
     }
 }
 
-/// How a keyspace's files are merged. Stored on disk: never change a number; retired ones stay reserved.
+/// How a keyspace's files are merged. Stored on disk: never change a number; retired ones stay
+/// reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum StrategyKind {
@@ -118,7 +120,8 @@ impl TryFrom<u8> for StrategyKind {
     }
 }
 
-/// How a keyspace's blocks are compressed. Stored on disk: never change a number; retired ones stay reserved.
+/// How a keyspace's blocks are compressed. Stored on disk: never change a number; retired ones stay
+/// reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Compression {
@@ -150,7 +153,8 @@ pub struct KeyspaceMeta {
     pub name: String,
     /// How its files are merged.
     pub strategy: StrategyKind,
-    /// For [`StrategyKind::Fifo`]: the bytes above which the oldest files go, above 0. 0 for the other strategies.
+    /// For [`StrategyKind::Fifo`]: the bytes above which the oldest files go, above 0. 0 for the
+    /// other strategies.
     pub fifo_max_bytes: u64,
     /// How its blocks are compressed.
     pub compression: Compression,
@@ -191,9 +195,9 @@ impl KeyspaceMeta {
 pub struct KeyspaceState {
     /// What it is.
     pub meta: Arc<KeyspaceMeta>,
-    /// Exactly [`LEVEL_COUNT`] lists. Level 0: highest `max_seq` first, bounds may overlap; a reader that found a
-    /// version at or above the next file's `max_seq` may stop. Deeper levels: ascending by `smallest`, disjoint by user
-    /// key.
+    /// Exactly [`LEVEL_COUNT`] lists. Level 0: highest `max_seq` first, bounds may overlap; a
+    /// reader that found a version at or above the next file's `max_seq` may stop. Deeper levels:
+    /// ascending by `smallest`, disjoint by user key.
     pub levels: Vec<Vec<Arc<FileMeta>>>,
     /// Every write of this keyspace up to this sequence number is in the files.
     pub flushed_through: SeqNo,
@@ -241,7 +245,8 @@ pub struct WalSegmentMeta {
     pub file_id: FileId,
     /// The writable open that made it.
     pub epoch: Epoch,
-    /// Where its records end, in bytes; bytes behind are not part of the log. `None` while it is being written.
+    /// Where its records end, in bytes; bytes behind are not part of the log. `None` while it is
+    /// being written.
     pub ends_at: Option<u64>,
     /// The last sequence number in it, where known.
     pub last_seq: Option<SeqNo>,
@@ -308,16 +313,17 @@ impl Version {
         }
     }
 
-    /// The picture after `edit`. `InvalidArgument` if the edit does not fit this picture (a file added twice or removed
-    /// without being there, overlap below level 0, an id used again, a number going back); this picture is unchanged
-    /// either way.
+    /// The picture after `edit`. `InvalidArgument` if the edit does not fit this picture (a file
+    /// added twice or removed without being there, overlap below level 0, an id used again, a
+    /// number going back); this picture is unchanged either way.
     pub fn apply(&self, edit: &Edit) -> Result<Version> {
         let mut next = self.clone();
         next.apply_in_place(edit)?;
         Ok(next)
     }
 
-    /// As [`Version::apply`] without the copy; after an error this picture is half changed and must be thrown away.
+    /// As [`Version::apply`] without the copy; after an error this picture is half changed and must
+    /// be thrown away.
     pub fn apply_in_place(&mut self, edit: &Edit) -> Result<()> {
         apply::apply(self, edit)
     }

@@ -1,4 +1,5 @@
-//! FIFO: files stay in level 0 as they were flushed, and the oldest go when the total is over the limit.
+//! FIFO: files stay in level 0 as they were flushed, and the oldest go when the total is over the
+//! limit.
 
 use super::{Picture, Strategy, Task, TaskKind, bytes_of};
 

@@ -1,10 +1,13 @@
-//! Leveled: below level 0 every level is one sorted run, each several times larger than the one above.
+//! Leveled: below level 0 every level is one sorted run, each several times larger than the one
+//! above.
 //!
-//! The levels' sizes are derived from the bottom upward: the bottom holds what it holds, the one above may hold a tenth
-//! of that, and so on until a level's share falls to `base_level_bytes`; that level is where level 0 is merged into, and
-//! those above it stay empty. So at most about a tenth of the data is outside the bottom, however much there is.
+//! The levels' sizes are derived from the bottom upward: the bottom holds what it holds, the one
+//! above may hold a tenth of that, and so on until a level's share falls to `base_level_bytes`;
+//! that level is where level 0 is merged into, and those above it stay empty. So at most about a
+//! tenth of the data is outside the bottom, however much there is.
 //!
-//! Tasks, in this order: the level that is fullest against its size; files full of deletes; files past the age limit.
+//! Tasks, in this order: the level that is fullest against its size; files full of deletes; files
+//! past the age limit.
 
 use std::sync::Arc;
 
@@ -12,9 +15,11 @@ use esker_manifest::{FileMeta, LEVEL_COUNT};
 
 use super::{BOTTOM, Picture, Strategy, Task, TaskKind, at_level, bounds_of, bytes_of};
 
-/// A merge may take so many times `target_file_bytes` from both levels before it stops widening itself.
+/// A merge may take so many times `target_file_bytes` from both levels before it stops widening
+/// itself.
 const WIDEN_MAX_FILES: u64 = 25;
-/// A file that overlaps more than so many times `target_file_bytes` two levels down is merged rather than moved.
+/// A file that overlaps more than so many times `target_file_bytes` two levels down is merged
+/// rather than moved.
 pub(crate) const GRANDPARENT_MAX_FILES: u64 = 10;
 
 /// The default strategy.
@@ -79,7 +84,8 @@ impl Strategy for Leveled {
     }
 }
 
-/// The level that is fullest against its target, if one is over it; the next fullest if that one cannot be worked on.
+/// The level that is fullest against its target, if one is over it; the next fullest if that one
+/// cannot be worked on.
 fn by_size(picture: &Picture<'_>, shape: &Shape) -> Option<Task> {
     // In thousandths. What is busy is on its way down already.
     let score = |level: usize| {
@@ -108,7 +114,8 @@ fn by_size(picture: &Picture<'_>, shape: &Shape) -> Option<Task> {
     })
 }
 
-/// All of level 0 into the base level. One such task at a time, because its files overlap each other.
+/// All of level 0 into the base level. One such task at a time, because its files overlap each
+/// other.
 fn from_level0(picture: &Picture<'_>, base: usize, reason: &'static str) -> Option<Task> {
     let files = picture.level(0);
     let (low, high) = bounds_of(files)?;
@@ -132,13 +139,15 @@ fn from_level0(picture: &Picture<'_>, base: usize, reason: &'static str) -> Opti
     Some(Task { inputs, output_level: base, kind, reason })
 }
 
-/// Whether a file with these bounds may be moved into `level` without making the merge after it a large one.
+/// Whether a file with these bounds may be moved into `level` without making the merge after it a
+/// large one.
 fn may_move(picture: &Picture<'_>, level: usize, low: &[u8], high: &[u8]) -> bool {
     let limit = picture.options.target_file_bytes.saturating_mul(GRANDPARENT_MAX_FILES);
     bytes_of(picture.overlapping(level + 1, low, high)) <= limit
 }
 
-/// The file of `level` that brings most bytes down for the bytes it rewrites below; of equals, the first by key.
+/// The file of `level` that brings most bytes down for the bytes it rewrites below; of equals, the
+/// first by key.
 fn best_file(picture: &Picture<'_>, level: usize) -> Option<usize> {
     let cost = |file: &FileMeta| {
         let (low, high) = (file.smallest_user_key(), file.largest_user_key());
@@ -188,7 +197,8 @@ fn down(picture: &Picture<'_>, level: usize, at: usize, reason: &'static str) ->
     Some(Task { inputs, output_level, kind: TaskKind::Merge, reason })
 }
 
-/// The file with too many deletes that is furthest up; at the bottom, one whose deletes can all go now.
+/// The file with too many deletes that is furthest up; at the bottom, one whose deletes can all go
+/// now.
 fn by_deletes(picture: &Picture<'_>, shape: &Shape) -> Option<Task> {
     let options = picture.options;
     let dense = |file: &FileMeta| {

@@ -1,8 +1,8 @@
-//! Tiered: the files of level 0 and each level below are sorted runs, newest first; runs of similar size are merged.
-//! Writes are rewritten less often than with levels; reads look into more runs.
+//! Tiered: the files of level 0 and each level below are sorted runs, newest first; runs of similar
+//! size are merged. Writes are rewritten less often than with levels; reads look into more runs.
 //!
-//! One task at a time, over a contiguous row of runs from the newest on, so that age and position keep agreeing. The
-//! result goes as deep as the next older run allows.
+//! One task at a time, over a contiguous row of runs from the newest on, so that age and position
+//! keep agreeing. The result goes as deep as the next older run allows.
 
 use super::{BOTTOM, Picture, Strategy, Task, TaskKind, at_level, bytes_of};
 

@@ -1,9 +1,10 @@
-//! Edits and snapshots as they are stored: version 1. Published: no field may ever be added, removed, reordered or
-//! retyped; a change of the in-memory types gets a version 2 beside this.
+//! Edits and snapshots as they are stored: version 1. Published: no field may ever be added,
+//! removed, reordered or retyped; a change of the in-memory types gets a version 2 beside this.
 //!
-//! The bytes are bincode 2's standard configuration (integers as little-endian varints, lengths first, options and
-//! enums tagged) over the structures below, field by field, with nothing behind. Decoding is bounded by a byte limit
-//! and never trusts a length; the numbers are checked when they become in-memory types.
+//! The bytes are bincode 2's standard configuration (integers as little-endian varints, lengths
+//! first, options and enums tagged) over the structures below, field by field, with nothing behind.
+//! Decoding is bounded by a byte limit and never trusts a length; the numbers are checked when they
+//! become in-memory types.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The manifest on a simulated disk: round trips, crashes at every call, every truncation, every flipped bit.
+//! The manifest on a simulated disk: round trips, crashes at every call, every truncation, every
+//! flipped bit.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -336,8 +337,8 @@ fn a_full_disk_stops_an_edit_and_room_lets_it_through() {
     assert_eq!(recover(&simulation.fs, dir()).unwrap().edit_count, count + 1);
 }
 
-/// Power cuts before every call of: create, append, grow, rewrite, append, close. What was acknowledged before the cut
-/// is there after it, whatever the disk kept of the rest.
+/// Power cuts before every call of: create, append, grow, rewrite, append, close. What was
+/// acknowledged before the cut is there after it, whatever the disk kept of the rest.
 #[test]
 fn a_crash_at_any_call_leaves_a_prefix_with_every_acknowledged_edit() {
     let simulation = simulation();

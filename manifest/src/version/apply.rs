@@ -1,4 +1,5 @@
-//! How an edit changes a picture, and what it must not do. Called by [`Version::apply_in_place`] only.
+//! How an edit changes a picture, and what it must not do. Called by [`Version::apply_in_place`]
+//! only.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -226,7 +226,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 type Files = BTreeMap<u64, (usize, u8, u8)>;
 
-/// The same rules, written as plainly as possible: keyspace -> (name, number -> (level, low, high)).
+/// The same rules, written as plainly as possible: keyspace -> (name, number -> (level, low,
+/// high)).
 #[derive(Clone, Default)]
 struct Model {
     keyspaces: BTreeMap<u64, (u8, Files)>,
