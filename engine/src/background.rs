@@ -175,7 +175,9 @@ impl Core {
                 // A flush is work for compaction, and a compaction may leave files to remove.
                 self.background.wake();
             } else {
-                self.background.wait(seen, failed.then_some(RETRY_AFTER));
+                // Once the database is read-only, trying again is no use; only closing wakes the thread.
+                let retry = failed && self.health.cause().is_none();
+                self.background.wait(seen, retry.then_some(RETRY_AFTER));
             }
         }
     }

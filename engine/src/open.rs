@@ -48,18 +48,18 @@ pub(crate) fn open(world: World, dir: PathBuf, options: Options) -> Result<Db> {
         create_dir(&world, &dir)?;
     }
     let lock = take_lock(&world, &dir, options.read_only)?;
-    let found = match esker_manifest::recover(&*world.fs, &dir) {
-        Ok(recovered) => Some(recovered.version),
+    let (version, is_new) = match esker_manifest::recover(&*world.fs, &dir) {
+        Ok(recovered) => (recovered.version, false),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if options.read_only || !options.create_if_missing {
                 return Err(error);
             }
-            None
+            (create(&world, &dir)?, true)
         }
         Err(error) => return Err(error),
     };
     let opening = Opening { world, dir, options, lock };
-    let core = Arc::new(opening.recover(found)?);
+    let core = Arc::new(opening.recover(version, is_new)?);
     core.update_pressure();
     if !core.options.read_only {
         core.start_threads()?;
@@ -79,6 +79,18 @@ fn create_dir(world: &World, dir: &Path) -> Result<()> {
         world.fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
     }
     Ok(())
+}
+
+/// Makes the manifest of a new database. It comes before every other file: files without a manifest are the ruins of a
+/// database, and opening refuses them.
+fn create(world: &World, dir: &Path) -> Result<Version> {
+    let mut id = [0; 16];
+    world.random.fill(&mut id);
+    let mut version = Version::new(id);
+    let number = version.next_file;
+    version.next_file = number.next();
+    ManifestLog::create(world, dir, number, new_file_id(world), &version)?;
+    Ok(version)
 }
 
 fn take_lock(world: &World, dir: &Path, read_only: bool) -> Result<Box<dyn FileLock>> {
@@ -113,19 +125,13 @@ struct Written {
 }
 
 impl Opening {
-    fn recover(self, found: Option<Version>) -> Result<Core> {
+    fn recover(self, version: Version, is_new: bool) -> Result<Core> {
         let files = Arc::new(Files {
             fs: Arc::clone(&self.world.fs),
             dir: self.dir.clone(),
             mode: self.options.read_mode,
             cache: Arc::new(BlockCache::new(self.options.cache_bytes() as u64)),
             graveyard: Mutex::default(),
-        });
-        let is_new = found.is_none();
-        let version = found.unwrap_or_else(|| {
-            let mut id = [0; 16];
-            self.world.random.fill(&mut id);
-            Version::new(id)
         });
         self.check_sstables(&version)?;
         let keyspaces = Keyspaces::default();

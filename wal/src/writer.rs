@@ -3,7 +3,8 @@
 //!
 //! Invariants: **W1** the frames of a segment stand without gaps from its header to the writer's position. **W2** what
 //! is known to be synced is a prefix of the log: a segment counts only after all before it. **W3** after a failed
-//! write or sync nothing is written and nothing more becomes known to be synced.
+//! write nothing is written to that segment any more; after a failed sync nothing is written at all, and nothing more
+//! becomes known to be synced.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -134,8 +135,7 @@ impl Writer {
         self.check_order(group.first_seq())?;
         let frame = group.frame(self.segment.file_id(), self.offset, self.known_synced);
         if let Err(error) = self.segment.file.write_all_at(frame, self.offset) {
-            self.failed_in_write = self.failed.is_none();
-            return Err(self.fail(Error::io("write", &self.segment.path, error)));
+            return Err(self.fail_write(error));
         }
         self.checksum.update(frame);
         self.offset += frame.len() as u64;
@@ -261,7 +261,15 @@ impl Writer {
 
     /// Records the failure of a [`SyncHandle`] and returns the error that every later call will return: the first.
     pub fn fail(&mut self, error: Error) -> Error {
+        // After a failed sync nothing can be known to be durable any more, so the log cannot go on elsewhere either.
+        self.failed_in_write = false;
         self.failed.get_or_insert(error).clone()
+    }
+
+    fn fail_write(&mut self, error: std::io::Error) -> Error {
+        let error = self.fail(Error::io("write", &self.segment.path, error));
+        self.failed_in_write = true;
+        error
     }
 
     /// Closes the log cleanly: appends a seal, cuts the segment to its exact length and syncs everything. The writer
@@ -359,8 +367,7 @@ impl Writer {
             &mut self.scratch,
         );
         if let Err(error) = self.segment.file.write_all_at(&self.scratch, self.offset) {
-            self.failed_in_write = self.failed.is_none();
-            return Err(self.fail(Error::io("write", &self.segment.path, error)));
+            return Err(self.fail_write(error));
         }
         self.checksum.update(&self.scratch);
         self.offset += self.scratch.len() as u64;

@@ -26,6 +26,8 @@ pub(crate) struct Log {
     pub(crate) finished: VecDeque<FinishedSegment>,
     /// The next segment, made ahead of time and listed in the manifest.
     spare: Option<Segment>,
+    /// Segments that are listed, but that the log could not be led into.
+    unentered: Vec<FileNumber>,
 }
 
 impl Log {
@@ -115,8 +117,14 @@ impl Core {
                     segment
                 }
             };
-            let finished = log.writer()?.rotate(next)?;
-            log.finished.push_back(finished);
+            let number = next.number();
+            match log.writer()?.rotate(next) {
+                Ok(finished) => log.finished.push_back(finished),
+                Err(error) => {
+                    log.unentered.push(number);
+                    return Err(error);
+                }
+            }
             self.flush_pinning(log);
             self.background.wake();
         }
@@ -128,8 +136,9 @@ impl Core {
     fn resume(&self, log: &mut Log, len: usize) -> Result<()> {
         let end = log.writer()?.sync_before_failure().map_err(|error| self.health.fail(&error))?;
         let next = self.create_segment(len)?;
-        // The spare's number is lower than the new segment's, so it can no longer follow.
+        // Segments made before this one have lower numbers and can no longer follow.
         let spare = log.take_spare();
+        let void: Vec<_> = spare.into_iter().chain(log.unentered.drain(..)).collect();
         let edit = Edit {
             wal_added: vec![self.segment_meta(&next)],
             wal_ended: vec![WalEnd {
@@ -138,11 +147,15 @@ impl Core {
                 last_seq: Some(end.last_seq),
                 continued_by: Some(next.number()),
             }],
-            wal_removed: spare.into_iter().collect(),
+            wal_removed: void.clone(),
             ..Edit::default()
         };
-        self.edit(edit)?;
-        self.bury(FileKind::Wal, spare);
+        if let Err(error) = self.edit(edit) {
+            log.unentered = void;
+            self.bury(FileKind::Wal, self.health.cause().is_none().then_some(next.number()));
+            return Err(error);
+        }
+        self.bury(FileKind::Wal, void);
         log.writer()?.continue_in(next);
         log.finished.push_back(end);
         Ok(())
