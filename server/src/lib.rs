@@ -1,1 +1,23 @@
-//! Esker behind the DynamoDB wire protocol.
+//! Esker behind the DynamoDB wire protocol, and the `esker` command line. `main.rs` calls [`main`]; nothing else is
+//! public. The only crate that knows HTTP, JSON and the wire protocol.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod body;
+mod cli;
+mod dispatch;
+mod error;
+mod host;
+mod http;
+mod json;
+mod limits;
+mod message;
+mod operation;
+mod request_id;
+mod server;
+mod service;
+mod shim;
+mod stall;
+
+pub use cli::main;

@@ -1,3 +1,5 @@
-//! The `esker` command.
+//! The `esker` command. Everything is in the library; this only hands over.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    esker_server::main()
+}

@@ -1,0 +1,126 @@
+//! The command line: which commands there are, and how each ends. One file per command. A failure is one line that
+//! says what to do, and exit code 1; an import or a verification that found something is exit code 2.
+
+mod client;
+mod destination;
+mod export;
+mod import;
+mod input;
+mod inspect;
+mod open;
+mod plain;
+mod rejected;
+mod serve;
+mod verify;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// A DynamoDB-compatible database on one machine.
+///
+/// Without a command, `esker` serves.
+#[derive(Parser)]
+#[command(name = "esker", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: serve::Arguments,
+
+    /// What to log to stderr: error, warn, info, debug, trace, or filters such as esker_server=debug.
+    #[arg(long, global = true, env = "ESKER_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve tables over the DynamoDB wire protocol (the default).
+    Serve(serve::Arguments),
+    /// Read JSON lines into a table.
+    Import(import::Arguments),
+    /// Write the items of a table as JSON lines.
+    Export(export::Arguments),
+    /// Show the keyspaces, levels and files of a data directory that no server has open.
+    Inspect(inspect::Arguments),
+    /// Read every file of a data directory and check every byte; no server may have it open.
+    Verify(verify::Arguments),
+}
+
+/// How a command that did not fail ended.
+enum Outcome {
+    /// Everything was done.
+    Done,
+    /// Something was found or left out, and reported: exit code 2.
+    Incomplete,
+}
+
+/// Why a command failed: one line for people.
+#[derive(Debug)]
+pub(crate) struct CliError(String);
+
+impl CliError {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = start_log(&cli.log) {
+        return failed(&error);
+    }
+    let outcome = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(arguments)) => serve::run(&arguments),
+        Some(Command::Import(arguments)) => import::run(&arguments),
+        Some(Command::Export(arguments)) => export::run(&arguments),
+        Some(Command::Inspect(arguments)) => inspect::run(&arguments),
+        Some(Command::Verify(arguments)) => verify::run(&arguments),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::from(2),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &CliError) -> ExitCode {
+    eprintln!("esker: {error}");
+    ExitCode::FAILURE
+}
+
+fn start_log(filter: &str) -> Result<(), CliError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| CliError::new(format!("--log '{filter}' is not a log filter: {error}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["esker"]).unwrap().command.is_none());
+        let cli = Cli::try_parse_from(["esker", "--port", "0", "--log", "info"]).unwrap();
+        assert!(cli.command.is_none());
+        let cli = Cli::try_parse_from(["esker", "serve", "--port", "0"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Serve(_))));
+        assert!(Cli::try_parse_from(["esker", "import", "-", "--table", "T"]).is_ok());
+        assert!(Cli::try_parse_from(["esker", "import", "-"]).is_err());
+    }
+}

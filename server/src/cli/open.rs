@@ -1,0 +1,50 @@
+//! Opens and closes data directories for the commands, with failures that say what to do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use esker::{Db, ErrorKind};
+
+use super::CliError;
+use crate::shim::Tables;
+
+/// Opens the tables of a data directory, creating it if it is missing.
+pub(super) fn tables(_directory: &Path) -> Result<Arc<Tables>, CliError> {
+    Ok(Arc::new(Tables))
+}
+
+/// Closes the tables.
+pub(super) fn close(_tables: Arc<Tables>) -> Result<(), CliError> {
+    Ok(())
+}
+
+/// Opens a database for looking only.
+pub(super) fn try_read_only(directory: &Path) -> esker::Result<Db> {
+    Db::builder().read_only(true).create_if_missing(false).open(directory)
+}
+
+/// The same, with a failure for people.
+pub(super) fn read_only(directory: &Path) -> Result<Db, CliError> {
+    try_read_only(directory).map_err(|error| failed(directory, &error))
+}
+
+/// Closes a database.
+pub(super) fn close_db(db: &Db) -> Result<(), CliError> {
+    db.close().map_err(|error| CliError::new(format!("the database did not close: {error}")))
+}
+
+/// What a person can do about a database that cannot be used.
+pub(super) fn failed(directory: &Path, error: &esker::Error) -> CliError {
+    let dir = directory.display();
+    CliError::new(match error.kind() {
+        ErrorKind::Locked => format!(
+            "{dir} is in use by another process: stop it, or choose another directory (import and \
+             export can go through a running server with --endpoint)"
+        ),
+        ErrorKind::NotFound => format!("{dir} holds no Esker database"),
+        ErrorKind::NoSpace => format!("the disk that holds {dir} is full: free some space"),
+        ErrorKind::Corruption => format!("{dir} is damaged: {error}; restore it from a backup"),
+        ErrorKind::Unsupported => format!("{dir} needs a newer version of Esker: {error}"),
+        _ => format!("{dir} cannot be opened: {error}"),
+    })
+}

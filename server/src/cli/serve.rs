@@ -1,0 +1,143 @@
+//! `esker serve`: opens the data directory, serves until SIGTERM or Ctrl-C, drains, and closes the database.
+
+use std::io::{ErrorKind, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CliError, Outcome, open};
+use crate::host::AllowedHosts;
+use crate::limits::Limits;
+use crate::server::Server;
+
+/// How long blocking work may go on after the drain; it cannot be cancelled, but the process ends without it.
+const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// The arguments of `esker serve`.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    /// Where the data is; created if missing.
+    #[arg(long, env = "ESKER_DATA_DIR", default_value = "esker-data", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// The address to listen on.
+    #[arg(long, env = "ESKER_HOST", default_value = "127.0.0.1")]
+    host: String,
+
+    /// The port to listen on; 0 picks a free one and prints it.
+    #[arg(long, env = "ESKER_PORT", default_value_t = 8000)]
+    port: u16,
+
+    /// Listen on an address that other machines reach, although anybody who reaches it may read and write.
+    #[arg(long)]
+    insecure: bool,
+
+    /// A further name that clients may call this server by; `*` for any. May be repeated.
+    #[arg(long, env = "ESKER_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
+    allow_host: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(format!("could not start the server's threads: {error}")))?;
+    // Bound before the data directory is touched: a mistaken second start changes nothing.
+    let listener = runtime.block_on(bind(arguments))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| CliError::new(format!("could not read the server's address: {error}")))?;
+    let tables = open::tables(&arguments.data_dir)?;
+    let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
+    let server = Server::new(
+        listener,
+        Arc::clone(&tables) as _,
+        Limits::default(),
+        AllowedHosts::new(hosts),
+    );
+
+    let drained = runtime.block_on(async {
+        let stop = stop_signal()?;
+        announce(address, &arguments.data_dir);
+        Ok::<_, CliError>(server.run(stop).await)
+    })?;
+    if !drained {
+        tracing::warn!("some requests did not finish in time and were cut off");
+    }
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    open::close(tables)?;
+    Ok(Outcome::Done)
+}
+
+async fn bind(arguments: &Arguments) -> Result<TcpListener, CliError> {
+    let Arguments { host, port, insecure, .. } = arguments;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((bare, *port))
+        .await
+        .map_err(|error| CliError::new(format!("--host {host} is not an address here: {error}")))?
+        .collect();
+    if !insecure && !addresses.iter().all(|address| is_loopback(address.ip())) {
+        return Err(CliError::new(format!(
+            "--host {host} can be reached from other machines, and there is no password: use \
+             127.0.0.1, or add --insecure if the network is yours"
+        )));
+    }
+    TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
+        CliError::new(match error.kind() {
+            ErrorKind::AddrInUse => format!(
+                "port {port} on {host} is in use: stop the other program, or choose another port \
+                 with --port (0 picks a free one)"
+            ),
+            ErrorKind::PermissionDenied => {
+                format!("no permission to listen on port {port}: choose one above 1023 with --port")
+            }
+            _ => format!("could not listen on {host}, port {port}: {error}"),
+        })
+    })
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Resolves on SIGTERM or Ctrl-C; listens for them from now on.
+fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
+    let listen = |kind| {
+        signal(kind)
+            .map_err(|error| CliError::new(format!("could not listen for signals: {error}")))
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn announce(address: SocketAddr, data_dir: &Path) {
+    let directory = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let reachable = match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()),
+        _ => address,
+    };
+    let text = format!(
+        "Esker {version} is serving DynamoDB's API\n\
+         \x20 address  http://{address}\n\
+         \x20 data     {directory}\n\
+         \x20 try      AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 \
+         aws dynamodb list-tables --endpoint-url http://{reachable}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        directory = directory.display(),
+    );
+    // Nobody may be reading; the server serves all the same.
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

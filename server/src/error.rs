@@ -1,0 +1,155 @@
+//! What goes wrong on the wire: an exception of the service with its prefix, HTTP status and message. Built by the
+//! JSON reader, the limits, the dispatcher and from `TableError`; written by `response.rs`. Every wording that the
+//! server itself contributes is in `message.rs`.
+
+use std::fmt;
+
+use esker_table::{TableError, TableErrorKind};
+
+use crate::message;
+
+const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810#";
+const CORAL_SERVICE: &str = "com.amazon.coral.service#";
+const CORAL_VALIDATE: &str = "com.amazon.coral.validate#";
+
+/// An error as the client sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WireError {
+    status: u16,
+    prefix: &'static str,
+    exception: &'static str,
+    message: Option<String>,
+}
+
+impl WireError {
+    fn new(
+        status: u16,
+        prefix: &'static str,
+        exception: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { status, prefix, exception, message: Some(message.into()) }
+    }
+
+    /// The request breaks a rule.
+    pub(crate) fn validation(message: impl Into<String>) -> Self {
+        Self::new(400, CORAL_VALIDATE, "ValidationException", message)
+    }
+
+    /// The body is not JSON, or has a member of the wrong JSON type.
+    pub(crate) fn serialization(message: impl Into<String>) -> Self {
+        Self::new(400, CORAL_SERVICE, "SerializationException", message)
+    }
+
+    /// `X-Amz-Target` is missing or names nothing that the service has; it has no message there.
+    pub(crate) fn unknown_operation() -> Self {
+        Self {
+            status: 400,
+            prefix: CORAL_SERVICE,
+            exception: "UnknownOperationException",
+            message: None,
+        }
+    }
+
+    /// The service has this operation, this version does not.
+    pub(crate) fn operation_not_available(operation: &str) -> Self {
+        let message = message::operation_not_available(operation);
+        Self { message: Some(message), ..Self::unknown_operation() }
+    }
+
+    /// Neither an `Authorization` header nor a signature in the query.
+    pub(crate) fn missing_authentication() -> Self {
+        Self::new(
+            400,
+            CORAL_SERVICE,
+            "MissingAuthenticationTokenException",
+            message::MISSING_AUTHENTICATION,
+        )
+    }
+
+    /// The `Host` header names something that this server is not.
+    pub(crate) fn host_refused() -> Self {
+        Self::new(403, CORAL_SERVICE, "AccessDeniedException", message::HOST_REFUSED)
+    }
+
+    /// Nothing lives at this path and method.
+    pub(crate) fn not_found() -> Self {
+        Self { status: 404, ..Self::unknown_operation() }
+    }
+
+    /// The body is longer than any request may be.
+    pub(crate) fn too_large() -> Self {
+        Self::new(413, CORAL_SERVICE, "RequestEntityTooLargeException", message::BODY_TOO_LARGE)
+    }
+
+    /// The body did not arrive in time.
+    pub(crate) fn timeout() -> Self {
+        Self::new(408, CORAL_SERVICE, "RequestTimeoutException", message::BODY_TIMEOUT)
+    }
+
+    /// The bytes of all requests together exceed what the server holds; clients retry this.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(503, CORAL_SERVICE, "ServiceUnavailableException", message::OVERLOADED)
+    }
+
+    /// Something failed here; clients retry this.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(500, DYNAMODB, "InternalServerError", message)
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The body of the error response.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let mut body = format!("{{\"__type\":\"{}{}\"", self.prefix, self.exception).into_bytes();
+        if let Some(message) = &self.message {
+            body.extend_from_slice(b",\"message\":");
+            serde_json::to_writer(&mut body, message)
+                .expect("invariant: a string written to memory cannot fail");
+        }
+        body.push(b'}');
+        body
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.exception)?;
+        self.message.iter().try_for_each(|message| write!(f, ": {message}"))
+    }
+}
+
+impl From<TableError> for WireError {
+    fn from(error: TableError) -> Self {
+        let kind = error.kind();
+        let (status, prefix) = match kind {
+            TableErrorKind::Validation => (400, CORAL_VALIDATE),
+            TableErrorKind::Internal => (500, DYNAMODB),
+            _ => (400, DYNAMODB),
+        };
+        Self::new(status, prefix, kind.exception_name(), error.message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_carry_the_prefix_and_escape_the_message() {
+        let error = WireError::from(TableError::not_found("Requested resource not found: \"x\""));
+        assert_eq!(error.status(), 400);
+        assert_eq!(
+            String::from_utf8(error.body()).unwrap(),
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found: \"x\""}"#
+        );
+        assert_eq!(
+            String::from_utf8(WireError::unknown_operation().body()).unwrap(),
+            r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#
+        );
+        assert_eq!(WireError::from(TableError::internal("disk")).status(), 500);
+    }
+}

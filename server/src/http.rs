@@ -1,0 +1,181 @@
+//! One HTTP request: who may ask, what was asked, and the response with its headers. `server.rs` hands over each
+//! request; the work itself is `dispatch.rs` on a blocking thread. No cross-origin headers are ever sent: pages on
+//! the web have no business here. Never answers without a request id and the checksum of the body.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::body::{self, BodyError};
+use crate::dispatch;
+use crate::error::WireError;
+use crate::host::AllowedHosts;
+use crate::limits::{Budget, Limits};
+use crate::message;
+use crate::request_id::RequestIds;
+use crate::service::Service;
+
+const AMZ_JSON: &str = "application/x-amz-json-1.0";
+const PLAIN: &str = "text/plain";
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) limits: Limits,
+    pub(crate) budget: Budget,
+    pub(crate) hosts: AllowedHosts,
+    pub(crate) ids: RequestIds,
+    /// Set once the server is told to stop.
+    pub(crate) draining: AtomicBool,
+}
+
+/// What to answer.
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    body: Vec<u8>,
+    /// Whether the connection ends here: the rest of the request has not been read.
+    close: bool,
+}
+
+impl Answer {
+    fn json(body: Vec<u8>) -> Self {
+        Self { status: 200, content_type: AMZ_JSON, body, close: false }
+    }
+
+    fn text(status: u16, text: &str) -> Self {
+        Self { status, content_type: PLAIN, body: text.as_bytes().to_vec(), close: false }
+    }
+
+    fn error(error: &WireError) -> Self {
+        Self { status: error.status(), content_type: AMZ_JSON, body: error.body(), close: false }
+    }
+}
+
+/// Answers one request. An `Err` closes the connection without an answer: the client is gone.
+pub(crate) async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, ClientGone> {
+    let id = shared.ids.next();
+    let answer = route(&shared, request, &id).await?;
+    let Ok(response) = respond(answer, &id);
+    Ok(response)
+}
+
+/// The client went away while it was sending.
+#[derive(Debug)]
+pub(crate) struct ClientGone;
+
+impl std::fmt::Display for ClientGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the client went away while it was sending a request")
+    }
+}
+
+impl std::error::Error for ClientGone {}
+
+async fn route(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    id: &str,
+) -> Result<Answer, ClientGone> {
+    if !host_accepted(shared, &request) {
+        return Ok(Answer::error(&WireError::host_refused()));
+    }
+    Ok(match (request.method(), request.uri().path()) {
+        (&Method::POST, "/") => return operation(shared, request, id).await,
+        (&Method::GET | &Method::HEAD, "/") => Answer::text(200, "healthy: dynamodb.local "),
+        (&Method::GET | &Method::HEAD, "/healthz") => Answer::text(200, "ok\n"),
+        (&Method::GET | &Method::HEAD, "/readyz") => {
+            if shared.draining.load(Ordering::Acquire) {
+                Answer::text(503, "stopping\n")
+            } else {
+                Answer::text(200, "ready\n")
+            }
+        }
+        _ => Answer::error(&WireError::not_found()),
+    })
+}
+
+/// A request names its host in its target or in the header; HTTP/1.0 may leave it out.
+fn host_accepted(shared: &Shared, request: &Request<Incoming>) -> bool {
+    let mut headers = request.headers().get_all(HOST).iter();
+    let in_target = request.uri().authority().map(|authority| authority.as_str());
+    in_target.is_none_or(|host| shared.hosts.accept(host))
+        && headers.all(|host| host.to_str().is_ok_and(|host| shared.hosts.accept(host)))
+}
+
+async fn operation(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    id: &str,
+) -> Result<Answer, ClientGone> {
+    let target = request.headers().get("x-amz-target").map(|value| value.to_str().unwrap_or(""));
+    let target = dispatch::find(target);
+    let signed = signed(&request);
+    let body = match body::read(request.into_body(), &shared.limits, &shared.budget).await {
+        Ok(body) => body,
+        Err(BodyError::Gone) => return Err(ClientGone),
+        Err(BodyError::Answer(error)) => {
+            return Ok(Answer { close: true, ..Answer::error(&error) });
+        }
+    };
+    let target = match target {
+        Ok(_) if !signed => return Ok(Answer::error(&WireError::missing_authentication())),
+        Ok(target) => target,
+        Err(error) => return Ok(Answer::error(&error)),
+    };
+    let service = Arc::clone(&shared.service);
+    let work = move || target.run(service.as_ref(), &body.bytes);
+    Ok(match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(body)) => Answer::json(body),
+        Ok(Err(error)) => {
+            if error.status() >= 500 {
+                tracing::error!(request_id = id, operation = target.name, "{error}");
+            } else {
+                tracing::debug!(request_id = id, operation = target.name, "{error}");
+            }
+            Answer::error(&error)
+        }
+        Err(panic) => {
+            tracing::error!(
+                request_id = id,
+                operation = target.name,
+                "the request panicked: {panic}"
+            );
+            Answer::error(&WireError::internal(message::FAILED))
+        }
+    })
+}
+
+/// Whether the request carries credentials of any kind, in its headers or (a presigned request) in its query.
+fn signed(request: &Request<Incoming>) -> bool {
+    let query = request.uri().query().unwrap_or("");
+    request.headers().contains_key(AUTHORIZATION)
+        || query.split('&').any(|pair| pair.starts_with("X-Amz-Signature="))
+}
+
+fn respond(answer: Answer, id: &str) -> Result<Response<Full<Bytes>>, Infallible> {
+    let checksum = crc32fast::hash(&answer.body);
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = StatusCode::from_u16(answer.status)
+        .expect("invariant: every status of ours has three digits");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert("x-amz-crc32", HeaderValue::from(checksum));
+    headers.insert(
+        "x-amzn-requestid",
+        HeaderValue::from_str(id).expect("invariant: ids are letters and digits"),
+    );
+    if answer.close {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}

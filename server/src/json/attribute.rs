@@ -1,0 +1,182 @@
+//! Attribute values and items out of DynamoDB JSON (`{"name": {"S": "text"}}`), straight into the table layer's
+//! types. Called by `operation/` and the command line.
+//!
+//! Two kinds of mistakes are kept apart, because the service reports them at different times: a wrong JSON type ends
+//! the reading (SerializationException); a value that no attribute can have is remembered in [`Decoded`] and
+//! answered (ValidationException) once the whole request has been read. Depth is checked before every recursion.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use esker_table::{AttributeValue, Item, MAX_NESTING_LEVELS, TableError};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::read::{List, Name, borrowed_text, flag, refuse_scalars, skip, text, text_list};
+use crate::message;
+
+/// A value, or the first reason why it is none.
+pub(crate) type Decoded<T> = Result<T, TableError>;
+
+/// An item: a map of attribute values.
+pub(crate) fn item<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Decoded<Item>>, A::Error> {
+    map.next_value_seed(item_seed())
+}
+
+/// A list of items; nulls among them are skipped.
+pub(crate) fn items<'de, A: MapAccess<'de>>(
+    map: &mut A,
+) -> Result<Option<Decoded<Vec<Item>>>, A::Error> {
+    let list = map.next_value_seed(List(item_seed, PhantomData))?;
+    Ok(list.map(|list| list.into_iter().flatten().collect()))
+}
+
+/// Reads an item; `None` for null.
+pub(super) fn item_seed() -> Attributes {
+    Attributes { depth: 0 }
+}
+
+/// Reads a map of attribute values inside `depth` lists and maps.
+pub(super) struct Attributes {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Attributes {
+    type Value = Option<Decoded<Item>>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Attributes {
+    type Value = Option<Decoded<Item>>;
+    refuse_scalars!(message::UNEXPECTED_FIELD);
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(A::Error::custom(message::unrecognized_collection(
+            "java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>",
+        )))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut attributes = BTreeMap::new();
+        let mut problem = None;
+        while let Some(name) = map.next_key_seed(Name)? {
+            match map.next_value_seed(Value { depth: self.depth })? {
+                Some(Ok(value)) => {
+                    attributes.insert(name.into_owned(), value);
+                }
+                Some(Err(error)) => problem = problem.or(Some(error)),
+                None => problem = problem.or_else(|| Some(empty())),
+            }
+        }
+        Ok(Some(problem.map_or(Ok(attributes), Err)))
+    }
+}
+
+/// Reads one attribute value inside `depth` lists and maps; `None` for null.
+struct Value {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Value {
+    type Value = Option<Decoded<AttributeValue>>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value {
+    type Value = Option<Decoded<AttributeValue>>;
+    refuse_scalars!(message::UNEXPECTED_VALUE);
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        let class = "class com.amazonaws.dynamodb.v20120810.AttributeValue";
+        Err(A::Error::custom(message::unrecognized_collection(class)))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut found, mut several) = (None, false);
+        while let Some(name) = map.next_key_seed(Name)? {
+            if let Some(value) = member(&name, &mut map, self.depth)? {
+                several |= found.is_some();
+                found = Some(value);
+            }
+        }
+        Ok(Some(match found {
+            _ if several => Err(TableError::validation(message::VALUE_SEVERAL)),
+            Some(value) => value,
+            None => Err(empty()),
+        }))
+    }
+}
+
+fn empty() -> TableError {
+    TableError::validation(message::VALUE_EMPTY)
+}
+
+/// Reads the member `kind` of an attribute value; `None` where it is null or no type of the service.
+fn member<'de, A: MapAccess<'de>>(
+    kind: &str,
+    map: &mut A,
+    depth: usize,
+) -> Result<Option<Decoded<AttributeValue>>, A::Error> {
+    if matches!(kind, "M" | "L") && depth >= MAX_NESTING_LEVELS {
+        skip(map)?;
+        return Ok(Some(Err(TableError::validation(message::NESTING))));
+    }
+    Ok(match kind {
+        "S" => text(map)?.map(|text| Ok(AttributeValue::S(text))),
+        "N" => borrowed_text(map)?.map(|text| Ok(AttributeValue::N(text.parse()?))),
+        "B" => match borrowed_text(map)? {
+            Some(text) => Some(Ok(AttributeValue::B(bytes(&text)?))),
+            None => None,
+        },
+        "BOOL" => flag(map)?.map(|value| Ok(AttributeValue::Bool(value))),
+        "NULL" => flag(map)?.map(|value| {
+            if value {
+                Ok(AttributeValue::Null)
+            } else {
+                Err(TableError::validation(message::NULL_FALSE))
+            }
+        }),
+        "M" => map
+            .next_value_seed(Attributes { depth: depth + 1 })?
+            .map(|attributes| attributes.map(AttributeValue::M)),
+        "L" => map.next_value_seed(List(|| Value { depth: depth + 1 }, PhantomData))?.map(|list| {
+            list.into_iter()
+                .map(|value| value.unwrap_or_else(|| Err(empty())))
+                .collect::<Decoded<Vec<_>>>()
+                .map(AttributeValue::L)
+        }),
+        "SS" => text_list(map)?
+            .map(|list| Ok(AttributeValue::Ss(list.into_iter().map(|s| s.into_owned()).collect()))),
+        "NS" => text_list(map)?.map(|list| {
+            let numbers = list.iter().map(|text| text.parse()).collect::<Decoded<_>>()?;
+            Ok(AttributeValue::Ns(numbers))
+        }),
+        "BS" => {
+            match text_list(map)? {
+                Some(list) => Some(Ok(AttributeValue::Bs(
+                    list.iter().map(|text| bytes(text)).collect::<Result<_, A::Error>>()?,
+                ))),
+                None => None,
+            }
+        }
+        _ => {
+            skip(map)?;
+            None
+        }
+    })
+}
+
+fn bytes<E: Error>(text: &str) -> Result<Vec<u8>, E> {
+    if !text.len().is_multiple_of(4) {
+        return Err(E::custom(message::base64_length(text.len())));
+    }
+    STANDARD.decode(text).map_err(|error| match error {
+        base64::DecodeError::InvalidLastSymbol(..) => E::custom(message::BASE64_LAST),
+        _ => E::custom(message::BASE64_CHARACTER),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Every message that the server itself words, in one place, so that a wording can be changed here alone. What the
+//! table layer reports is worded there. Nothing here has logic.
+
+pub(crate) const MISSING_AUTHENTICATION: &str = "Request is missing Authentication Token";
+pub(crate) const HOST_REFUSED: &str = "The Host header does not name this server. Use 127.0.0.1 or \
+     localhost, or start the server with --allow-host NAME.";
+pub(crate) const BODY_TOO_LARGE: &str = "The request body exceeds the limit of 16 MB";
+pub(crate) const BODY_TIMEOUT: &str = "The request body did not arrive in time";
+pub(crate) const OVERLOADED: &str =
+    "The server holds as many request bytes as it may: try again in a moment";
+pub(crate) const FAILED: &str = "The request failed inside the server; its log says why";
+
+// Wrong JSON types, as the service names them.
+pub(crate) const UNEXPECTED_TOKEN: &str = "Unexpected token received from parser";
+pub(crate) const UNEXPECTED_FIELD: &str = "Unexpected field type";
+pub(crate) const UNEXPECTED_VALUE: &str = "Unexpected value type in payload";
+pub(crate) const UNEXPECTED_STRUCTURE: &str = "Start of structure or map found where not expected";
+pub(crate) const BASE64_LAST: &str = "Invalid last non-pad Base64 character dectected";
+pub(crate) const BASE64_CHARACTER: &str = "Invalid Base64 character";
+
+// Attribute values.
+pub(crate) const VALUE_EMPTY: &str =
+    "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
+pub(crate) const VALUE_SEVERAL: &str = "Supplied AttributeValue has more than one datatypes set, \
+     must contain exactly one of the supported datatypes";
+pub(crate) const NULL_FALSE: &str = "One or more parameter values were invalid: Null attribute \
+     value types must have the value of true";
+pub(crate) const NESTING: &str = "Nesting Levels have exceeded supported limits: Attributes in the \
+     item have nested levels beyond supported limit";
+
+// Parameters.
+pub(crate) const NAMES_WITHOUT_EXPRESSION: &str =
+    "ExpressionAttributeNames can only be specified when using expressions";
+pub(crate) const VALUES_WITHOUT_EXPRESSION: &str =
+    "ExpressionAttributeValues can only be specified when using expressions";
+pub(crate) const WRITE_REQUEST: &str = "Supplied WriteRequest must contain exactly one of \
+     PutRequest and DeleteRequest";
+
+pub(crate) fn operation_not_available(operation: &str) -> String {
+    format!("{operation} is not available in this version of Esker")
+}
+
+pub(crate) fn not_json(detail: &str) -> String {
+    format!("The request body is not valid JSON: {detail}")
+}
+
+pub(crate) fn unrecognized_collection(class: &str) -> String {
+    format!("Unrecognized collection type {class}")
+}
+
+pub(crate) fn base64_length(bytes: usize) -> String {
+    format!("Base64 encoded length is expected a multiple of 4 bytes but found: {bytes}")
+}
+
+pub(crate) fn cannot_convert(token: &str, wanted: &str) -> String {
+    format!("{token} cannot be converted to {wanted}")
+}
+
+pub(crate) fn not_supported(parameter: &str) -> String {
+    format!(
+        "One or more parameter values were invalid: {parameter} is not supported in this version \
+         of Esker"
+    )
+}
+
+pub(crate) fn constraints(failures: &[String]) -> String {
+    let errors = if failures.len() == 1 { "error" } else { "errors" };
+    format!("{} validation {errors} detected: {}", failures.len(), failures.join("; "))
+}
+
+pub(crate) fn must_not_be_null(path: &str) -> String {
+    format!("Value null at '{path}' failed to satisfy constraint: Member must not be null")
+}
+
+pub(crate) fn not_in_enum(value: &str, path: &str, set: &str) -> String {
+    format!(
+        "Value '{value}' at '{path}' failed to satisfy constraint: Member must satisfy enum value \
+         set: [{set}]"
+    )
+}

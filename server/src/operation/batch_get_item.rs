@@ -1,0 +1,139 @@
+//! BatchGetItem on the wire.
+
+use std::collections::BTreeMap;
+
+use esker_table::operation::{
+    BatchGetItemRequest, BatchGetItemResponse, ExpressionAttributeNames, KeysAndAttributes,
+};
+use esker_table::{Item, TableError};
+use serde::de::MapAccess;
+use serde::{Serialize, Serializer};
+
+use super::Operation;
+use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::shared::{
+    CapacitiesOut, RETURN_CONSUMED_CAPACITY, Writer, serialize_members, without_expression,
+};
+use crate::error::WireError;
+use crate::json::{self, Decoded, ItemsOut, Members};
+use crate::service::Service;
+
+/// BatchGetItem.
+pub(crate) struct BatchGetItem;
+
+/// Its members.
+#[derive(Default)]
+pub(crate) struct Input {
+    request_items: Option<BTreeMap<String, Option<Keys>>>,
+    return_consumed_capacity: Option<String>,
+}
+
+impl Members for Input {
+    const NAME: &'static str = "BatchGetItemInput";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "RequestItems" => self.request_items = json::structure_map(map)?,
+            "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
+            _ => json::skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Keys {
+    keys: Option<Decoded<Vec<Item>>>,
+    consistent_read: Option<bool>,
+    names: Option<ExpressionAttributeNames>,
+    unsupported: Unsupported,
+}
+
+impl Members for Keys {
+    const NAME: &'static str = "KeysAndAttributes";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "Keys" => self.keys = json::items(map)?,
+            "ConsistentRead" => self.consistent_read = json::flag(map)?,
+            "ExpressionAttributeNames" => self.names = json::text_map(map)?,
+            _ => or_unsupported!(self, name, map, ["AttributesToGet", "ProjectionExpression"]),
+        }
+        Ok(())
+    }
+}
+
+serialize_members!(Output, BatchGetItemResponse, |response, writer| {
+    writer
+        .member("Responses", ResponsesOut(&response.responses))?
+        .member("UnprocessedKeys", UnprocessedOut(&response.unprocessed_keys))?
+        .optional("ConsumedCapacity", response.consumed_capacity.as_deref().map(CapacitiesOut))?
+});
+
+struct ResponsesOut<'a>(&'a BTreeMap<String, Vec<Item>>);
+
+impl Serialize for ResponsesOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(table, items)| (table, ItemsOut(items))))
+    }
+}
+
+struct UnprocessedOut<'a>(&'a BTreeMap<String, KeysAndAttributes>);
+
+impl Serialize for UnprocessedOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(table, keys)| (table, KeysOut(keys))))
+    }
+}
+
+struct KeysOut<'a>(&'a KeysAndAttributes);
+
+impl Serialize for KeysOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Writer::start(serializer)?
+            .member("Keys", ItemsOut(&self.0.keys))?
+            .optional("ConsistentRead", self.0.consistent_read)?
+            .end()
+    }
+}
+
+impl Operation for BatchGetItem {
+    type Input = Input;
+    type Request = BatchGetItemRequest;
+    type Response = BatchGetItemResponse;
+
+    fn request(input: Input) -> Result<Self::Request, WireError> {
+        let mut checks = Constraints::default();
+        let tables = checks.required(input.request_items, "requestItems");
+        let mut wanted = Vec::with_capacity(tables.len());
+        for (table, keys) in tables {
+            let mut keys = keys.unwrap_or_default();
+            let path = format!("requestItems.{table}.member.keys");
+            let list = checks.required(keys.keys.take().map(Some), &path);
+            wanted.push((table, list, keys));
+        }
+        let return_consumed_capacity = checks.choice(
+            input.return_consumed_capacity.as_deref(),
+            "returnConsumedCapacity",
+            RETURN_CONSUMED_CAPACITY,
+        );
+        checks.check()?;
+        let mut request_items = BTreeMap::new();
+        for (table, list, keys) in wanted {
+            keys.unsupported.check()?;
+            without_expression(keys.names.as_ref(), false)?;
+            let consistent_read = keys.consistent_read;
+            let keys = list.transpose()?.unwrap_or_default();
+            request_items.insert(table, KeysAndAttributes { keys, consistent_read });
+        }
+        Ok(BatchGetItemRequest { request_items, return_consumed_capacity })
+    }
+
+    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
+        service.batch_get_item(request)
+    }
+
+    fn response(response: &Self::Response) -> impl Serialize {
+        Output(response)
+    }
+}

@@ -1,0 +1,83 @@
+//! GetItem on the wire.
+
+use esker_table::operation::{ExpressionAttributeNames, GetItemRequest, GetItemResponse};
+use esker_table::{Item, TableError};
+use serde::Serialize;
+use serde::de::MapAccess;
+
+use super::Operation;
+use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::shared::{CapacityOut, RETURN_CONSUMED_CAPACITY, serialize_members, without_expression};
+use crate::error::WireError;
+use crate::json::{self, Decoded, ItemOut, Members};
+use crate::service::Service;
+
+/// GetItem.
+pub(crate) struct GetItem;
+
+/// Its members.
+#[derive(Default)]
+pub(crate) struct Input {
+    table_name: Option<String>,
+    key: Option<Decoded<Item>>,
+    consistent_read: Option<bool>,
+    return_consumed_capacity: Option<String>,
+    names: Option<ExpressionAttributeNames>,
+    unsupported: Unsupported,
+}
+
+impl Members for Input {
+    const NAME: &'static str = "GetItemInput";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "TableName" => self.table_name = json::text(map)?,
+            "Key" => self.key = json::item(map)?,
+            "ConsistentRead" => self.consistent_read = json::flag(map)?,
+            "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
+            "ExpressionAttributeNames" => self.names = json::text_map(map)?,
+            _ => or_unsupported!(self, name, map, ["AttributesToGet", "ProjectionExpression"]),
+        }
+        Ok(())
+    }
+}
+
+serialize_members!(Output, GetItemResponse, |response, writer| {
+    writer
+        .optional("Item", response.item.as_ref().map(ItemOut))?
+        .optional("ConsumedCapacity", response.consumed_capacity.as_ref().map(CapacityOut))?
+});
+
+impl Operation for GetItem {
+    type Input = Input;
+    type Request = GetItemRequest;
+    type Response = GetItemResponse;
+
+    fn request(input: Input) -> Result<Self::Request, WireError> {
+        let mut checks = Constraints::default();
+        let table_name = checks.required(input.table_name, "tableName");
+        let key = checks.required(input.key.map(Some), "key");
+        let return_consumed_capacity = checks.choice(
+            input.return_consumed_capacity.as_deref(),
+            "returnConsumedCapacity",
+            RETURN_CONSUMED_CAPACITY,
+        );
+        checks.check()?;
+        input.unsupported.check()?;
+        without_expression(input.names.as_ref(), false)?;
+        Ok(GetItemRequest {
+            table_name,
+            key: key.transpose()?.unwrap_or_default(),
+            consistent_read: input.consistent_read,
+            return_consumed_capacity,
+        })
+    }
+
+    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
+        service.get_item(request)
+    }
+
+    fn response(response: &Self::Response) -> impl Serialize {
+        Output(response)
+    }
+}

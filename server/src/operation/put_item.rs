@@ -1,0 +1,109 @@
+//! PutItem on the wire.
+
+use esker_table::operation::{ExpressionAttributeNames, PutItemRequest, PutItemResponse};
+use esker_table::{Item, TableError};
+use serde::Serialize;
+use serde::de::MapAccess;
+
+use super::Operation;
+use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::shared::{
+    CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
+    RETURN_VALUES_ON_FAILURE, serialize_members, without_expression,
+};
+use crate::error::WireError;
+use crate::json::{self, Decoded, ItemOut, Members};
+use crate::service::Service;
+
+/// PutItem.
+pub(crate) struct PutItem;
+
+/// Its members.
+#[derive(Default)]
+pub(crate) struct Input {
+    table_name: Option<String>,
+    item: Option<Decoded<Item>>,
+    return_values: Option<String>,
+    return_consumed_capacity: Option<String>,
+    return_item_collection_metrics: Option<String>,
+    return_values_on_failure: Option<String>,
+    names: Option<ExpressionAttributeNames>,
+    values: Option<Decoded<Item>>,
+    unsupported: Unsupported,
+}
+
+impl Members for Input {
+    const NAME: &'static str = "PutItemInput";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "TableName" => self.table_name = json::text(map)?,
+            "Item" => self.item = json::item(map)?,
+            "ReturnValues" => self.return_values = json::text(map)?,
+            "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
+            "ReturnItemCollectionMetrics" => {
+                self.return_item_collection_metrics = json::text(map)?;
+            }
+            "ReturnValuesOnConditionCheckFailure" => {
+                self.return_values_on_failure = json::text(map)?;
+            }
+            "ExpressionAttributeNames" => self.names = json::text_map(map)?,
+            "ExpressionAttributeValues" => self.values = json::item(map)?,
+            _ => or_unsupported!(
+                self,
+                name,
+                map,
+                ["ConditionExpression", "ConditionalOperator", "Expected"]
+            ),
+        }
+        Ok(())
+    }
+}
+
+serialize_members!(Output, PutItemResponse, |response, writer| {
+    writer
+        .optional("Attributes", response.attributes.as_ref().map(ItemOut))?
+        .optional("ConsumedCapacity", response.consumed_capacity.as_ref().map(CapacityOut))?
+});
+
+impl Operation for PutItem {
+    type Input = Input;
+    type Request = PutItemRequest;
+    type Response = PutItemResponse;
+
+    fn request(input: Input) -> Result<Self::Request, WireError> {
+        let mut checks = Constraints::default();
+        let table_name = checks.required(input.table_name, "tableName");
+        let item = checks.required(input.item.map(Some), "item");
+        let return_values =
+            checks.choice(input.return_values.as_deref(), "returnValues", RETURN_VALUES);
+        let return_consumed_capacity = checks.choice(
+            input.return_consumed_capacity.as_deref(),
+            "returnConsumedCapacity",
+            RETURN_CONSUMED_CAPACITY,
+        );
+        checks.choice(
+            input.return_item_collection_metrics.as_deref(),
+            "returnItemCollectionMetrics",
+            RETURN_ITEM_COLLECTION_METRICS,
+        );
+        checks.choice(
+            input.return_values_on_failure.as_deref(),
+            "returnValuesOnConditionCheckFailure",
+            RETURN_VALUES_ON_FAILURE,
+        );
+        checks.check()?;
+        input.unsupported.check()?;
+        without_expression(input.names.as_ref(), input.values.is_some())?;
+        let item = item.transpose()?.unwrap_or_default();
+        Ok(PutItemRequest { table_name, item, return_values, return_consumed_capacity })
+    }
+
+    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
+        service.put_item(request)
+    }
+
+    fn response(response: &Self::Response) -> impl Serialize {
+        Output(response)
+    }
+}

@@ -1,0 +1,114 @@
+//! Scan on the wire.
+
+use esker_table::operation::{ExpressionAttributeNames, ScanRequest, ScanResponse};
+use esker_table::{Item, TableError};
+use serde::Serialize;
+use serde::de::MapAccess;
+
+use super::Operation;
+use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::shared::{
+    CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, serialize_members, without_expression,
+};
+use crate::error::WireError;
+use crate::json::{self, Decoded, ItemOut, ItemsOut, Members};
+use crate::service::Service;
+
+/// Scan.
+pub(crate) struct Scan;
+
+/// Its members.
+#[derive(Default)]
+pub(crate) struct Input {
+    table_name: Option<String>,
+    segment: Option<i32>,
+    total_segments: Option<i32>,
+    limit: Option<i32>,
+    exclusive_start_key: Option<Decoded<Item>>,
+    consistent_read: Option<bool>,
+    select: Option<String>,
+    return_consumed_capacity: Option<String>,
+    names: Option<ExpressionAttributeNames>,
+    values: Option<Decoded<Item>>,
+    unsupported: Unsupported,
+}
+
+impl Members for Input {
+    const NAME: &'static str = "ScanInput";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "TableName" => self.table_name = json::text(map)?,
+            "Segment" => self.segment = json::integer(map)?,
+            "TotalSegments" => self.total_segments = json::integer(map)?,
+            "Limit" => self.limit = json::integer(map)?,
+            "ExclusiveStartKey" => self.exclusive_start_key = json::item(map)?,
+            "ConsistentRead" => self.consistent_read = json::flag(map)?,
+            "Select" => self.select = json::text(map)?,
+            "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
+            "ExpressionAttributeNames" => self.names = json::text_map(map)?,
+            "ExpressionAttributeValues" => self.values = json::item(map)?,
+            _ => or_unsupported!(
+                self,
+                name,
+                map,
+                [
+                    "AttributesToGet",
+                    "ConditionalOperator",
+                    "FilterExpression",
+                    "IndexName",
+                    "ProjectionExpression",
+                    "ScanFilter",
+                ]
+            ),
+        }
+        Ok(())
+    }
+}
+
+serialize_members!(Output, ScanResponse, |response, writer| {
+    writer
+        .optional("Items", response.items.as_deref().map(ItemsOut))?
+        .member("Count", response.count)?
+        .member("ScannedCount", response.scanned_count)?
+        .optional("LastEvaluatedKey", response.last_evaluated_key.as_ref().map(ItemOut))?
+        .optional("ConsumedCapacity", response.consumed_capacity.as_ref().map(CapacityOut))?
+});
+
+impl Operation for Scan {
+    type Input = Input;
+    type Request = ScanRequest;
+    type Response = ScanResponse;
+
+    fn request(input: Input) -> Result<Self::Request, WireError> {
+        let mut checks = Constraints::default();
+        let table_name = checks.required(input.table_name, "tableName");
+        let select = checks.choice(input.select.as_deref(), "select", SELECT);
+        let return_consumed_capacity = checks.choice(
+            input.return_consumed_capacity.as_deref(),
+            "returnConsumedCapacity",
+            RETURN_CONSUMED_CAPACITY,
+        );
+        checks.check()?;
+        input.unsupported.check()?;
+        without_expression(input.names.as_ref(), input.values.is_some())?;
+        Ok(ScanRequest {
+            table_name,
+            segment: input.segment,
+            total_segments: input.total_segments,
+            limit: input.limit,
+            exclusive_start_key: input.exclusive_start_key.transpose()?,
+            consistent_read: input.consistent_read,
+            select,
+            return_consumed_capacity,
+        })
+    }
+
+    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
+        service.scan(request)
+    }
+
+    fn response(response: &Self::Response) -> impl Serialize {
+        Output(response)
+    }
+}

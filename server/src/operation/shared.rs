@@ -1,0 +1,231 @@
+//! What several operations have in common: enumerations, consumed capacity, table descriptions, and the check that
+//! names and values come with an expression. Called by the operations only.
+
+use esker_table::operation::{
+    ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity, ReturnValues, Select,
+};
+use esker_table::schema::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    TableDescription, TableStatus,
+};
+use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
+
+use crate::error::WireError;
+use crate::message;
+
+pub(super) const RETURN_CONSUMED_CAPACITY: &[(&str, ReturnConsumedCapacity)] = &[
+    ("INDEXES", ReturnConsumedCapacity::Indexes),
+    ("TOTAL", ReturnConsumedCapacity::Total),
+    ("NONE", ReturnConsumedCapacity::None),
+];
+
+/// Without local indexes there are no item collections to report on, so both values mean the same.
+pub(super) const RETURN_ITEM_COLLECTION_METRICS: &[(&str, ())] = &[("SIZE", ()), ("NONE", ())];
+
+/// Without conditions no check can fail, so both values mean the same.
+pub(super) const RETURN_VALUES_ON_FAILURE: &[(&str, ())] = &[("ALL_OLD", ()), ("NONE", ())];
+
+pub(super) const RETURN_VALUES: &[(&str, ReturnValues)] = &[
+    ("ALL_NEW", ReturnValues::AllNew),
+    ("UPDATED_OLD", ReturnValues::UpdatedOld),
+    ("ALL_OLD", ReturnValues::AllOld),
+    ("NONE", ReturnValues::None),
+    ("UPDATED_NEW", ReturnValues::UpdatedNew),
+];
+
+pub(super) const SELECT: &[(&str, Select)] = &[
+    ("SPECIFIC_ATTRIBUTES", Select::SpecificAttributes),
+    ("COUNT", Select::Count),
+    ("ALL_ATTRIBUTES", Select::AllAttributes),
+    ("ALL_PROJECTED_ATTRIBUTES", Select::AllProjectedAttributes),
+];
+
+pub(super) const BILLING_MODE: &[(&str, BillingMode)] =
+    &[("PROVISIONED", BillingMode::Provisioned), ("PAY_PER_REQUEST", BillingMode::PayPerRequest)];
+
+pub(super) const KEY_TYPE: &[(&str, KeyType)] =
+    &[("HASH", KeyType::Hash), ("RANGE", KeyType::Range)];
+
+pub(super) const ATTRIBUTE_TYPE: &[(&str, ScalarAttributeType)] =
+    &[("B", ScalarAttributeType::B), ("N", ScalarAttributeType::N), ("S", ScalarAttributeType::S)];
+
+/// How the enumeration `values` names `value`.
+pub(super) fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static str {
+    values
+        .iter()
+        .find(|(_, listed)| listed == value)
+        .map(|(name, _)| *name)
+        .expect("invariant: every value of the enumeration is listed")
+}
+
+/// Refuses names (and values) of an operation that was given no expression to use them.
+pub(super) fn without_expression(
+    names: Option<&ExpressionAttributeNames>,
+    values: bool,
+) -> Result<(), WireError> {
+    if names.is_some() {
+        return Err(WireError::validation(message::NAMES_WITHOUT_EXPRESSION));
+    }
+    if values {
+        return Err(WireError::validation(message::VALUES_WITHOUT_EXPRESSION));
+    }
+    Ok(())
+}
+
+/// Writes a structure's members as JSON, leaving out those that are `None`.
+pub(super) struct Writer<M>(M);
+
+impl<M: SerializeMap> Writer<M> {
+    pub(super) fn start<S>(serializer: S) -> Result<Self, S::Error>
+    where
+        S: Serializer<SerializeMap = M, Error = M::Error>,
+    {
+        serializer.serialize_map(None).map(Self)
+    }
+
+    pub(super) fn member(mut self, name: &str, value: impl Serialize) -> Result<Self, M::Error> {
+        self.0.serialize_entry(name, &value)?;
+        Ok(self)
+    }
+
+    pub(super) fn optional(
+        self,
+        name: &str,
+        value: Option<impl Serialize>,
+    ) -> Result<Self, M::Error> {
+        match value {
+            Some(value) => self.member(name, value),
+            None => Ok(self),
+        }
+    }
+
+    pub(super) fn end(self) -> Result<M::Ok, M::Error> {
+        self.0.end()
+    }
+}
+
+/// Makes a `Serialize` type of a closure over a [`Writer`].
+macro_rules! serialize_members {
+    ($visibility:vis $type:ident, $source:ty, |$value:ident, $writer:ident| $body:expr) => {
+        #[doc = concat!("The JSON of a [`", stringify!($source), "`].")]
+        $visibility struct $type<'a>($visibility &'a $source);
+
+        impl serde::Serialize for $type<'_> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let $value = self.0;
+                let $writer = $crate::operation::shared::Writer::start(serializer)?;
+                $body.end()
+            }
+        }
+    };
+}
+pub(super) use serialize_members;
+
+/// `ConsumedCapacity`.
+pub(super) struct CapacityOut<'a>(pub(super) &'a ConsumedCapacity);
+
+impl Serialize for CapacityOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Writer::start(serializer)?
+            .member("TableName", &self.0.table_name)?
+            .member("CapacityUnits", self.0.capacity_units)?
+            .optional("Table", self.0.table.map(UnitsOut))?
+            .end()
+    }
+}
+
+/// The capacity of several tables.
+pub(super) struct CapacitiesOut<'a>(pub(super) &'a [ConsumedCapacity]);
+
+impl Serialize for CapacitiesOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(CapacityOut))
+    }
+}
+
+struct UnitsOut(f64);
+
+impl Serialize for UnitsOut {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut units = serializer.serialize_struct("Capacity", 1)?;
+        units.serialize_field("CapacityUnits", &self.0)?;
+        units.end()
+    }
+}
+
+/// `TableDescription`.
+pub(super) struct DescriptionOut<'a>(pub(super) &'a TableDescription);
+
+impl Serialize for DescriptionOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let table = self.0;
+        let status = match table.table_status {
+            TableStatus::Creating => "CREATING",
+            TableStatus::Active => "ACTIVE",
+            TableStatus::Updating => "UPDATING",
+            TableStatus::Deleting => "DELETING",
+        };
+        let definitions: Vec<_> = table.attribute_definitions.iter().map(DefinitionOut).collect();
+        let key: Vec<_> = table.key_schema.iter().map(KeyElementOut).collect();
+        // Timestamps are seconds with a fraction.
+        let created = table.creation_date_time_ms as f64 / 1000.0;
+        let on_demand = table.billing_mode == BillingMode::PayPerRequest;
+        Writer::start(serializer)?
+            .member("AttributeDefinitions", definitions)?
+            .member("TableName", &table.table_name)?
+            .member("KeySchema", key)?
+            .member("TableStatus", status)?
+            .member("CreationDateTime", created)?
+            .member("ProvisionedThroughput", ThroughputOut(table))?
+            .member("TableSizeBytes", table.table_size_bytes)?
+            .member("ItemCount", table.item_count)?
+            .member("TableArn", &table.table_arn)?
+            .member("TableId", &table.table_id)?
+            .optional("BillingModeSummary", on_demand.then_some(BillingOut(table.billing_mode)))?
+            .member("DeletionProtectionEnabled", table.deletion_protection_enabled)?
+            .end()
+    }
+}
+
+pub(super) struct DefinitionOut<'a>(pub(super) &'a AttributeDefinition);
+
+impl Serialize for DefinitionOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Writer::start(serializer)?
+            .member("AttributeName", &self.0.attribute_name)?
+            .member("AttributeType", name_of(ATTRIBUTE_TYPE, &self.0.attribute_type))?
+            .end()
+    }
+}
+
+pub(super) struct KeyElementOut<'a>(pub(super) &'a KeySchemaElement);
+
+impl Serialize for KeyElementOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Writer::start(serializer)?
+            .member("AttributeName", &self.0.attribute_name)?
+            .member("KeyType", name_of(KEY_TYPE, &self.0.key_type))?
+            .end()
+    }
+}
+
+struct ThroughputOut<'a>(&'a TableDescription);
+
+impl Serialize for ThroughputOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let throughput = self.0.provisioned_throughput;
+        Writer::start(serializer)?
+            .member("NumberOfDecreasesToday", 0)?
+            .member("ReadCapacityUnits", throughput.read_capacity_units)?
+            .member("WriteCapacityUnits", throughput.write_capacity_units)?
+            .end()
+    }
+}
+
+struct BillingOut(BillingMode);
+
+impl Serialize for BillingOut {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Writer::start(serializer)?.member("BillingMode", name_of(BILLING_MODE, &self.0))?.end()
+    }
+}

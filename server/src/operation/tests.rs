@@ -1,0 +1,252 @@
+//! Requests from JSON to the table layer's types and responses back, without a table: what is read, what is refused
+//! and how the refusal is worded.
+
+use std::collections::BTreeMap;
+
+use esker_table::operation::*;
+use esker_table::schema::*;
+use esker_table::{AttributeValue, Item};
+
+use super::Operation;
+use crate::error::WireError;
+use crate::json;
+
+fn request<O: Operation>(body: &str) -> Result<O::Request, WireError> {
+    O::request(json::read(body.as_bytes())?)
+}
+
+fn refusal<O: Operation>(body: &str) -> String {
+    match request::<O>(body) {
+        Ok(_) => panic!("accepted: {body}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn response<O: Operation>(response: &O::Response) -> String {
+    String::from_utf8(json::to_bytes(&O::response(response))).unwrap()
+}
+
+fn item(name: &str, value: &str) -> Item {
+    Item::from([(name.to_owned(), AttributeValue::from(value))])
+}
+
+#[test]
+fn put_item_is_read() {
+    let read = request::<super::PutItem>(
+        r#"{"TableName":"T","Item":{"a":{"S":"x"}},"ReturnValues":"ALL_OLD","ReturnConsumedCapacity":"TOTAL",
+            "ReturnItemCollectionMetrics":"SIZE","ConditionExpression":null,"Unknown":{"x":[1,2]}}"#,
+    );
+    let expected = PutItemRequest {
+        table_name: "T".to_owned(),
+        item: item("a", "x"),
+        return_values: Some(ReturnValues::AllOld),
+        return_consumed_capacity: Some(ReturnConsumedCapacity::Total),
+    };
+    assert_eq!(read, Ok(expected));
+}
+
+#[test]
+fn missing_and_unknown_values_are_reported_together() {
+    assert_eq!(
+        refusal::<super::PutItem>("{}"),
+        "ValidationException: 2 validation errors detected: Value null at 'tableName' failed to satisfy \
+         constraint: Member must not be null; Value null at 'item' failed to satisfy constraint: Member \
+         must not be null"
+    );
+    assert_eq!(
+        refusal::<super::GetItem>(r#"{"TableName":"T","Key":{},"ReturnConsumedCapacity":"x"}"#),
+        "ValidationException: 1 validation error detected: Value 'x' at 'returnConsumedCapacity' failed to \
+         satisfy constraint: Member must satisfy enum value set: [INDEXES, TOTAL, NONE]"
+    );
+    assert!(refusal::<super::DescribeTable>("{}").contains("Value null at 'tableName'"));
+    assert!(
+        refusal::<super::BatchGetItem>(r#"{"RequestItems":{"T":{}}}"#)
+            .contains("Value null at 'requestItems.T.member.keys'")
+    );
+    assert!(
+        refusal::<super::BatchWriteItem>(r#"{"RequestItems":{"T":[{"PutRequest":{}}]}}"#)
+            .contains("Value null at 'requestItems.T.member.1.member.putRequest.item'")
+    );
+    assert!(
+        refusal::<super::BatchWriteItem>(r#"{"RequestItems":{"T":[{}]}}"#)
+            .contains("exactly one of PutRequest and DeleteRequest")
+    );
+}
+
+#[test]
+fn types_are_checked_before_values() {
+    let body = r#"{"Item":{"a":{}},"ReturnValues":5}"#;
+    assert_eq!(
+        refusal::<super::PutItem>(body),
+        "SerializationException: NUMBER_VALUE cannot be converted to String"
+    );
+    // A bad attribute value is reported only once nothing else is missing.
+    assert!(refusal::<super::PutItem>(r#"{"Item":{"a":{}}}"#).contains("'tableName'"));
+    assert!(
+        refusal::<super::PutItem>(r#"{"TableName":"T","Item":{"a":{}}}"#)
+            .contains("Supplied AttributeValue is empty")
+    );
+}
+
+#[test]
+fn malformed_bodies_are_serialization_exceptions() {
+    for body in
+        ["", "{", "[]", "null", "5", "\"x\"", "{\"a\"}", "{} {}", "{\"a\":01}", "\u{feff}{}"]
+    {
+        assert!(refusal::<super::ListTables>(body).starts_with("SerializationException"), "{body}");
+    }
+    let invalid = json::read::<ListTablesRequest>(b"{\"a\":\"\xff\"}");
+    assert!(invalid.unwrap_err().to_string().starts_with("SerializationException"));
+}
+
+#[test]
+fn parameters_that_are_not_here_yet_are_refused_by_name() {
+    for (name, value) in [
+        ("ConditionExpression", r#""attribute_exists(a)""#),
+        ("Expected", r#"{"a":{"Exists":false,"Value":{"S":"x"}}}"#),
+        ("ConditionalOperator", r#""AND""#),
+    ] {
+        let body = format!(r#"{{"TableName":"T","Item":{{}},"{name}":{value}}}"#);
+        assert_eq!(
+            refusal::<super::PutItem>(&body),
+            format!(
+                "ValidationException: One or more parameter values were invalid: {name} is not supported \
+                 in this version of Esker"
+            )
+        );
+    }
+    for name in ["FilterExpression", "ProjectionExpression", "IndexName"] {
+        let body = format!(r#"{{"TableName":"T","{name}":"x"}}"#);
+        assert!(refusal::<super::Query>(&body).contains(name));
+        assert!(refusal::<super::Scan>(&body).contains(name));
+    }
+    let body = r##"{"TableName":"T","Key":{},"ExpressionAttributeNames":{"#a":"b"}}"##;
+    assert!(
+        refusal::<super::GetItem>(body).contains("can only be specified when using expressions")
+    );
+    let keys = r#"{"RequestItems":{"T":{"Keys":[],"AttributesToGet":["a"]}}}"#;
+    assert!(refusal::<super::BatchGetItem>(keys).contains("AttributesToGet"));
+}
+
+#[test]
+fn create_table_is_read() {
+    let body = r##"{"TableName":"T","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"},
+        {"AttributeName":"r","AttributeType":"N"}],"KeySchema":[{"AttributeName":"h","KeyType":"HASH"},
+        {"AttributeName":"r","KeyType":"RANGE"}],"BillingMode":"PROVISIONED","ProvisionedThroughput":
+        {"ReadCapacityUnits":5,"WriteCapacityUnits":6.9},"StreamSpecification":{"StreamEnabled":false},
+        "Tags":[],"TableClass":"STANDARD"}"##;
+    let read = request::<super::CreateTable>(body).unwrap();
+    let throughput = ProvisionedThroughput { read_capacity_units: 5, write_capacity_units: 6 };
+    assert_eq!(read.provisioned_throughput, Some(throughput));
+    assert_eq!(read.key_schema[1].key_type, KeyType::Range);
+    assert_eq!(read.attribute_definitions[1].attribute_type, ScalarAttributeType::N);
+    for (member, value) in [
+        ("Tags", r#"[{"Key":"k","Value":"v"}]"#),
+        ("StreamSpecification", r#"{"StreamEnabled":true}"#),
+        ("GlobalSecondaryIndexes", r#"[{"IndexName":"i"}]"#),
+        ("TableClass", r#""STANDARD_INFREQUENT_ACCESS""#),
+    ] {
+        let body = format!(
+            r#"{{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"{member}":{value}}}"#
+        );
+        let refusal = refusal::<super::CreateTable>(&body);
+        assert!(refusal.contains(member) && refusal.contains("not supported"), "{refusal}");
+    }
+    let body = r#"{"TableName":"T","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"X"}],
+        "KeySchema":[{"AttributeName":"h"}]}"#;
+    let refusal = refusal::<super::CreateTable>(body);
+    assert!(
+        refusal.contains("Value 'X' at 'attributeDefinitions.1.member.attributeType'"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("Value null at 'keySchema.1.member.keyType'"), "{refusal}");
+}
+
+#[test]
+fn query_and_scan_are_read() {
+    let body = r##"{"TableName":"T","KeyConditionExpression":"#a = :b","ExpressionAttributeNames":{"#a":"h"},
+        "ExpressionAttributeValues":{":b":{"S":"x"}},"ScanIndexForward":false,"Limit":7,"Select":"COUNT",
+        "ExclusiveStartKey":{"h":{"S":"x"}},"ConsistentRead":true}"##;
+    let read = request::<super::Query>(body).unwrap();
+    assert_eq!(read.expression_attribute_names.unwrap()["#a"], "h");
+    assert_eq!(read.expression_attribute_values.unwrap(), item(":b", "x"));
+    assert_eq!((read.limit, read.select), (Some(7), Some(Select::Count)));
+    assert_eq!((read.scan_index_forward, read.consistent_read), (Some(false), Some(true)));
+    assert_eq!(read.exclusive_start_key.unwrap(), item("h", "x"));
+    let read =
+        request::<super::Scan>(r#"{"TableName":"T","Segment":1,"TotalSegments":4}"#).unwrap();
+    assert_eq!((read.segment, read.total_segments), (Some(1), Some(4)));
+}
+
+#[test]
+fn responses_are_written_without_what_is_absent() {
+    assert_eq!(response::<super::GetItem>(&GetItemResponse::default()), "{}");
+    let got = GetItemResponse {
+        item: Some(item("a", "x")),
+        consumed_capacity: Some(ConsumedCapacity {
+            table_name: "T".to_owned(),
+            capacity_units: 0.5,
+            table: Some(0.5),
+        }),
+    };
+    assert_eq!(
+        response::<super::GetItem>(&got),
+        r#"{"Item":{"a":{"S":"x"}},"ConsumedCapacity":{"TableName":"T","CapacityUnits":0.5,"Table":{"CapacityUnits":0.5}}}"#
+    );
+    let counted = ScanResponse { count: 2, scanned_count: 3, ..Default::default() };
+    assert_eq!(response::<super::Scan>(&counted), r#"{"Count":2,"ScannedCount":3}"#);
+}
+
+#[test]
+fn batches_go_both_ways() {
+    let writes = vec![WriteRequest::Put(item("a", "x")), WriteRequest::Delete(item("a", "y"))];
+    let unprocessed_items = BTreeMap::from([("T".to_owned(), writes)]);
+    let answer = BatchWriteItemResponse {
+        unprocessed_items: unprocessed_items.clone(),
+        consumed_capacity: None,
+    };
+    let text = response::<super::BatchWriteItem>(&answer);
+    let again = text.replace("UnprocessedItems", "RequestItems");
+    assert_eq!(request::<super::BatchWriteItem>(&again).unwrap().request_items, unprocessed_items);
+
+    let keys = KeysAndAttributes { keys: vec![item("a", "x")], consistent_read: Some(true) };
+    let unprocessed_keys = BTreeMap::from([("T".to_owned(), keys)]);
+    let answer = BatchGetItemResponse {
+        responses: BTreeMap::from([("T".to_owned(), vec![])]),
+        unprocessed_keys: unprocessed_keys.clone(),
+        consumed_capacity: None,
+    };
+    let text = response::<super::BatchGetItem>(&answer);
+    assert!(text.starts_with(r#"{"Responses":{"T":[]},"UnprocessedKeys":"#), "{text}");
+    let again = text.replace("UnprocessedKeys", "RequestItems");
+    assert_eq!(request::<super::BatchGetItem>(&again).unwrap().request_items, unprocessed_keys);
+}
+
+#[test]
+fn descriptions_have_the_services_members() {
+    let table_description = TableDescription {
+        table_name: "T".to_owned(),
+        table_arn: "arn".to_owned(),
+        table_id: "id".to_owned(),
+        table_status: TableStatus::Active,
+        creation_date_time_ms: 1_700_000_000_123,
+        attribute_definitions: vec![AttributeDefinition {
+            attribute_name: "h".to_owned(),
+            attribute_type: ScalarAttributeType::S,
+        }],
+        key_schema: vec![KeySchemaElement {
+            attribute_name: "h".to_owned(),
+            key_type: KeyType::Hash,
+        }],
+        billing_mode: BillingMode::PayPerRequest,
+        provisioned_throughput: ProvisionedThroughput::default(),
+        deletion_protection_enabled: false,
+        item_count: 3,
+        table_size_bytes: 40,
+    };
+    let text = response::<super::DeleteTable>(&DeleteTableResponse { table_description });
+    assert_eq!(
+        text,
+        r#"{"TableDescription":{"AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"}],"TableName":"T","KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"TableStatus":"ACTIVE","CreationDateTime":1700000000.123,"ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":0,"WriteCapacityUnits":0},"TableSizeBytes":40,"ItemCount":3,"TableArn":"arn","TableId":"id","BillingModeSummary":{"BillingMode":"PAY_PER_REQUEST"},"DeletionProtectionEnabled":false}}"#
+    );
+}

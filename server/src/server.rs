@@ -1,0 +1,123 @@
+//! The server itself: accepts connections, serves each in a task of its own, and drains them when it is told to
+//! stop. Called by `cli/serve.rs` and the tests. One slow or hostile connection costs the others nothing but its
+//! place among `connections_max`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::host::AllowedHosts;
+use crate::http::{self, Shared};
+use crate::limits::{Budget, Limits};
+use crate::request_id::RequestIds;
+use crate::service::Service;
+use crate::stall::StallGuard;
+
+/// How long to wait before accepting again when the machine is out of file descriptors or memory.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// A bound but not yet running server.
+pub(crate) struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// A server on a bound listener.
+    pub(crate) fn new(
+        listener: TcpListener,
+        service: Arc<dyn Service>,
+        limits: Limits,
+        hosts: AllowedHosts,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            service,
+            budget: Budget::new(limits.bodies_bytes_max),
+            limits,
+            hosts,
+            ids: RequestIds::new(),
+            draining: AtomicBool::new(false),
+        });
+        Self { listener, shared }
+    }
+
+    /// Serves until `stop` is done, then lets the requests in flight finish for `drain_timeout` at most. Answers
+    /// whether all of them did.
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> bool {
+        let Self { listener, shared } = self;
+        let slots = Arc::new(Semaphore::new(shared.limits.connections_max));
+        let (stopping, stopped) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            // Finished tasks are taken out as they come, so that the set holds the open connections only.
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            let socket = match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    tracing::warn!("could not accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                tracing::warn!("closed a connection: {} are open", shared.limits.connections_max);
+                continue;
+            };
+            let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+            connections.spawn(async move {
+                serve(socket, shared, stopped).await;
+                drop(slot);
+            });
+        }
+
+        // From here new connections are refused by the operating system.
+        drop(listener);
+        shared.draining.store(true, Ordering::Release);
+        stopping.send_replace(true);
+        let drain = async { while connections.join_next().await.is_some() {} };
+        tokio::time::timeout(shared.limits.drain_timeout, drain).await.is_ok()
+    }
+}
+
+async fn serve(socket: TcpStream, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!("could not set TCP_NODELAY: {error}");
+    }
+    let limits = shared.limits.clone();
+    let io = TokioIo::new(StallGuard::new(socket, limits.write_timeout));
+    let service = service_fn(move |request| http::answer(Arc::clone(&shared), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.header_bytes_max)
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let stop = async {
+        // The sender outlives the connections; were it gone, stopping would be right too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!("a connection ended: {error}");
+    }
+}
