@@ -8,6 +8,7 @@ use esker_base::{Cursor, Result, key};
 
 use crate::block_cursor::BlockCursor;
 use crate::format::{Defect, u64_at};
+use crate::readahead::Readahead;
 use crate::reader::Reader;
 
 /// A cursor over all entries of a file. Holds the reader, and so the file, open.
@@ -19,14 +20,17 @@ pub struct SstableCursor {
     /// Whether block `at` is loaded, so that a seek into it need not load it again.
     loaded: bool,
     block: BlockCursor,
+    ahead: Readahead,
 }
 
 impl Reader {
-    /// A cursor over the file. With `fill_cache` the blocks it reads stay in the cache; scans for users want that,
-    /// compaction does not.
+    /// A cursor over the file. With `fill_cache` it reads through map and cache and leaves its blocks there, as scans
+    /// for users want it. Without, it reads long stretches from the file past both and verifies every block, as
+    /// compaction wants it.
     pub fn cursor(self: &Arc<Self>, fill_cache: bool) -> SstableCursor {
         let block = BlockCursor::default();
-        SstableCursor { reader: self.clone(), fill_cache, at: 0, loaded: false, block }
+        let ahead = Readahead::default();
+        SstableCursor { reader: self.clone(), fill_cache, at: 0, loaded: false, block, ahead }
     }
 }
 
@@ -36,9 +40,15 @@ impl SstableCursor {
         if self.loaded && self.at == at {
             return Ok(());
         }
+        self.ahead.moves(self.loaded && at == self.at + 1);
         self.loaded = false;
         self.block.clear();
-        let content = self.reader.block_bytes(at, self.fill_cache)?;
+        let content = if self.fill_cache {
+            self.ahead.hint(&self.reader, at);
+            self.reader.block_bytes(at, true)?
+        } else {
+            self.ahead.fetch(&self.reader, at)?
+        };
         self.at = at;
         let result = self.block.reset(content);
         self.check(result)?;

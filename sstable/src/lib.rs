@@ -4,6 +4,32 @@
 //! out cursors over it; a [`LevelCursor`] reads a run of disjoint files as one. The bytes are specified in
 //! [`mod@format`]. Flush and compaction write, the engine reads. Nothing here knows which files exist (the manifest
 //! does) or which versions should survive (compaction does).
+//!
+//! ```
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use esker_base::{EntryKind, FileId, FileNumber, SeqNo, key};
+//! use esker_sstable::{BlockCache, Identity, ReadMode, Reader, Writer, WriterOptions};
+//! use esker_vfs::{Fs, simulated::SimulatedFs};
+//!
+//! # fn main() -> esker_base::Result<()> {
+//! let fs: Arc<dyn Fs> = Arc::new(SimulatedFs::new());
+//! let dir = Path::new("/");
+//! let (number, id) = (FileNumber(1), FileId([7; 16]));
+//! let mut writer = Writer::create(fs.clone(), dir, number, id, WriterOptions::default())?;
+//! writer.add(&key::encode(b"apple", SeqNo(4), EntryKind::Put), b"green")?;
+//! writer.add(&key::encode(b"apple", SeqNo(2), EntryKind::Put), b"red")?;
+//! let summary = writer.finish()?;
+//!
+//! let cache = Arc::new(BlockCache::new(8 << 20));
+//! let reader = Reader::open(&fs, dir, &Identity::from(&summary), ReadMode::Mapped, cache)?;
+//! let old = reader.get(b"apple", SeqNo(3))?.expect("there is a version as old");
+//! assert_eq!((old.seq, &old.value[..]), (SeqNo(2), &b"red"[..]));
+//! assert!(reader.get(b"apple", SeqNo(1))?.is_none());
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +46,7 @@ mod index;
 mod inspect;
 mod level;
 mod properties;
+mod readahead;
 mod reader;
 mod verify;
 mod writer;

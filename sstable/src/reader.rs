@@ -318,6 +318,40 @@ impl Reader {
         defect_error(&self.path, self.index.handle(at).offset, defect)
     }
 
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.source, Source::Mapped(_))
+    }
+
+    /// Where the data blocks end.
+    pub(crate) fn blocks_end(&self) -> u64 {
+        self.footer.index.offset
+    }
+
+    /// A handle for reading by position; `None` if the name is gone, when only a map is left.
+    pub(crate) fn file_for_cursor(&self) -> Option<Arc<dyn File>> {
+        match &self.source {
+            Source::Mapped(_) => self.fs.open(&self.path, OpenMode::Read).ok(),
+            Source::Positioned(file) => Some(file.clone()),
+        }
+    }
+
+    /// `len` bytes of the file from `offset`, which the caller has held against the file's length.
+    pub(crate) fn read_from(&self, file: &dyn File, offset: u64, len: usize) -> Result<Bytes> {
+        read_exact(file, &self.path, offset, len)
+    }
+
+    /// Verifies the stored bytes of block `at` and decodes them; a slice of them if they are not compressed.
+    pub(crate) fn decode_block(&self, at: usize, stored: &Bytes) -> Result<Bytes> {
+        let defect = |defect| self.block_defect(at, defect);
+        let offset = self.index.handle(at).offset;
+        match format::open_block(self.identity.file_id, offset, stored).map_err(defect)? {
+            (Compression::None, content, _) => Ok(stored.slice(..content.len())),
+            (Compression::Lz4, content, len) => {
+                Ok(Bytes::from(format::decompress(content, len).map_err(defect)?))
+            }
+        }
+    }
+
     /// The content of block `at` (below the index's count) as owned bytes, for a cursor.
     pub(crate) fn block_bytes(&self, at: usize, fill_cache: bool) -> Result<Bytes> {
         match (self.block(at, fill_cache)?, &self.source) {
@@ -372,14 +406,9 @@ impl Reader {
                     }
                 }
             }
-            Source::Positioned(_) => {
-                let read = self.source.read(&self.path, handle.offset, handle.len as usize)?;
-                match format::open_block(file_id, handle.offset, &read).map_err(defect)? {
-                    (Compression::None, content, _) => read.slice(..content.len()),
-                    (Compression::Lz4, content, len) => {
-                        Bytes::from(format::decompress(content, len).map_err(defect)?)
-                    }
-                }
+            Source::Positioned(file) => {
+                let stored = self.read_from(&**file, handle.offset, handle.len as usize)?;
+                self.decode_block(at, &stored)?
             }
         };
         self.block_states[at].store(CACHED, Ordering::Relaxed);
@@ -405,14 +434,15 @@ impl Source {
                 let from = offset as usize;
                 Ok(map.slice(from..from + len))
             }
-            Source::Positioned(file) => {
-                let mut buffer = vec![0; len];
-                file.read_exact_at(&mut buffer, offset)
-                    .map_err(|error| Error::io("read", path, error))?;
-                Ok(Bytes::from(buffer))
-            }
+            Source::Positioned(file) => read_exact(&**file, path, offset, len),
         }
     }
+}
+
+fn read_exact(file: &dyn File, path: &Path, offset: u64, len: usize) -> Result<Bytes> {
+    let mut buffer = vec![0; len];
+    file.read_exact_at(&mut buffer, offset).map_err(|error| Error::io("read", path, error))?;
+    Ok(Bytes::from(buffer))
 }
 
 pub(crate) fn defect_error(path: &Path, offset: u64, defect: Defect) -> Error {

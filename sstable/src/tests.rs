@@ -7,6 +7,7 @@ mod damage;
 mod golden;
 mod limits;
 mod model;
+mod reading;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

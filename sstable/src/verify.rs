@@ -11,7 +11,7 @@ use esker_vfs::{File, OpenMode};
 use crate::block::{Position, common_prefix_len};
 use crate::block_cursor::BlockCursor;
 use crate::filter::key_hash;
-use crate::format::{self, Compression, Defect};
+use crate::format::{BLOCK_TRAILER_LEN, Compression, Defect};
 use crate::properties::Properties;
 use crate::reader::Reader;
 
@@ -145,19 +145,12 @@ impl Reader {
     /// Reads block `at` from the file itself, past map and cache.
     pub(crate) fn read_block(&self, file: &dyn File, at: usize) -> Result<(Compression, Bytes)> {
         let handle = self.index().handle(at);
-        let mut stored = vec![0; handle.len as usize];
-        file.read_exact_at(&mut stored, handle.offset)
-            .map_err(|error| Error::io("read", self.path(), error))?;
-        let decode = || {
-            let (compression, content, len) =
-                format::open_block(self.identity().file_id, handle.offset, &stored)?;
-            let content = match compression {
-                Compression::None => Bytes::copy_from_slice(content),
-                Compression::Lz4 => Bytes::from(format::decompress(content, len)?),
-            };
-            Ok((compression, content))
-        };
-        decode().map_err(|defect| self.block_defect(at, defect))
+        let stored = self.read_from(file, handle.offset, handle.len as usize)?;
+        let content = self.decode_block(at, &stored)?;
+        let kind = stored[stored.len() - BLOCK_TRAILER_LEN];
+        let compression =
+            Compression::try_from(kind).map_err(|_| self.damaged(handle.offset, "changed"))?;
+        Ok((compression, content))
     }
 }
 

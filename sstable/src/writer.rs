@@ -39,7 +39,8 @@ pub struct WriterOptions {
     pub compression: Compression,
     /// Bits of filter a key; 0 for no filter, at most 64. 10 by default: about 1% false positives.
     pub filter_bits_per_key: u32,
-    /// The filter's kind.
+    /// The filter's kind. Blocked by default: a lookup costs a quarter of the other's and building it half, for 0.95%
+    /// false positives instead of 0.80%.
     pub filter_kind: FilterKind,
     /// The keyspace that the file is written for; recorded in its properties.
     pub keyspace: KeyspaceId,
@@ -52,7 +53,7 @@ impl Default for WriterOptions {
             restart_interval: 16,
             compression: Compression::Lz4,
             filter_bits_per_key: 10,
-            filter_kind: FilterKind::Bloom,
+            filter_kind: FilterKind::Blocked,
             keyspace: KeyspaceId(0),
         }
     }

@@ -162,6 +162,7 @@ proptest! {
             }
             prop_assert_eq!(&scan(&mut reader.cursor(false))?, &entries);
             walk(&mut reader.cursor(true), &entries, &steps)?;
+            walk(&mut reader.cursor(false), &entries, &steps)?;
             let report = reader.verify()?;
             prop_assert_eq!(report.entries, entries.len() as u64);
             prop_assert_eq!(report.bytes, summary.len);

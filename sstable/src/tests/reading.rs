@@ -1,0 +1,136 @@
+//! How blocks are fetched: failing reads, files without a name, the cache, threads.
+
+use esker_base::ErrorKind;
+use esker_vfs::Call;
+use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+
+use super::*;
+use crate::{BlockInfo, Compression, Found, LevelCursor, SstableCursor};
+
+fn entries() -> Vec<Entry> {
+    (0..3000u32).map(|n| put(format!("key{n:05}").as_bytes(), 1, &[n as u8; 50])).collect()
+}
+
+#[test]
+fn an_unreadable_block_is_an_error_and_never_an_absent_key() {
+    let inner = disk();
+    let summary = write(&inner, 1, &entries(), WriterOptions::default());
+    let faulty = Arc::new(FaultFs::new(inner));
+    let fs: Arc<dyn Fs> = faulty.clone();
+    let identity = Identity::from(&summary);
+    let reader = open_cached(&fs, &identity, ReadMode::Positioned, 0).unwrap();
+    for fill_cache in [true, false] {
+        let mut cursor = reader.cursor(fill_cache);
+        cursor.seek_to_first().unwrap();
+        faulty.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::ReadAt]).sticky());
+        assert_eq!(found(&reader, b"key01500", 9).unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(cursor.seek_to_last().unwrap_err().kind(), ErrorKind::Io);
+        assert!(!cursor.valid());
+        assert_eq!(cursor.seek(&put(b"key02000", 1, b"").0).unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(reader.verify().unwrap_err().kind(), ErrorKind::Io);
+        faulty.clear();
+        assert_eq!(found(&reader, b"key02500", 9).unwrap().unwrap().0, 1);
+        assert_eq!(scan(&mut cursor).unwrap(), entries());
+    }
+}
+
+#[test]
+fn every_failing_call_of_an_open_is_an_error() {
+    let inner = disk();
+    let identity = Identity::from(&write(&inner, 1, &entries(), WriterOptions::default()));
+    for mode in BOTH_MODES {
+        for call in 0.. {
+            let faulty = Arc::new(FaultFs::new(inner.clone()));
+            faulty.inject(Rule::new(Fault::Fail(Failure::TooManyFiles)).after(call));
+            let fs: Arc<dyn Fs> = faulty.clone();
+            let result = open(&fs, &identity, mode);
+            if faulty.strikes() == 0 {
+                assert!(call >= 3 && result.is_ok());
+                break;
+            }
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::Io, "call {call}");
+        }
+    }
+}
+
+#[test]
+fn a_file_without_a_name_still_reads() {
+    for mode in BOTH_MODES {
+        let fs = disk();
+        let summary = write(&fs, 1, &entries(), WriterOptions::default());
+        let reader = open(&fs, &Identity::from(&summary), mode).unwrap();
+        fs.remove_file(&path_of(1)).unwrap();
+        for fill_cache in [true, false] {
+            assert_eq!(scan(&mut reader.cursor(fill_cache)).unwrap(), entries());
+        }
+        assert!(found(&reader, b"key00007", 9).unwrap().is_some());
+    }
+}
+
+#[test]
+fn blocks_are_read_once_while_they_stay_in_the_cache() {
+    let fs = disk();
+    let summary = write(&fs, 1, &entries(), WriterOptions::default());
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    let identity = Identity::from(&summary);
+    for mode in BOTH_MODES {
+        let reader = Reader::open(&fs, Path::new(DIR), &identity, mode, cache.clone()).unwrap();
+        let reader = Arc::new(reader);
+        scan(&mut reader.cursor(true)).unwrap();
+        let before = cache.metrics();
+        assert!(before.used_bytes > 0);
+        scan(&mut reader.cursor(true)).unwrap();
+        found(&reader, b"key00100", 9).unwrap().unwrap();
+        let after = cache.metrics();
+        assert_eq!(after.misses, before.misses);
+        assert_eq!(after.hits, before.hits + reader.properties().block_count + 1);
+        // A cursor that does not fill the cache does not ask it either.
+        scan(&mut reader.cursor(false)).unwrap();
+        assert_eq!(cache.metrics(), after);
+    }
+}
+
+#[test]
+fn uncompressed_blocks_of_a_map_never_enter_the_cache() {
+    let fs = disk();
+    let options = WriterOptions { compression: Compression::None, ..WriterOptions::default() };
+    let summary = write(&fs, 1, &entries(), options);
+    let cache = Arc::new(BlockCache::new(1 << 20));
+    let identity = Identity::from(&summary);
+    let dir = Path::new(DIR);
+    let reader = Reader::open(&fs, dir, &identity, ReadMode::Mapped, cache.clone()).unwrap();
+    let reader = Arc::new(reader);
+    assert_eq!(scan(&mut reader.cursor(true)).unwrap(), entries());
+    assert!(found(&reader, b"key00007", 9).unwrap().is_some());
+    let metrics = cache.metrics();
+    assert_eq!((metrics.used_bytes, metrics.hits, metrics.misses), (0, 0, 0));
+}
+
+#[test]
+fn everything_crosses_threads() {
+    fn crosses<T: Send + Sync>() {}
+    crosses::<Reader>();
+    crosses::<Writer>();
+    crosses::<BlockCache>();
+    crosses::<SstableCursor>();
+    crosses::<LevelCursor<Arc<Reader>>>();
+    crosses::<Found>();
+    crosses::<BlockInfo>();
+
+    let fs = disk();
+    let summary = write(&fs, 1, &entries(), WriterOptions::default());
+    for mode in BOTH_MODES {
+        let reader = open_cached(&fs, &Identity::from(&summary), mode, 20_000).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let reader = &reader;
+                scope.spawn(move || {
+                    for n in (thread..3000u32).step_by(7) {
+                        let hit = found(reader, format!("key{n:05}").as_bytes(), 9).unwrap();
+                        assert_eq!(hit.unwrap().2, [n as u8; 50]);
+                    }
+                });
+            }
+        });
+    }
+}
