@@ -77,7 +77,7 @@ impl Life {
         let keyspaces = [db.keyspace("a")?, db.keyspace("b")?];
         let found = read_all(&keyspaces)?;
         let n = self.states.iter().rposition(|state| *state == found);
-        let n = n.unwrap_or_else(|| panic!("no prefix of the history: {found:?}"));
+        let n = n.unwrap_or_else(|| panic!("{} entries are no prefix of the history", found.len()));
         assert!(n >= self.durable, "lost: {n} of {}, durable {}", self.states.len(), self.durable);
         // What recovery has shown must stay.
         self.states.truncate(n + 1);
@@ -136,7 +136,10 @@ impl Life {
             1 => db.compact()?,
             2 => {
                 let found = read_all(keyspaces)?;
-                assert_eq!(Some(&found), self.states.last());
+                assert!(
+                    Some(&found) == self.states.last(),
+                    "the latest state is not what was written"
+                );
             }
             3 => {
                 db.verify()?;

@@ -1,0 +1,199 @@
+//! Disks that say no: full, failing to sync, failing to read. The outcome is a typed error and never a lost or a wrong
+//! answer; what was acknowledged is there after a power cut.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+use esker_vfs::simulated::{CrashPolicy, Simulation, SyncFailure};
+use esker_vfs::{Call, World};
+
+use crate::{Background, BackgroundStep, Builder, Db, Durability, ErrorKind, ReadMode};
+
+fn builder(world: World) -> Builder {
+    Db::builder()
+        .memory_budget_bytes(1 << 20)
+        .wal_segment_bytes(16 << 10)
+        .read_mode(ReadMode::Positioned)
+        .background(Background::Manual)
+        .world(world)
+}
+
+fn count(db: &Db) -> usize {
+    db.keyspace("k").unwrap().iter().map(Result::unwrap).count()
+}
+
+#[test]
+fn a_failed_log_sync_makes_the_database_read_only_and_a_reopen_serves_what_was_acknowledged() {
+    for mode in
+        [SyncFailure::LostStillCached, SyncFailure::LostReverted, SyncFailure::PersistedAnyway]
+    {
+        let sim = Simulation::new(1);
+        let db = builder(sim.world()).open("/db").unwrap();
+        let ks = db.keyspace("k").unwrap();
+        ks.put("a", "1").unwrap();
+        sim.fs.fail_syncs(".wal", mode, Some(1));
+        sim.fs.fail_syncs(".wal.tmp", mode, Some(1));
+        let error = ks.put("b", "2").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+        // Not acknowledged, so not visible; reads go on, and every later write hears the cause.
+        assert_eq!(ks.get("b").unwrap(), None);
+        assert_eq!(ks.get("a").unwrap().unwrap(), "1");
+        sim.fs.heal_syncs();
+        let error = ks.put_with("c", "3", Durability::Volatile).unwrap_err();
+        assert!(error.to_string().contains("sync"), "{error}");
+        assert!(db.metrics().read_only_cause.is_some());
+        assert!(db.flush().is_err());
+        drop((ks, db));
+
+        // A restart of the process sees the page cache; a power cut afterwards must not take back what it showed.
+        let db = builder(sim.world()).open("/db").unwrap();
+        let shown = count(&db);
+        assert!(shown >= 1);
+        drop(db);
+        let after = sim.crash(CrashPolicy::DropAll, 7);
+        let db = builder(after.world()).open("/db").unwrap();
+        assert_eq!(count(&db), shown, "{mode:?}");
+    }
+}
+
+#[test]
+fn writes_resume_when_a_full_disk_has_space_again() {
+    let sim = Simulation::new(2);
+    let db = builder(sim.world()).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put("before", "1").unwrap();
+    sim.fs.set_capacity(0);
+    let mut written = 1;
+    let value = [7; 1000];
+    let error = loop {
+        match ks.put(format!("{written}"), value) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 10_000);
+    };
+    assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+    assert_eq!(ks.put("again", value).unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(count(&db), written);
+    assert!(db.flush().is_err());
+    assert_eq!(count(&db), written);
+
+    // It opens while the disk is still full, with all that was acknowledged.
+    let full = Simulation::with_fs(sim.fs.image(CrashPolicy::DropAll, 1), 3);
+    let reopened = builder(full.world()).open("/db").unwrap();
+    assert_eq!(count(&reopened), written);
+
+    sim.fs.set_capacity(u64::MAX);
+    ks.put("after", value).unwrap();
+    db.flush().unwrap();
+    assert_eq!(count(&db), written + 1);
+    let after = sim.crash(CrashPolicy::DropAll, 7);
+    assert_eq!(count(&builder(after.world()).open("/db").unwrap()), written + 1);
+}
+
+#[test]
+fn a_write_that_fails_halfway_is_never_followed_by_one_that_is_acknowledged_and_lost() {
+    for failure in [Failure::Io, Failure::NoSpace] {
+        let sim = Simulation::new(3);
+        let faults = Arc::new(FaultFs::new(sim.world().fs));
+        let world = World { fs: faults.clone(), ..sim.world() };
+        let db = builder(world).open("/db").unwrap();
+        let ks = db.keyspace("k").unwrap();
+        ks.put("a", "1").unwrap();
+        ks.put_with("buffered", "1", Durability::Buffered).unwrap();
+        faults.inject(
+            Rule::new(Fault::FailHalfway(failure)).on(&[Call::WriteAllAt]).suffix(".wal.tmp"),
+        );
+        assert!(ks.put("b", "2").is_err());
+        assert_eq!(faults.strikes(), 1);
+        faults.clear();
+        assert_eq!(ks.get("b").unwrap(), None);
+        ks.put("c", "3").unwrap();
+        let after = sim.crash(CrashPolicy::DropAll, 7);
+        let db = builder(after.world()).open("/db").unwrap();
+        let ks = db.keyspace("k").unwrap();
+        assert_eq!(ks.get("a").unwrap().unwrap(), "1");
+        assert_eq!(ks.get("buffered").unwrap().unwrap(), "1");
+        assert_eq!(ks.get("b").unwrap(), None);
+        assert_eq!(ks.get("c").unwrap().unwrap(), "3");
+    }
+}
+
+#[test]
+fn a_failed_flush_keeps_the_memtable_and_a_later_one_succeeds() {
+    for call in [Call::SyncAll, Call::WriteAllAt, Call::CreateNew, Call::SyncDir] {
+        let sim = Simulation::new(4);
+        let faults = Arc::new(FaultFs::new(sim.world().fs));
+        let world = World { fs: faults.clone(), ..sim.world() };
+        let db = builder(world).open("/db").unwrap();
+        let ks = db.keyspace("k").unwrap();
+        ks.put("a", "1").unwrap();
+        let suffix = if call == Call::SyncDir { "/db" } else { ".sst" };
+        faults.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[call]).suffix(suffix));
+        assert!(db.flush().is_err(), "{call:?}");
+        faults.clear();
+        assert_eq!(ks.get("a").unwrap().unwrap(), "1");
+        db.flush().unwrap();
+        assert_eq!(db.metrics().sstables, 1);
+        db.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_failed_manifest_sync_deletes_nothing_and_the_next_open_has_everything() {
+    let sim = Simulation::new(5);
+    let db = builder(sim.world()).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    for i in 0..100 {
+        ks.put(format!("{i}"), [1; 500]).unwrap();
+        if i % 30 == 0 {
+            db.flush().unwrap();
+        }
+    }
+    for suffix in [".manifest", ".manifest.tmp"] {
+        sim.fs.fail_syncs(suffix, SyncFailure::PersistedAnyway, None);
+    }
+    assert!(db.compact().is_err());
+    sim.fs.heal_syncs();
+    assert_eq!(ks.put("x", "1").unwrap_err().kind(), ErrorKind::ReadOnly);
+    for step in BackgroundStep::ALL {
+        let _ = db.run_background_step(step);
+    }
+    assert_eq!(count(&db), 100);
+    drop((ks, db));
+    let db = builder(sim.world()).open("/db").unwrap();
+    assert_eq!(count(&db), 100);
+    db.verify().unwrap();
+}
+
+#[test]
+fn a_failed_read_is_an_error_and_not_a_missing_key() {
+    let sim = Simulation::new(6);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = builder(world).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put("a", "1").unwrap();
+    db.flush().unwrap();
+    faults.inject(Rule::new(Fault::Fail(Failure::Io)).suffix(".sst").sticky());
+    assert_eq!(ks.get("a").unwrap_err().kind(), ErrorKind::Io);
+    assert!(ks.iter().next().unwrap().is_err());
+    faults.clear();
+    assert_eq!(ks.get("a").unwrap().unwrap(), "1");
+}
+
+#[test]
+fn a_failed_read_of_the_log_refuses_to_open_and_changes_nothing() {
+    let sim = Simulation::new(7);
+    let db = builder(sim.world()).open("/db").unwrap();
+    db.keyspace("k").unwrap().put("a", "1").unwrap();
+    drop(db);
+    let before = sim.fs.image_hash();
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    faults.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::ReadAt]).suffix(".wal"));
+    assert_eq!(builder(world).open("/db").unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(sim.fs.image_hash(), before);
+    assert_eq!(count(&builder(sim.world()).open("/db").unwrap()), 1);
+}
