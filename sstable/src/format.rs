@@ -113,7 +113,7 @@ pub const BLOCK_TRAILER_LEN: usize = 9;
 pub const BLOCK_CONTENT_MAX: usize =
     esker_base::limits::BATCH_LEN_MAX + esker_base::limits::KEY_LEN_MAX + 64 * 1024;
 /// lz4 cannot expand a block by more than this factor; a larger claim is a lie.
-const LZ4_EXPANSION_MAX: usize = 256;
+pub(crate) const LZ4_EXPANSION_MAX: usize = 256;
 
 /// Filter kind 1: the `bloomfilter` crate's bytes over the key hash (XXH3-64 of the user key, 8 bytes little-endian).
 pub const FILTER_BLOOM: u8 = 1;

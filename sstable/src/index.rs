@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use esker_base::{key, varint};
 
 use crate::block::common_prefix_len;
-use crate::format::{BlockHandle, Defect, HEADER_LEN, u64_at};
+use crate::format::{BlockHandle, Defect, HEADER_LEN, LZ4_EXPANSION_MAX, u64_at};
 
 const MALFORMED: Defect = Defect::Damaged("the index is malformed");
 
@@ -108,7 +108,12 @@ impl Index {
             user_key.truncate(shared);
             user_key.extend_from_slice(suffix);
             end = end.checked_add(stored_len).ok_or(MALFORMED)?;
-            if stored_len > u64::from(u32::MAX) || end > blocks_end {
+            // A separator is no longer than its block once decompressed: this bounds what prefixes can expand to.
+            let separator_max = stored_len.saturating_mul(LZ4_EXPANSION_MAX as u64);
+            if stored_len > u64::from(u32::MAX)
+                || end > blocks_end
+                || user_key.len() as u64 > separator_max
+            {
                 return Err(MALFORMED);
             }
             offsets.push(end);
