@@ -32,7 +32,7 @@ use crate::db::DbHandle;
 use crate::health::Health;
 use crate::keyspace::KeyspaceInner;
 use crate::metrics::Counters;
-use crate::options::Options;
+use crate::options::{Background, Options};
 use crate::pacing::Pacer;
 use crate::snapshot::SnapshotList;
 use crate::view::{Files, Levels, identity};
@@ -42,6 +42,10 @@ const RESERVE_BYTES: u64 = 1 << 20;
 
 /// The log segment that an open on a full disk makes do with.
 const SMALL_SEGMENT_BYTES: u64 = 64 << 10;
+
+/// The first log segment of every open: small, so that filling it with zeros does not delay the start. The next one is
+/// made in the background, in full size.
+const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 
 pub(crate) fn open(world: World, dir: PathBuf, options: Options) -> Result<Db> {
     if !options.read_only && options.create_if_missing {
@@ -275,7 +279,7 @@ impl Opening {
         keyspaces: &Keyspaces,
         last_seq: SeqNo,
     ) -> Result<Written> {
-        let segment_bytes = self.options.segment_bytes();
+        let segment_bytes = self.options.segment_bytes().min(FIRST_SEGMENT_BYTES);
         match self.try_write(version, outcome, keyspaces, last_seq, segment_bytes) {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 // If it cannot be removed, the second attempt fails as the first did.
@@ -307,7 +311,7 @@ impl Opening {
                 file_id: new_file_id(&self.world),
                 epoch,
                 size_bytes: segment_bytes.max(size_min),
-                zero_fill: false,
+                zero_fill: self.options.background == Background::Threads,
                 recycle: None,
             })
         };

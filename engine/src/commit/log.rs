@@ -111,7 +111,7 @@ impl Core {
             let next = match log.spare.take() {
                 Some(spare) => spare,
                 None => {
-                    let segment = self.create_segment(len)?;
+                    let segment = self.create_segment(len, false)?;
                     let added = vec![self.segment_meta(&segment)];
                     self.edit(Edit { wal_added: added, ..Edit::default() })?;
                     segment
@@ -135,7 +135,7 @@ impl Core {
     /// says where the old one ends, so the partial frame behind that is never read.
     fn resume(&self, log: &mut Log, len: usize) -> Result<()> {
         let end = log.writer()?.sync_before_failure().map_err(|error| self.health.fail(&error))?;
-        let next = self.create_segment(len)?;
+        let next = self.create_segment(len, false)?;
         // Segments made before this one have lower numbers and can no longer follow.
         let spare = log.take_spare();
         let void: Vec<_> = spare.into_iter().chain(log.unentered.drain(..)).collect();
@@ -170,7 +170,7 @@ impl Core {
         if !wanted(&mut self.log.lock()) {
             return Ok(false);
         }
-        let segment = self.create_segment(0)?;
+        let segment = self.create_segment(0, true)?;
         let mut log = self.log.lock();
         let current = log.writer()?.position().file;
         if !wanted(&mut log) || segment.number() < current {
@@ -184,13 +184,15 @@ impl Core {
         Ok(true)
     }
 
-    fn create_segment(&self, len: usize) -> Result<Segment> {
+    /// Makes a segment that can take a group of `len` bytes. Filling it with zeros takes time now and saves some in
+    /// every sync: the file system need not record that reserved space is in use.
+    fn create_segment(&self, len: usize, zero_fill: bool) -> Result<Segment> {
         let spec = SegmentSpec {
             number: self.next_file_number(),
             file_id: self.new_file_id(),
             epoch: self.epoch,
             size_bytes: self.options.segment_bytes().max(segment_size_for(len)),
-            zero_fill: false,
+            zero_fill,
             recycle: None,
         };
         esker_wal::create_segment(&*self.world.fs, &self.dir, &spec)
