@@ -2,9 +2,9 @@
 //!
 //! A [`Version`] is an immutable picture of the database: keyspaces, the levels of their sstables,
 //! the live segments of the write-ahead log. An [`Edit`] is a change of it. A [`ManifestLog`] keeps
-//! a picture and the edits since on disk; [`recover`] reads them back. The engine calls this crate
-//! under its own locks; nothing here locks, starts threads or deletes a file that an older picture
-//! names.
+//! a picture and the edits since on disk; [`recover()`] reads them back. The engine calls this
+//! crate under its own locks; nothing here locks, starts threads or deletes a file that an older
+//! picture names.
 
 #![forbid(unsafe_code)]
 

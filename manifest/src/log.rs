@@ -7,7 +7,7 @@
 //! named; that is the engine's, once the new one is durable.
 //!
 //! A new database is created by [`ManifestLog::create`] before its first log segment: a directory
-//! with segments or sstables but without `CURRENT` is refused by [`crate::recover`], one with a
+//! with segments or sstables but without `CURRENT` is refused by [`crate::recover()`], one with a
 //! manifest alone is a creation that a crash cut short.
 
 use std::io;

@@ -9,9 +9,14 @@
 //! `CURRENT`, header or snapshot, a file shorter than `CURRENT` says, a valid frame whose content
 //! contradicts the picture.
 //!
-//! If the last edit of a database that was not closed is lost to a bit flip, nothing is lost
-//! silently: the files that the edit dropped are gone (or the picture before it is still complete),
-//! and a picture that names a missing file is refused by the engine.
+//! A bit flip in the last edit of a database that was not closed looks like a tear. The engine sees
+//! what it cost, because the edit was durable before anything relied on it:
+//!
+//! - files that it dropped may be gone: a picture that names a missing file is refused;
+//! - a log record for a keyspace at or above `next_keyspace` was written after a creation that is
+//!   lost: corruption, where one below is merely a dropped keyspace's;
+//! - a log segment of this database that the picture does not know, and that holds a record, was
+//!   written after an addition that is lost: corruption, where an empty one is an orphan.
 //!
 //! # Closing
 //!
@@ -49,7 +54,7 @@ use crate::version::{Shutdown, Version};
 /// The longest manifest that is read, in bytes; a rewritten one is far below.
 const MANIFEST_LEN_MAX: u64 = 4 << 30;
 
-/// What [`recover`] found.
+/// What [`recover()`] found.
 #[derive(Clone, Debug)]
 pub struct Recovered {
     /// The picture after the last durable edit, checked as a whole.

@@ -1,6 +1,6 @@
 //! The picture of a database at one moment: which keyspaces, files and log segments there are.
 //!
-//! Made by [`crate::recover`] or by applying an [`Edit`] to an older picture; read by everything
+//! Made by [`crate::recover()`] or by applying an [`Edit`] to an older picture; read by everything
 //! that needs to know which files hold what. A picture never changes once it is shared, and this
 //! file never looks at the disk.
 

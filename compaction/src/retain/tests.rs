@@ -114,6 +114,25 @@ proptest! {
     }
 }
 
+#[test]
+fn older_files_of_level_0_keep_the_deletes_above_them() {
+    let at = |number, seq| {
+        let (number, seq) = (FileNumber(number), SeqNo(seq));
+        Arc::new(FileMeta { number, min_seq: seq, max_seq: seq, ..deep_file(b'a') })
+    };
+    let levels = vec![vec![at(4, 40), at(3, 30), at(2, 20), at(1, 10)]];
+    let rules = Rules { snapshots: &[SeqNo(50)], floor: None, keep_tombstones: false };
+    let merge = |inputs: std::ops::Range<usize>, output_level| {
+        let inputs = levels[0][inputs].iter().map(|file| (0, file.clone())).collect();
+        let (kind, reason) = (crate::TaskKind::Merge, "test");
+        Below::of_task(&Task { inputs, output_level, kind, reason }, &levels)
+    };
+    assert_eq!(survivors("a30D a20P b30D", rules, merge(1..3, 0)), "a30D");
+    // The file above the merged ones is newer, and below them is nothing.
+    assert_eq!(survivors("a30D a20P b30D", rules, merge(1..4, 6)), "");
+    assert_eq!(survivors("a20D", rules, merge(0..4, 6)), "");
+}
+
 fn deep_file(key: u8) -> FileMeta {
     let bound = esker_base::key::encode(&[key], SeqNo(0), EntryKind::Put);
     FileMeta {

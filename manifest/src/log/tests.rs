@@ -348,16 +348,18 @@ fn a_crash_at_any_call_leaves_a_prefix_with_every_acknowledged_edit() {
     let mut states = vec![first()];
     let mut log = create(&simulation, 1, &states[0]).unwrap();
     acknowledged.push(simulation.fs.ops());
-    let count = 90;
+    // Enough to outgrow the reserve of the second manifest.
+    let count = 180;
     for n in 1..=count {
         let edit = flush(n);
         states.push(states.last().unwrap().apply(&edit).unwrap());
         log.append(&edit).unwrap();
         acknowledged.push(simulation.fs.ops());
-        if n == 88 {
+        if n == 3 {
             log.rewrite(FileNumber(3), FileId([3; 16]), states.last().unwrap()).unwrap();
         }
     }
+    assert!(log.size_bytes() > RESERVE_BYTES + 1024);
     states.push(states.last().unwrap().apply(&close()).unwrap());
     log.append(&close()).unwrap();
     acknowledged.push(simulation.fs.ops());
