@@ -249,6 +249,11 @@ impl Db {
         &self.core().dir
     }
 
+    /// The file system, clock and randomness it was opened with; layers above use no others.
+    pub fn world(&self) -> &crate::vfs::World {
+        &self.core().world
+    }
+
     /// Runs one step of background work; true if there was something to do. For databases that were opened with
     /// [`crate::Background::Manual`]; harmless otherwise.
     pub fn run_background_step(&self, step: BackgroundStep) -> Result<bool> {

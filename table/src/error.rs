@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::Item;
+use crate::{Item, message};
 
 /// Shorthand for results of this crate.
 pub(crate) type Result<T> = std::result::Result<T, TableError>;
@@ -118,6 +118,20 @@ impl TableError {
     /// One reason per action of a cancelled transaction; empty for every other kind.
     pub fn cancellation_reasons(&self) -> &[CancellationReason] {
         &self.inner.cancellation_reasons
+    }
+}
+
+/// What the engine reports, as the service would: a dropped keyspace is a deleted table, a full queue
+/// is a request to come back later, everything else is the server's own trouble.
+impl From<esker::Error> for TableError {
+    fn from(error: esker::Error) -> Self {
+        match error.kind() {
+            esker::ErrorKind::NotFound => Self::not_found(message::TABLE_NOT_FOUND),
+            esker::ErrorKind::Busy => {
+                Self::new(TableErrorKind::ProvisionedThroughputExceeded, message::THROTTLED)
+            }
+            _ => Self::internal(error.to_string()),
+        }
     }
 }
 

@@ -5,19 +5,30 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod block_on;
+mod capacity;
+mod catalog;
 mod error;
 mod expression;
 pub mod item;
+mod item_lock;
 pub mod key_codec;
 mod key_schema;
 mod message;
 mod number;
 pub mod operation;
+mod page;
 pub mod schema;
+mod table;
+mod tables;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod value;
+mod write;
 
 pub use error::{CancellationReason, TableError, TableErrorKind};
 pub use number::Number;
+pub use tables::Tables;
 pub use validate::{MAX_ATTRIBUTE_NAME_BYTES, MAX_ITEM_SIZE_BYTES, MAX_NESTING_LEVELS};
 pub use value::{AttributeValue, Item};

@@ -250,6 +250,71 @@ pub(crate) fn throughput_out_of_bounds(value: i64, which: &str) -> String {
     format!("Given value {value} for {which} is out of bounds")
 }
 
+pub(crate) const TABLE_NOT_FOUND: &str = "Requested resource not found";
+pub(crate) const DELETION_PROTECTED: &str = "Resource cannot be deleted as it is currently \
+     protected against deletion. Disable deletion protection first.";
+pub(crate) const THROTTLED: &str = "The level of configured provisioned throughput for the table \
+     was exceeded. Consider increasing your provisioning level with the UpdateTable API.";
+
+pub(crate) fn named_table_not_found(name: &str) -> String {
+    format!("{TABLE_NOT_FOUND}: Table: {name} not found")
+}
+
+pub(crate) fn table_exists(name: &str) -> String {
+    format!("Table already exists: {name}")
+}
+
+/// What a catalog entry gets that cannot be written.
+pub(crate) fn catalog_encoding(why: &str) -> String {
+    format!("cannot encode the catalog's entry: {why}")
+}
+
+// Reads and writes of items.
+pub(crate) const RETURN_VALUES: &str = "Return values set to invalid value";
+pub(crate) const NO_KEY_CONDITION: &str = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
+pub(crate) const NAMES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeNames can only be specified \
+     when using expressions: KeyConditionExpression is null";
+pub(crate) const VALUES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeValues can only be \
+     specified when using expressions: KeyConditionExpression is null";
+pub(crate) const PROJECTED_WITHOUT_INDEX: &str = "One or more parameter values were invalid: \
+     ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName";
+pub(crate) const SPECIFIC_WITHOUT_PROJECTION: &str = "One or more parameter values were invalid: \
+     Must specify the AttributesToGet or ProjectionExpression when choosing to get \
+     SPECIFIC_ATTRIBUTES";
+pub(crate) const START_KEY_OUTSIDE: &str =
+    "The provided starting key is outside query boundaries based on provided conditions";
+pub(crate) const START_KEY_RANGE: &str =
+    "The provided starting key does not match the range key predicate";
+pub(crate) const SEGMENT_MISSING: &str = "The Segment parameter is required but was not present in \
+     the request when parameter TotalSegments is present";
+pub(crate) const TOTAL_SEGMENTS_MISSING: &str = "The TotalSegments parameter is required but was \
+     not present in the request when Segment parameter is present";
+
+pub(crate) fn start_key_invalid(why: &str) -> String {
+    format!("The provided starting key is invalid: {why}")
+}
+
+pub(crate) fn start_key_segment(segment: u32, total: u32) -> String {
+    format!(
+        "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use \
+         ExclusiveStartKey with correct Segment. TotalSegments: {total} Segment: {segment}"
+    )
+}
+
+pub(crate) fn segment_too_large(segment: i32, total: i32) -> String {
+    format!(
+        "The Segment parameter is zero-based and must be less than parameter TotalSegments: \
+         Segment: {segment} is not less than TotalSegments: {total}"
+    )
+}
+
+// Batches.
+pub(crate) const BATCH_DUPLICATES: &str = "Provided list of item keys contains duplicates";
+
+pub(crate) fn batch_too_large(operation: &str) -> String {
+    format!("Too many items requested for the {operation} call")
+}
+
 /// The errors of a request's members, as the service lists them in one message.
 pub(crate) fn validation_errors(errors: &[String]) -> String {
     let plural = if errors.len() == 1 { "" } else { "s" };
@@ -259,6 +324,12 @@ pub(crate) fn validation_errors(errors: &[String]) -> String {
 /// One member's error within `validation_errors`.
 pub(crate) fn constraint(value: &str, member: &str, must: &str) -> String {
     format!("Value '{value}' at '{member}' failed to satisfy constraint: Member must {must}")
+}
+
+/// A map member's error within `validation_errors`. The service shows the whole value there; it is
+/// left out, because it can be megabytes.
+pub(crate) fn map_constraint(member: &str, must: &str) -> String {
+    format!("Value at '{member}' failed to satisfy constraint: Map value must {must}")
 }
 
 /// A value as the service shows it inside messages.

@@ -34,9 +34,6 @@ const SIGN_NEGATIVE: u8 = 0x40;
 const SIGN_ZERO: u8 = 0x80;
 const SIGN_POSITIVE: u8 = 0xC0;
 
-/// Bytes of the longest encoding.
-pub(crate) const MAX_ENCODED_BYTES: usize = 2 + MAX_DIGITS / 2;
-
 /// An exact decimal: up to 38 significant digits, magnitude 1E-130 to 9.99..E+125, or zero.
 ///
 /// ```

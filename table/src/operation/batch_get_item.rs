@@ -1,9 +1,20 @@
-//! BatchGetItem: its request and response.
+//! BatchGetItem: its request, its response and what it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity};
-use crate::Item;
+use super::{ConsumedCapacity, ReturnConsumedCapacity, check_batch};
+use crate::error::{Result, TableError};
+use crate::item::EncodedItem;
+use crate::key_codec::base_key;
+use crate::schema::check::table_name;
+use crate::table::Table;
+use crate::validate::prepare_item;
+use crate::{Item, Tables, capacity, message};
+
+const KEYS_MAX: usize = 100;
+/// Logical bytes of the items in a response.
+const RESPONSE_BYTES_MAX: u64 = 16 << 20;
 
 /// The items wanted of one table.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,4 +43,92 @@ pub struct BatchGetItemResponse {
     pub unprocessed_keys: BTreeMap<String, KeysAndAttributes>,
     /// The capacity used, by table, if it was asked for.
     pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+}
+
+/// The keys of one table, ready to be read.
+struct TableReads {
+    /// The table as the request names it, and the plain name.
+    given: String,
+    name: String,
+    table: Arc<Table>,
+    wanted: KeysAndAttributes,
+    keys: Vec<Vec<u8>>,
+}
+
+impl Tables {
+    /// Reads up to 100 items of one or more tables. What would make the response larger than 16 MB is
+    /// answered as unprocessed.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong request or a key that occurs twice; `ResourceNotFound` if there is no
+    /// such table.
+    pub fn batch_get_item(&self, request: BatchGetItemRequest) -> Result<BatchGetItemResponse> {
+        let lengths: Vec<usize> = request.request_items.values().map(|r| r.keys.len()).collect();
+        check_batch("BatchGetItem", &lengths, KEYS_MAX)?;
+        let mut reads = Vec::with_capacity(lengths.len());
+        for (given, mut wanted) in request.request_items {
+            let name = table_name(&given)?.to_owned();
+            wanted.keys.iter_mut().try_for_each(|key| prepare_item(key).map(|_| ()))?;
+            reads.push((given, name, wanted));
+        }
+        let reads: Vec<TableReads> = (reads.into_iter())
+            .map(|(given, name, wanted)| self.table_reads(given, name, wanted))
+            .collect::<Result<_>>()?;
+        let mut response = BatchGetItemResponse::default();
+        let mut consumed = Vec::new();
+        let mut total_bytes = 0;
+        for read in reads {
+            let mut units = 0.0;
+            let mut found = Vec::new();
+            let mut left = Vec::new();
+            for (key, stored_key) in read.wanted.keys.into_iter().zip(read.keys) {
+                if total_bytes >= RESPONSE_BYTES_MAX {
+                    left.push(key);
+                    continue;
+                }
+                let stored = read.table.items.get(stored_key)?;
+                let stored = stored.map(EncodedItem::from_bytes).transpose()?;
+                let size = stored.as_ref().map_or(0, |item| u64::from(item.logical_size()));
+                if total_bytes + size > RESPONSE_BYTES_MAX {
+                    // Nothing behind it is read either, so that large items are not put off for ever.
+                    total_bytes = RESPONSE_BYTES_MAX;
+                    left.push(key);
+                    continue;
+                }
+                total_bytes += size;
+                units += capacity::read_units(size, read.wanted.consistent_read);
+                found.extend(stored.map(|item| item.decode()).transpose()?);
+            }
+            consumed.extend(capacity::consumed(
+                request.return_consumed_capacity,
+                &read.name,
+                units,
+            ));
+            if !left.is_empty() {
+                let rest = KeysAndAttributes { keys: left, ..read.wanted };
+                response.unprocessed_keys.insert(read.given.clone(), rest);
+            }
+            response.responses.insert(read.given, found);
+        }
+        response.consumed_capacity = (!consumed.is_empty()).then_some(consumed);
+        Ok(response)
+    }
+
+    fn table_reads(
+        &self,
+        given: String,
+        name: String,
+        wanted: KeysAndAttributes,
+    ) -> Result<TableReads> {
+        let table = self.table(&name)?;
+        let mut keys = Vec::with_capacity(wanted.keys.len());
+        for key in &wanted.keys {
+            let (partition, sort) = table.key.of_key(key)?;
+            keys.push(base_key(&partition, sort.as_ref()));
+        }
+        if keys.iter().collect::<BTreeSet<_>>().len() < keys.len() {
+            return Err(TableError::validation(message::BATCH_DUPLICATES));
+        }
+        Ok(TableReads { given, name, table, wanted, keys })
+    }
 }

@@ -1,9 +1,20 @@
-//! BatchWriteItem: its request and response.
+//! BatchWriteItem: its request, its response and what it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity};
-use crate::Item;
+use super::{ConsumedCapacity, ReturnConsumedCapacity, check_batch};
+use crate::block_on::block_on;
+use crate::error::{Result, TableError};
+use crate::item::EncodedItem;
+use crate::key_codec::base_key;
+use crate::schema::check::table_name;
+use crate::validate::prepare_item;
+use crate::write::ItemWrite;
+use crate::{Item, Tables, capacity, message};
+
+/// So many items of 400 KB stay within the 16 MB that a request may have.
+const WRITES_MAX: usize = 25;
 
 /// One write of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,4 +42,89 @@ pub struct BatchWriteItemResponse {
     pub unprocessed_items: BTreeMap<String, Vec<WriteRequest>>,
     /// The capacity used, by table, if it was asked for.
     pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+}
+
+/// A checked write, with the item's stored form and its table's plain name.
+struct Prepared {
+    name: String,
+    request: WriteRequest,
+    new: Option<EncodedItem>,
+}
+
+impl Tables {
+    /// Writes and deletes up to 25 items of one or more tables. All of them are committed together,
+    /// which is more than the service promises; nothing is ever left unprocessed.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong request or an item that occurs twice; `ResourceNotFound` if there is
+    /// no such table.
+    pub fn batch_write_item(
+        &self,
+        request: BatchWriteItemRequest,
+    ) -> Result<BatchWriteItemResponse> {
+        block_on(self.batch_write_item_async(request))
+    }
+
+    /// As [`Tables::batch_write_item`], without blocking on the commit.
+    ///
+    /// # Errors
+    /// As [`Tables::batch_write_item`].
+    pub async fn batch_write_item_async(
+        &self,
+        request: BatchWriteItemRequest,
+    ) -> Result<BatchWriteItemResponse> {
+        let writes = self.prepare_writes(request.request_items)?;
+        let olds = self.commit(&writes).await?;
+        let mut units: BTreeMap<&str, f64> = BTreeMap::new();
+        for (write, old) in writes.iter().zip(olds) {
+            let old_bytes = old.map_or(0, |old| u64::from(old.size_bytes));
+            let new_bytes = write.new.as_ref().map_or(0, |new| u64::from(new.logical_size()));
+            *units.entry(&write.table.name).or_default() +=
+                capacity::write_units(old_bytes, new_bytes);
+        }
+        let consumed: Vec<_> = (units.into_iter())
+            .filter_map(|(name, units)| {
+                capacity::consumed(request.return_consumed_capacity, name, units)
+            })
+            .collect();
+        Ok(BatchWriteItemResponse {
+            unprocessed_items: BTreeMap::new(),
+            consumed_capacity: (!consumed.is_empty()).then_some(consumed),
+        })
+    }
+
+    /// Checks everything, first without and then with the tables.
+    fn prepare_writes(
+        &self,
+        request_items: BTreeMap<String, Vec<WriteRequest>>,
+    ) -> Result<Vec<ItemWrite>> {
+        let lengths: Vec<usize> = request_items.values().map(Vec::len).collect();
+        check_batch("BatchWriteItem", &lengths, WRITES_MAX)?;
+        let mut prepared = Vec::with_capacity(lengths.iter().sum());
+        for (given, requests) in request_items {
+            let name = table_name(&given)?;
+            for mut request in requests {
+                let new = match &mut request {
+                    WriteRequest::Put(item) => Some(EncodedItem::encode(item)?),
+                    WriteRequest::Delete(key) => prepare_item(key).map(|_| None)?,
+                };
+                prepared.push(Prepared { name: name.to_owned(), request, new });
+            }
+        }
+        let mut seen = BTreeSet::new();
+        let mut writes = Vec::with_capacity(prepared.len());
+        for Prepared { name, request, new } in prepared {
+            let table = self.table(&name)?;
+            let (partition, sort) = match &request {
+                WriteRequest::Put(item) => table.key.of_item(item)?,
+                WriteRequest::Delete(key) => table.key.of_key(key)?,
+            };
+            let key = base_key(&partition, sort.as_ref());
+            if !seen.insert((table.id(), key.clone())) {
+                return Err(TableError::validation(message::BATCH_DUPLICATES));
+            }
+            writes.push(ItemWrite { table: Arc::clone(&table), key, new });
+        }
+        Ok(writes)
+    }
 }

@@ -1,7 +1,13 @@
-//! DeleteItem: its request and response.
+//! DeleteItem: its request, its response and what it does.
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity, ReturnValues};
-use crate::Item;
+use super::{ConsumedCapacity, ReturnConsumedCapacity, ReturnValues, returns_old};
+use crate::block_on::block_on;
+use crate::error::Result;
+use crate::key_codec::base_key;
+use crate::schema::check::table_name;
+use crate::validate::prepare_item;
+use crate::write::ItemWrite;
+use crate::{Item, Tables, capacity};
 
 /// Deletes one item by its key; deleting a missing item succeeds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,4 +29,38 @@ pub struct DeleteItemResponse {
     pub attributes: Option<Item>,
     /// The capacity used, if it was asked for.
     pub consumed_capacity: Option<ConsumedCapacity>,
+}
+
+impl Tables {
+    /// Deletes one item by its key; deleting a missing item succeeds. Returns when the write is as
+    /// durable as the database's default says.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong key; `ResourceNotFound` if there is no such table.
+    pub fn delete_item(&self, request: DeleteItemRequest) -> Result<DeleteItemResponse> {
+        block_on(self.delete_item_async(request))
+    }
+
+    /// As [`Tables::delete_item`], without blocking on the commit.
+    ///
+    /// # Errors
+    /// As [`Tables::delete_item`].
+    pub async fn delete_item_async(
+        &self,
+        mut request: DeleteItemRequest,
+    ) -> Result<DeleteItemResponse> {
+        let name = table_name(&request.table_name)?;
+        let wants_old = returns_old(request.return_values)?;
+        prepare_item(&mut request.key)?;
+        let table = self.table(name)?;
+        let (partition, sort) = table.key.of_key(&request.key)?;
+        let key = base_key(&partition, sort.as_ref());
+        let old = self.commit(&[ItemWrite { table, key, new: None }]).await?.pop().flatten();
+        let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
+        let units = capacity::write_units(old_bytes, 0);
+        Ok(DeleteItemResponse {
+            attributes: old.filter(|_| wants_old).map(|old| old.decode()).transpose()?,
+            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
+        })
+    }
 }

@@ -1,6 +1,9 @@
-//! DeleteTable: its request and response.
+//! DeleteTable: its request, its response and what it does.
 
-use crate::schema::TableDescription;
+use crate::catalog;
+use crate::error::{Result, TableError};
+use crate::schema::{TableDescription, TableStatus};
+use crate::{Tables, message};
 
 /// Deletes a table and everything in it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,4 +17,31 @@ pub struct DeleteTableRequest {
 pub struct DeleteTableResponse {
     /// The table as it was, with status DELETING.
     pub table_description: TableDescription,
+}
+
+impl Tables {
+    /// Deletes a table and everything in it. It is gone when this returns, although the answer says
+    /// DELETING, as the service's does.
+    ///
+    /// # Errors
+    /// `ResourceNotFound`; `Validation` if the table is protected against deletion.
+    pub fn delete_table(&self, request: DeleteTableRequest) -> Result<DeleteTableResponse> {
+        // Held to the end, so that no table of the name is created meanwhile.
+        let _control = self.control();
+        let table = self.named_table(&request.table_name)?;
+        if table.record.deletion_protection_enabled {
+            return Err(TableError::validation(message::DELETION_PROTECTED));
+        }
+        let table_description =
+            TableDescription { table_status: TableStatus::Deleting, ..table.describe() };
+        let pending = table.submit_deletion(self.db(), self.catalog())?;
+        if let Err(error) = pending.wait() {
+            table.revive();
+            return Err(error.into());
+        }
+        self.remove(&table.name);
+        // The table is deleted: a keyspace that cannot be dropped now is dropped by the next open.
+        let _ = self.db().drop_keyspace(&catalog::items_keyspace(table.id()));
+        Ok(DeleteTableResponse { table_description })
+    }
 }

@@ -1,5 +1,7 @@
-//! DescribeTable: its request and response.
+//! DescribeTable: its request, its response and what it does.
 
+use crate::Tables;
+use crate::error::Result;
 use crate::schema::TableDescription;
 
 /// Describes a table.
@@ -14,4 +16,15 @@ pub struct DescribeTableRequest {
 pub struct DescribeTableResponse {
     /// The table.
     pub table: TableDescription,
+}
+
+impl Tables {
+    /// Describes a table. The counts are those of the committed items.
+    ///
+    /// # Errors
+    /// `ResourceNotFound`.
+    pub fn describe_table(&self, request: DescribeTableRequest) -> Result<DescribeTableResponse> {
+        let table = self.named_table(&request.table_name)?;
+        Ok(DescribeTableResponse { table: table.describe() })
+    }
 }

@@ -1,7 +1,12 @@
-//! GetItem: its request and response.
+//! GetItem: its request, its response and what it does.
 
 use super::{ConsumedCapacity, ReturnConsumedCapacity};
-use crate::Item;
+use crate::error::Result;
+use crate::item::EncodedItem;
+use crate::key_codec::base_key;
+use crate::schema::check::table_name;
+use crate::validate::prepare_item;
+use crate::{Item, Tables, capacity};
 
 /// Reads one item by its key.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,4 +28,25 @@ pub struct GetItemResponse {
     pub item: Option<Item>,
     /// The capacity used, if it was asked for.
     pub consumed_capacity: Option<ConsumedCapacity>,
+}
+
+impl Tables {
+    /// Reads one item by its key.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong key; `ResourceNotFound` if there is no such table.
+    pub fn get_item(&self, mut request: GetItemRequest) -> Result<GetItemResponse> {
+        let name = table_name(&request.table_name)?;
+        prepare_item(&mut request.key)?;
+        let table = self.table(name)?;
+        let (partition, sort) = table.key.of_key(&request.key)?;
+        let stored = table.items.get(base_key(&partition, sort.as_ref()))?;
+        let stored = stored.map(EncodedItem::from_bytes).transpose()?;
+        let size = stored.as_ref().map_or(0, |item| u64::from(item.logical_size()));
+        let units = capacity::read_units(size, request.consistent_read);
+        Ok(GetItemResponse {
+            item: stored.map(|item| item.decode()).transpose()?,
+            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
+        })
+    }
 }

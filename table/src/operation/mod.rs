@@ -1,4 +1,5 @@
-//! The operations: one file each, with its request and its response. The server decodes JSON into
+//! The operations: one file each, with its request, its response and the
+//! method of `Tables` that carries it out. The server decodes JSON into
 //! these requests and encodes the responses; programs that embed tables build them directly. Fields
 //! that the wire may leave out are `Option`; every request has `Default`, so that
 //! `..Default::default()` fills in the rest.
@@ -29,7 +30,8 @@ pub use put_item::{PutItemRequest, PutItemResponse};
 pub use query::{QueryRequest, QueryResponse};
 pub use scan::{ScanRequest, ScanResponse};
 
-use crate::AttributeValue;
+use crate::error::{Result, TableError};
+use crate::{AttributeValue, message};
 
 /// `ExpressionAttributeNames`: what each `#name` stands for (the keys include the `#`).
 pub type ExpressionAttributeNames = BTreeMap<String, String>;
@@ -87,4 +89,37 @@ pub struct ConsumedCapacity {
     pub capacity_units: f64,
     /// The share of the table itself, present with `ReturnConsumedCapacity::Indexes`.
     pub table: Option<f64>,
+}
+
+/// Whether a PutItem or DeleteItem returns the old item.
+fn returns_old(values: Option<ReturnValues>) -> Result<bool> {
+    match values.unwrap_or_default() {
+        ReturnValues::None => Ok(false),
+        ReturnValues::AllOld => Ok(true),
+        _ => Err(TableError::validation(message::RETURN_VALUES)),
+    }
+}
+
+/// Refuses a batch without tables, a table without requests, and more than `most` requests.
+/// `lengths` has the number of requests of each table.
+fn check_batch(operation: &str, lengths: &[usize], most: usize) -> Result<()> {
+    let least = "have length greater than or equal to 1";
+    let error = if lengths.is_empty() {
+        Some(message::constraint("{}", "requestItems", least))
+    } else if lengths.iter().any(|length| *length == 0 || *length > most) {
+        let map = format!(
+            "satisfy constraint: [Member must have length less than or equal to {most}, \
+             Member must {least}]"
+        );
+        Some(message::map_constraint("requestItems", &map))
+    } else {
+        None
+    };
+    if let Some(error) = error {
+        return Err(TableError::validation(message::validation_errors(&[error])));
+    }
+    if lengths.iter().sum::<usize>() > most {
+        return Err(TableError::validation(message::batch_too_large(operation)));
+    }
+    Ok(())
 }

@@ -1,7 +1,13 @@
-//! PutItem: its request and response.
+//! PutItem: its request, its response and what it does.
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity, ReturnValues};
-use crate::Item;
+use super::{ConsumedCapacity, ReturnConsumedCapacity, ReturnValues, returns_old};
+use crate::block_on::block_on;
+use crate::error::Result;
+use crate::item::EncodedItem;
+use crate::key_codec::base_key;
+use crate::schema::check::table_name;
+use crate::write::ItemWrite;
+use crate::{Item, Tables, capacity};
 
 /// Writes an item, replacing the one with the same key.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,4 +29,36 @@ pub struct PutItemResponse {
     pub attributes: Option<Item>,
     /// The capacity used, if it was asked for.
     pub consumed_capacity: Option<ConsumedCapacity>,
+}
+
+impl Tables {
+    /// Writes an item, replacing the one with the same key. Returns when the write is as durable as
+    /// the database's default says.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong item or key; `ResourceNotFound` if there is no such table.
+    pub fn put_item(&self, request: PutItemRequest) -> Result<PutItemResponse> {
+        block_on(self.put_item_async(request))
+    }
+
+    /// As [`Tables::put_item`], without blocking on the commit.
+    ///
+    /// # Errors
+    /// As [`Tables::put_item`].
+    pub async fn put_item_async(&self, mut request: PutItemRequest) -> Result<PutItemResponse> {
+        let name = table_name(&request.table_name)?;
+        let wants_old = returns_old(request.return_values)?;
+        let new = EncodedItem::encode(&mut request.item)?;
+        let new_bytes = u64::from(new.logical_size());
+        let table = self.table(name)?;
+        let (partition, sort) = table.key.of_item(&request.item)?;
+        let key = base_key(&partition, sort.as_ref());
+        let old = self.commit(&[ItemWrite { table, key, new: Some(new) }]).await?.pop().flatten();
+        let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
+        let units = capacity::write_units(old_bytes, new_bytes);
+        Ok(PutItemResponse {
+            attributes: old.filter(|_| wants_old).map(|old| old.decode()).transpose()?,
+            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
+        })
+    }
 }

@@ -1,10 +1,16 @@
-//! Query: its request and response.
+//! Query: its request, its response and what it does.
 
 use super::{
     ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
     Select,
 };
-use crate::Item;
+use crate::error::{Result, TableError};
+use crate::expression::Placeholders;
+use crate::expression::key_condition::KeyConditionExpression;
+use crate::key_codec::{KeyRange, SortForm, partition_prefix};
+use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
+use crate::schema::check::table_name;
+use crate::{Item, Tables, capacity, message};
 
 /// Reads the items of one partition in the order of their sort keys.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,4 +50,62 @@ pub struct QueryResponse {
     pub last_evaluated_key: Option<Item>,
     /// The capacity used, if it was asked for.
     pub consumed_capacity: Option<ConsumedCapacity>,
+}
+
+impl Tables {
+    /// Reads one page of the items of a partition, in the order of their sort keys: up to the limit,
+    /// and up to 1 MB.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong request; `ResourceNotFound` if there is no such table.
+    pub fn query(&self, request: QueryRequest) -> Result<QueryResponse> {
+        let name = table_name(&request.table_name)?;
+        let limit = check_limit(request.limit)?;
+        let count_only = counts_only(request.select)?;
+        let names = request.expression_attribute_names.as_ref();
+        let values = request.expression_attribute_values.as_ref();
+        let Some(expression) = &request.key_condition_expression else {
+            return Err(TableError::validation(match (names, values) {
+                (Some(_), _) => message::NAMES_WITHOUT_EXPRESSION,
+                (None, Some(_)) => message::VALUES_WITHOUT_EXPRESSION,
+                (None, None) => message::NO_KEY_CONDITION,
+            }));
+        };
+        let mut placeholders = Placeholders::new(names, values)?;
+        let expression = KeyConditionExpression::parse(expression)?;
+        let table = self.table(name)?;
+        let condition = expression.bind(&mut placeholders, &table.key)?;
+        placeholders.check_all_used()?;
+        let prefix = partition_prefix(&condition.partition);
+        let range = match &condition.sort {
+            Some(sort) => sort.range(&prefix, SortForm::Raw),
+            None if table.key.sort.is_some() => KeyRange::prefix(prefix.clone()),
+            // Without a sort key, the prefix is the one key of the partition.
+            None => KeyRange { start: prefix.clone(), end: Some([&prefix[..], &[0]].concat()) },
+        };
+        let start_after = match &request.exclusive_start_key {
+            None => None,
+            Some(key) => {
+                let key = start_key(&table, key)?;
+                if !key.starts_with(&prefix) {
+                    return Err(TableError::validation(message::START_KEY_OUTSIDE));
+                }
+                if !range.contains(&key) {
+                    return Err(TableError::validation(message::START_KEY_RANGE));
+                }
+                Some(key)
+            }
+        };
+        let forward = request.scan_index_forward.unwrap_or(true);
+        let page =
+            read_page(&table, PageRequest { range, start_after, forward, limit, count_only })?;
+        let units = capacity::read_units(page.size_bytes, request.consistent_read);
+        Ok(QueryResponse {
+            items: page.items,
+            count: page.count,
+            scanned_count: page.count,
+            last_evaluated_key: page.last_key,
+            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
+        })
+    }
 }

@@ -1,7 +1,13 @@
-//! Scan: its request and response.
+//! Scan: its request, its response and what it does.
 
 use super::{ConsumedCapacity, ReturnConsumedCapacity, Select};
-use crate::Item;
+use crate::error::{Result, TableError};
+use crate::key_codec::segment_range;
+use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
+use crate::schema::check::table_name;
+use crate::{Item, Tables, capacity, message};
+
+const TOTAL_SEGMENTS_MAX: i32 = 1_000_000;
 
 /// Reads every item of a table, or of one segment of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,4 +43,70 @@ pub struct ScanResponse {
     pub last_evaluated_key: Option<Item>,
     /// The capacity used, if it was asked for.
     pub consumed_capacity: Option<ConsumedCapacity>,
+}
+
+impl Tables {
+    /// Reads one page of all items of a table, or of one segment of them, in the order of their
+    /// stored keys: up to the limit, and up to 1 MB.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong request; `ResourceNotFound` if there is no such table.
+    pub fn scan(&self, request: ScanRequest) -> Result<ScanResponse> {
+        let name = table_name(&request.table_name)?;
+        let limit = check_limit(request.limit)?;
+        let (segment, total) = segments(&request)?;
+        let count_only = counts_only(request.select)?;
+        let table = self.table(name)?;
+        let range = segment_range(segment, total);
+        let start_after = match &request.exclusive_start_key {
+            None => None,
+            Some(key) => {
+                let key = start_key(&table, key)?;
+                if !range.contains(&key) {
+                    let text = message::start_key_segment(segment, total);
+                    return Err(TableError::validation(text));
+                }
+                Some(key)
+            }
+        };
+        let request_page = PageRequest { range, start_after, forward: true, limit, count_only };
+        let page = read_page(&table, request_page)?;
+        let units = capacity::read_units(page.size_bytes, request.consistent_read);
+        Ok(ScanResponse {
+            items: page.items,
+            count: page.count,
+            scanned_count: page.count,
+            last_evaluated_key: page.last_key,
+            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
+        })
+    }
+}
+
+/// Which segment of how many; the whole table is the only segment of one.
+fn segments(request: &ScanRequest) -> Result<(u32, u32)> {
+    let refuse = |text: String| Err(TableError::validation(text));
+    let mut errors = Vec::new();
+    let mut check = |value: Option<i32>, member: &str, least: i32, most: i32| {
+        let Some(value) = value else { return };
+        let must = match value {
+            _ if value < least => format!("have value greater than or equal to {least}"),
+            _ if value > most => format!("have value less than or equal to {most}"),
+            _ => return,
+        };
+        errors.push(message::constraint(&value.to_string(), member, &must));
+    };
+    check(request.total_segments, "totalSegments", 1, TOTAL_SEGMENTS_MAX);
+    check(request.segment, "segment", 0, TOTAL_SEGMENTS_MAX - 1);
+    if !errors.is_empty() {
+        return refuse(message::validation_errors(&errors));
+    }
+    match (request.segment, request.total_segments) {
+        (None, None) => Ok((0, 1)),
+        (None, Some(_)) => refuse(message::SEGMENT_MISSING.to_owned()),
+        (Some(_), None) => refuse(message::TOTAL_SEGMENTS_MISSING.to_owned()),
+        (Some(segment), Some(total)) if segment >= total => {
+            refuse(message::segment_too_large(segment, total))
+        }
+        (Some(segment), Some(total)) => Ok((segment.cast_unsigned(), total.cast_unsigned())),
+    }
 }

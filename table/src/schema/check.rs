@@ -21,6 +21,20 @@ pub(crate) fn check_table_name(name: &str) -> Result<()> {
     refuse_listed(name_errors(name))
 }
 
+/// The name in what a request gives for one: itself, or the end of a table's ARN
+/// (`arn:aws:dynamodb:region:account:table/name`). Refuses a name that no table can have.
+pub(crate) fn table_name(given: &str) -> Result<&str> {
+    let from_arn = || {
+        let mut parts = given.strip_prefix("arn:")?.splitn(5, ':').skip(1);
+        let is_dynamodb = parts.next() == Some("dynamodb");
+        let (_region, _account) = (parts.next()?, parts.next()?);
+        parts.next().filter(|_| is_dynamodb)?.strip_prefix("table/")
+    };
+    let name = from_arn().unwrap_or(given);
+    check_table_name(name)?;
+    Ok(name)
+}
+
 /// Refuses a CreateTable request that the service refuses.
 pub(crate) fn check_create_table(request: &CreateTableRequest) -> Result<()> {
     let mut errors = name_errors(&request.table_name);
@@ -217,6 +231,16 @@ mod tests {
         assert!(error(&"n".repeat(256)).ends_with("length less than or equal to 255"));
         assert!(error("").starts_with("2 validation errors detected: "));
         assert!(error("täble").starts_with("1 validation error detected: "));
+    }
+
+    #[test]
+    fn arns_name_tables() {
+        let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/Employees";
+        assert_eq!(table_name(arn).unwrap(), "Employees");
+        assert_eq!(table_name("Employees").unwrap(), "Employees");
+        for wrong in ["arn:aws:s3:::bucket", "arn:aws:dynamodb:r:a:table/x", "arn:", "a:b"] {
+            assert!(table_name(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

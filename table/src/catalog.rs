@@ -1,0 +1,154 @@
+//! The catalog: which tables exist. A keyspace of its own that is the truth; whatever keyspace it
+//! does not name is dropped when the tables are opened. Read once at open, written by CreateTable
+//! and DeleteTable, and by every write that changes a table's counts.
+
+pub(crate) mod format;
+
+use esker::{Db, ErrorKind, Keyspace};
+
+use crate::error::Result;
+use crate::key_schema::TableKey;
+use crate::schema::TableDescription;
+use crate::table::Counts;
+pub(crate) use format::TableRecord;
+use format::{NextIds, RecordKey, damaged};
+
+/// The catalog's keyspace. Names that start with `esker.` are reserved.
+const CATALOG_KEYSPACE: &str = "esker.catalog";
+/// What the names of tables' keyspaces start with; the table id follows.
+const TABLE_KEYSPACE_PREFIX: &str = "esker.t.";
+
+/// The account that tables belong to.
+pub(crate) const ACCOUNT: &str = "000000000000";
+/// The region that tables are in.
+pub(crate) const REGION: &str = "us-east-1";
+
+/// The keyspace of a table's items.
+pub(crate) fn items_keyspace(table_id: u64) -> String {
+    format!("{TABLE_KEYSPACE_PREFIX}{table_id}")
+}
+
+/// One table as the catalog has it.
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) record: TableRecord,
+    pub(crate) counts: Counts,
+}
+
+/// What an open catalog held.
+pub(crate) struct Contents {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) next_table_id: u64,
+}
+
+/// Opens the catalog, making it where there is none.
+pub(crate) fn open(db: &Db) -> Result<Keyspace> {
+    Ok(db.keyspace(CATALOG_KEYSPACE)?)
+}
+
+/// Reads everything and drops keyspaces of tables that the catalog does not name: a CreateTable or
+/// DeleteTable was interrupted.
+pub(crate) fn read(db: &Db, catalog: &Keyspace) -> Result<Contents> {
+    let next_table_id = match catalog.get(format::next_ids_key())? {
+        Some(bytes) => NextIds::decode(&bytes)?.next_table_id,
+        None => 1,
+    };
+    let mut entries = Vec::new();
+    let mut named = Vec::new();
+    for entry in catalog.prefix(format::tables_prefix()) {
+        let (key, value) = entry?;
+        let key = RecordKey::decode(&key)?;
+        let record = TableRecord::decode(&value)?;
+        if record.table_id >= next_table_id {
+            return Err(damaged("the catalog has a table id that was never given"));
+        }
+        named.push(items_keyspace(record.table_id));
+        if key.account == ACCOUNT && key.region == REGION {
+            let counts = match catalog.get(format::counts_key(record.table_id))? {
+                Some(bytes) => format::decode_counts(&bytes)?,
+                None => Counts::default(),
+            };
+            entries.push(Entry { name: key.name.to_owned(), record, counts });
+        }
+    }
+    for name in db.keyspaces()? {
+        if name.starts_with(TABLE_KEYSPACE_PREFIX) && !named.contains(&name) {
+            match db.drop_keyspace(&name) {
+                // Read-only, it is left for a later open; nothing shows it meanwhile.
+                Err(error) if error.kind() != ErrorKind::ReadOnly => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(Contents { entries, next_table_id })
+}
+
+/// Puts a new table into a batch.
+pub(crate) fn put_table(
+    batch: &mut esker::Batch,
+    catalog: &Keyspace,
+    name: &str,
+    record: &TableRecord,
+) -> Result<()> {
+    let next = NextIds { next_table_id: record.table_id + 1 };
+    batch.put(catalog, format::next_ids_key(), next.encode()?);
+    batch.put(
+        catalog,
+        RecordKey { account: ACCOUNT, region: REGION, name }.encode(),
+        record.encode()?,
+    );
+    Ok(())
+}
+
+/// Takes a table out, in a batch.
+pub(crate) fn delete_table(
+    batch: &mut esker::Batch,
+    catalog: &Keyspace,
+    name: &str,
+    table_id: u64,
+) {
+    batch.delete(catalog, RecordKey { account: ACCOUNT, region: REGION, name }.encode());
+    batch.delete(catalog, format::counts_key(table_id));
+}
+
+/// Puts a table's counts into a batch.
+pub(crate) fn put_counts(
+    batch: &mut esker::Batch,
+    catalog: &Keyspace,
+    table_id: u64,
+    counts: Counts,
+) {
+    batch.put(catalog, format::counts_key(table_id), format::encode_counts(counts));
+}
+
+impl TableRecord {
+    /// The key by which the table's items are stored.
+    pub(crate) fn table_key(&self) -> Result<TableKey> {
+        TableKey::new(&self.key_schema, &self.attribute_definitions)
+            .ok_or_else(|| damaged("the catalog has a table without a valid key"))
+    }
+
+    /// The table as DescribeTable shows it.
+    pub(crate) fn describe(&self, name: &str, counts: Counts) -> TableDescription {
+        TableDescription {
+            table_name: name.to_owned(),
+            table_arn: format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"),
+            table_id: self.uuid_text(),
+            table_status: self.status,
+            creation_date_time_ms: self.created_ms,
+            attribute_definitions: self.attribute_definitions.clone(),
+            key_schema: self.key_schema.clone(),
+            billing_mode: self.billing_mode,
+            provisioned_throughput: self.provisioned_throughput,
+            deletion_protection_enabled: self.deletion_protection_enabled,
+            item_count: counts.items,
+            table_size_bytes: counts.bytes,
+        }
+    }
+
+    /// The table's UUID as text.
+    fn uuid_text(&self) -> String {
+        let hex: String = self.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    }
+}

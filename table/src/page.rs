@@ -1,0 +1,111 @@
+//! One page of a range of items: what Query and Scan share. Stops at the limit, at 1 MB, or at the
+//! range's end.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::Item;
+use crate::error::{Result, TableError};
+use crate::item::EncodedItem;
+use crate::key_codec::{KeyRange, base_key, decode_base_key};
+use crate::message;
+use crate::operation::Select;
+use crate::table::Table;
+
+/// A page ends with the item that brings it to so many logical bytes.
+const PAGE_BYTES_MAX: u64 = 1 << 20;
+
+/// What to read.
+pub(crate) struct PageRequest {
+    pub(crate) range: KeyRange,
+    /// The key after which to go on, in the direction of reading; within the range.
+    pub(crate) start_after: Option<Vec<u8>>,
+    pub(crate) forward: bool,
+    pub(crate) limit: Option<u32>,
+    /// Count the items and leave them.
+    pub(crate) count_only: bool,
+}
+
+/// What was read.
+pub(crate) struct Page {
+    /// `None` where they were only counted.
+    pub(crate) items: Option<Vec<Item>>,
+    pub(crate) count: u32,
+    /// Logical bytes of what was read.
+    pub(crate) size_bytes: u64,
+    /// The last item's key if the page ended before the range.
+    pub(crate) last_key: Option<Item>,
+}
+
+/// Reads one page.
+pub(crate) fn read_page(table: &Table, request: PageRequest) -> Result<Page> {
+    let items = (!request.count_only).then(Vec::new);
+    let mut page = Page { items, count: 0, size_bytes: 0, last_key: None };
+    let KeyRange { start, end } = &request.range;
+    if request.range.is_empty() {
+        return Ok(page);
+    }
+    let mut bounds = (
+        Bound::Included(start.as_slice()),
+        end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
+    );
+    if let Some(after) = &request.start_after {
+        if request.forward {
+            bounds.0 = Bound::Excluded(after);
+        } else {
+            bounds.1 = Bound::Excluded(after);
+        }
+    }
+    let mut entries = table.items.range::<&[u8]>(bounds);
+    loop {
+        let entry = if request.forward { entries.next() } else { entries.next_back() };
+        let Some(entry) = entry else { return Ok(page) };
+        let (key, value): (Bytes, Bytes) = entry?;
+        let item = EncodedItem::from_bytes(value)?;
+        page.count += 1;
+        page.size_bytes += u64::from(item.logical_size());
+        if let Some(items) = &mut page.items {
+            items.push(item.decode()?);
+        }
+        if page.size_bytes >= PAGE_BYTES_MAX || request.limit.is_some_and(|max| page.count >= max) {
+            let sort = table.key.sort.as_ref().map(|attribute| attribute.scalar_type);
+            page.last_key = Some(table.key.to_item(decode_base_key(&key, sort)?));
+            return Ok(page);
+        }
+    }
+}
+
+/// A request's Limit, which is at least 1.
+pub(crate) fn check_limit(limit: Option<i32>) -> Result<Option<u32>> {
+    match limit.map(|limit| (limit, u32::try_from(limit))) {
+        None => Ok(None),
+        Some((_, Ok(limit @ 1..))) => Ok(Some(limit)),
+        Some((limit, _)) => {
+            let must = "have value greater than or equal to 1";
+            let error = message::constraint(&limit.to_string(), "limit", must);
+            Err(TableError::validation(message::validation_errors(&[error])))
+        }
+    }
+}
+
+/// Whether a request's Select wants only the number of items.
+pub(crate) fn counts_only(select: Option<Select>) -> Result<bool> {
+    match select {
+        None | Some(Select::AllAttributes) => Ok(false),
+        Some(Select::Count) => Ok(true),
+        Some(Select::AllProjectedAttributes) => {
+            Err(TableError::validation(message::PROJECTED_WITHOUT_INDEX))
+        }
+        Some(Select::SpecificAttributes) => {
+            Err(TableError::validation(message::SPECIFIC_WITHOUT_PROJECTION))
+        }
+    }
+}
+
+/// An ExclusiveStartKey as a stored key.
+pub(crate) fn start_key(table: &Table, key: &Item) -> Result<Vec<u8>> {
+    let (partition, sort) = (table.key.of_key(key))
+        .map_err(|error| TableError::validation(message::start_key_invalid(error.message())))?;
+    Ok(base_key(&partition, sort.as_ref()))
+}

@@ -1,0 +1,186 @@
+//! The tables of a database: the handle through which every operation is called. Opening and
+//! looking up are here; each operation is in its own file under `operation/`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use esker::{Db, Keyspace};
+use parking_lot::{Mutex, RwLock};
+
+use crate::TableError;
+use crate::catalog;
+use crate::error::Result;
+use crate::item_lock::ItemLocks;
+use crate::message;
+use crate::schema::check::table_name;
+use crate::table::Table;
+
+/// The tables of a database, with DynamoDB's operations as methods. A cheap clone; the database stays
+/// open while one lives.
+///
+/// Every operation has a blocking method. Those that write items also have one that ends in
+/// `_async`: a future of any runtime, which does not block its thread while the commit is under way
+/// or another write holds the item (reading the replaced item may still wait for the disk). A
+/// future that is dropped may or may not have written.
+///
+/// Writes have the database's default durability. Names of tables may be given as ARNs.
+///
+/// ```
+/// use esker_table::operation::{CreateTableRequest, GetItemRequest, PutItemRequest};
+/// use esker_table::schema::{
+///     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+/// };
+/// use esker_table::{Item, Tables};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// let tables = Tables::open(esker::Db::open(path)?)?;
+/// tables.create_table(CreateTableRequest {
+///     table_name: "employees".into(),
+///     attribute_definitions: vec![AttributeDefinition {
+///         attribute_name: "employee_id".into(),
+///         attribute_type: ScalarAttributeType::S,
+///     }],
+///     key_schema: vec![KeySchemaElement {
+///         attribute_name: "employee_id".into(),
+///         key_type: KeyType::Hash,
+///     }],
+///     billing_mode: Some(BillingMode::PayPerRequest),
+///     ..Default::default()
+/// })?;
+///
+/// // Only the key is fixed: one employee has a badge, the other has none.
+/// let ada = Item::from([
+///     ("employee_id".into(), "e1".into()),
+///     ("name".into(), "Ada".into()),
+///     ("badge".into(), 1815.into()),
+/// ]);
+/// let bob = Item::from([("employee_id".into(), "e2".into()), ("name".into(), "Bob".into())]);
+/// for item in [ada.clone(), bob] {
+///     let table_name = "employees".into();
+///     tables.put_item(PutItemRequest { table_name, item, ..Default::default() })?;
+/// }
+///
+/// let found = tables.get_item(GetItemRequest {
+///     table_name: "employees".into(),
+///     key: Item::from([("employee_id".into(), "e1".into())]),
+///     ..Default::default()
+/// })?;
+/// assert_eq!(found.item, Some(ada));
+/// tables.close()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tables {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    catalog: Keyspace,
+    locks: Arc<ItemLocks>,
+    /// The next table id. Held by CreateTable and DeleteTable from the first look to the last
+    /// change, before any other lock.
+    control: Mutex<u64>,
+    /// Guards the tables by name. A leaf.
+    tables: RwLock<BTreeMap<String, Arc<Table>>>,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<String> = self.inner.tables.read().keys().cloned().collect();
+        f.debug_struct("Tables").field("names", &names).finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    /// Opens the tables of a database, and clears away what an interrupted CreateTable or
+    /// DeleteTable left. Keyspaces whose names start with `esker.` belong to the tables; others are
+    /// the caller's.
+    ///
+    /// # Errors
+    /// `Internal` with the engine's report, or if the catalog is damaged.
+    pub fn open(db: Db) -> Result<Self> {
+        let catalog = catalog::open(&db)?;
+        let contents = catalog::read(&db, &catalog)?;
+        let mut tables = BTreeMap::new();
+        for entry in contents.entries {
+            let name = catalog::items_keyspace(entry.record.table_id);
+            let items = db.existing_keyspace(&name)?.ok_or_else(|| {
+                catalog::format::damaged("the catalog names a keyspace that is not there")
+            })?;
+            let table = Table::new(entry.name.clone(), entry.record, items, entry.counts)?;
+            tables.insert(entry.name, Arc::new(table));
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db,
+                catalog,
+                locks: Arc::new(ItemLocks::new()),
+                control: Mutex::new(contents.next_table_id),
+                tables: RwLock::new(tables),
+            }),
+        })
+    }
+
+    /// The database underneath.
+    pub fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    /// Closes the database; every handle on it fails from then on. See [`Db::close`].
+    ///
+    /// # Errors
+    /// `Internal` with the engine's report.
+    pub fn close(&self) -> Result<()> {
+        Ok(self.inner.db.close()?)
+    }
+
+    pub(crate) fn catalog(&self) -> &Keyspace {
+        &self.inner.catalog
+    }
+
+    pub(crate) fn locks(&self) -> &Arc<ItemLocks> {
+        &self.inner.locks
+    }
+
+    /// The next table id, under the lock that CreateTable and DeleteTable hold throughout.
+    pub(crate) fn control(&self) -> parking_lot::MutexGuard<'_, u64> {
+        self.inner.control.lock()
+    }
+
+    /// The table that a request on its items names.
+    pub(crate) fn table(&self, name: &str) -> Result<Arc<Table>> {
+        self.find(name).ok_or_else(|| TableError::not_found(message::TABLE_NOT_FOUND))
+    }
+
+    /// The table that a request on the table itself names, in a message of its own.
+    pub(crate) fn named_table(&self, given: &str) -> Result<Arc<Table>> {
+        let name = table_name(given)?;
+        self.find(name).ok_or_else(|| TableError::not_found(message::named_table_not_found(name)))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Table>> {
+        self.inner.tables.read().get(name).cloned()
+    }
+
+    pub(crate) fn add(&self, table: Table) {
+        self.inner.tables.write().insert(table.name.clone(), Arc::new(table));
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.inner.tables.write().remove(name);
+    }
+
+    /// Up to `limit` names after `after`, and whether there are more.
+    pub(crate) fn names(&self, after: Option<&str>, limit: usize) -> (Vec<String>, bool) {
+        use std::ops::Bound;
+        let tables = self.inner.tables.read();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = tables.range::<str, _>((start, Bound::Unbounded)).map(|(name, _)| name);
+        let names = rest.by_ref().take(limit).cloned().collect();
+        (names, rest.next().is_some())
+    }
+}
