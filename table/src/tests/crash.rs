@@ -1,0 +1,141 @@
+//! Power cuts on a simulated disk: acknowledged items are there afterwards, and the counts are those
+//! of the items.
+
+use std::collections::BTreeMap;
+
+use esker::vfs::simulated::{CrashPolicy, Simulation};
+use esker::{Background, BackgroundStep, ReadMode};
+
+use super::*;
+use crate::operation::{BatchWriteItemRequest, DeleteTableRequest, WriteRequest};
+
+fn open_in(simulation: &Simulation) -> Result<Tables, crate::TableError> {
+    let db = esker::Db::builder()
+        .world(simulation.world())
+        .background(Background::Manual)
+        .read_mode(ReadMode::Positioned)
+        .memory_budget_bytes(1 << 20)
+        .open("/db")?;
+    Tables::open(db)
+}
+
+/// What may be stored under a key: what was acknowledged last, and what was not acknowledged.
+type Expected = BTreeMap<String, Vec<Option<Item>>>;
+
+/// Works until the power goes.
+fn work(tables: &Tables, random: &mut Seeded, expected: &mut Expected) {
+    loop {
+        let mut writes: BTreeMap<String, Option<Item>> = BTreeMap::new();
+        for _ in 0..=random.below(3) {
+            let id = random.below(30).to_string();
+            let text = "x".repeat(random.below(200) as usize);
+            let new = item([("pk", id.as_str().into()), ("t", text.into())]);
+            writes.insert(id, (random.below(4) > 0).then_some(new));
+        }
+        let requests = writes.iter().map(|(id, new)| match new {
+            Some(new) => WriteRequest::Put(new.clone()),
+            None => WriteRequest::Delete(item([("pk", id.as_str().into())])),
+        });
+        let request = BatchWriteItemRequest {
+            request_items: BTreeMap::from([(TABLE.to_owned(), requests.collect())]),
+            ..Default::default()
+        };
+        let acknowledged = tables.batch_write_item(request).is_ok();
+        for (id, new) in writes {
+            let possible = expected.entry(id).or_insert_with(|| vec![None]);
+            if acknowledged {
+                possible.clear();
+            }
+            possible.push(new);
+        }
+        if !acknowledged {
+            return;
+        }
+        if random.below(20) == 0 {
+            let _ = tables.db().flush();
+        }
+        if random.below(10) == 0 {
+            let steps = BackgroundStep::ALL;
+            let step = steps[random.below(steps.len() as u64) as usize];
+            let _ = tables.db().run_background_step(step);
+        }
+    }
+}
+
+#[test]
+fn after_a_power_cut_acknowledged_items_are_there_and_counts_are_true() {
+    let policies =
+        [CrashPolicy::Ordered, CrashPolicy::Posix, CrashPolicy::KeepAll, CrashPolicy::DropAll];
+    for seed in 1..=24 {
+        let policy = policies[seed as usize % policies.len()];
+        println!("seed {seed}, {policy:?}");
+        let mut random = Seeded(seed);
+        let mut simulation = Simulation::new(seed);
+        let tables = open_in(&simulation).unwrap();
+        create(&tables, TABLE, None);
+        let mut expected = Expected::new();
+        let mut tables = tables;
+        for life in 0..3 {
+            let at = simulation.fs.ops() + 20 + random.below(400);
+            simulation.fs.cut_power_at(at);
+            work(&tables, &mut random, &mut expected);
+            drop(tables);
+            simulation = simulation.crash(policy, seed + life);
+            tables = open_in(&simulation).unwrap();
+            for (id, possible) in &mut expected {
+                let found = get(&tables, item([("pk", id.as_str().into())]));
+                assert!(possible.contains(&found), "{id}: {found:?} is none of {possible:?}");
+                *possible = vec![found];
+            }
+            assert_counts_true(&tables);
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_call_leaves_a_table_whole_or_absent() {
+    let mut cut_at = 0;
+    let mut finished = false;
+    while !finished {
+        cut_at += 3;
+        let simulation = Simulation::new(cut_at);
+        let tables = open_in(&simulation).unwrap();
+        let name = |n: u64| format!("table{n}");
+        create(&tables, &name(0), None);
+        let first = simulation.fs.ops();
+        simulation.fs.cut_power_at(first + cut_at);
+        let request = |name: String| {
+            let request = CreateTableRequest {
+                table_name: name,
+                attribute_definitions: vec![AttributeDefinition {
+                    attribute_name: "pk".to_owned(),
+                    attribute_type: ScalarAttributeType::S,
+                }],
+                key_schema: vec![KeySchemaElement {
+                    attribute_name: "pk".to_owned(),
+                    key_type: KeyType::Hash,
+                }],
+                billing_mode: Some(BillingMode::PayPerRequest),
+                ..Default::default()
+            };
+            tables.create_table(request)
+        };
+        let created = request(name(1)).is_ok();
+        let deleted = tables.delete_table(DeleteTableRequest { table_name: name(0) }).is_ok();
+        finished = !simulation.fs.power_is_off();
+        drop(tables);
+        let simulation = simulation.crash(CrashPolicy::Posix, cut_at);
+        let tables = open_in(&simulation).unwrap();
+        let names = tables.list_tables(Default::default()).unwrap().table_names;
+        assert!(!created || names.contains(&name(1)), "cut at {cut_at}: {names:?}");
+        assert!(!deleted || !names.contains(&name(0)), "cut at {cut_at}: {names:?}");
+        // One keyspace per table and the catalog's; nothing is left over.
+        assert_eq!(tables.db().keyspaces().unwrap().len(), names.len() + 1, "cut at {cut_at}");
+        for name in &names {
+            let request = DeleteTableRequest { table_name: name.clone() };
+            tables.delete_table(request).unwrap();
+        }
+        create(&tables, &name(0), None);
+        create(&tables, &name(1), None);
+    }
+}
