@@ -2,15 +2,31 @@
 //! names of all operations of the service, so that one that is not here yet is told apart from one that never was.
 //! Never panics on what a client sends.
 
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+
+use crate::body::RequestBody;
 use crate::error::WireError;
-use crate::operation::{self, Operation, run};
+use crate::message;
+use crate::operation::{self, Awaited, Blocking, PendingAnswer, run, start};
 use crate::service::Service;
 
 /// What `X-Amz-Target` starts with.
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
-/// Runs one operation: blocks for as long as the table layer does.
-type Handler = fn(&dyn Service, &[u8]) -> Result<Vec<u8>, WireError>;
+/// How an operation is run.
+#[derive(Clone, Copy)]
+enum Handler {
+    /// On a thread that may block.
+    Blocking(fn(&dyn Service, &[u8]) -> Result<Vec<u8>, WireError>),
+    /// Started, then awaited.
+    Awaited(fn(Arc<dyn Service>, &[u8]) -> Result<PendingAnswer, WireError>),
+}
+
+/// Bytes of the longest body that is parsed between other requests instead of on a thread that may block: a
+/// millisecond's work at most.
+const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// An operation of this server.
 #[derive(Clone, Copy)]
@@ -19,23 +35,27 @@ pub(crate) struct Target {
     handler: Handler,
 }
 
-const fn target<O: Operation>(name: &'static str) -> Target {
-    Target { name, handler: run::<O> }
+const fn blocking<O: Blocking>(name: &'static str) -> Target {
+    Target { name, handler: Handler::Blocking(run::<O>) }
+}
+
+const fn awaited<O: Awaited + 'static>(name: &'static str) -> Target {
+    Target { name, handler: Handler::Awaited(start::<O>) }
 }
 
 /// Every operation that is here.
 const TARGETS: &[Target] = &[
-    target::<operation::BatchGetItem>("BatchGetItem"),
-    target::<operation::BatchWriteItem>("BatchWriteItem"),
-    target::<operation::CreateTable>("CreateTable"),
-    target::<operation::DeleteItem>("DeleteItem"),
-    target::<operation::DeleteTable>("DeleteTable"),
-    target::<operation::DescribeTable>("DescribeTable"),
-    target::<operation::GetItem>("GetItem"),
-    target::<operation::ListTables>("ListTables"),
-    target::<operation::PutItem>("PutItem"),
-    target::<operation::Query>("Query"),
-    target::<operation::Scan>("Scan"),
+    blocking::<operation::BatchGetItem>("BatchGetItem"),
+    awaited::<operation::BatchWriteItem>("BatchWriteItem"),
+    blocking::<operation::CreateTable>("CreateTable"),
+    awaited::<operation::DeleteItem>("DeleteItem"),
+    blocking::<operation::DeleteTable>("DeleteTable"),
+    blocking::<operation::DescribeTable>("DescribeTable"),
+    blocking::<operation::GetItem>("GetItem"),
+    blocking::<operation::ListTables>("ListTables"),
+    awaited::<operation::PutItem>("PutItem"),
+    blocking::<operation::Query>("Query"),
+    blocking::<operation::Scan>("Scan"),
 ];
 
 /// Every operation of the service that is not here.
@@ -103,10 +123,32 @@ pub(crate) fn find(header: Option<&str>) -> Result<Target, WireError> {
 }
 
 impl Target {
-    /// Runs the operation on a body; blocks.
-    pub(crate) fn run(self, service: &dyn Service, body: &[u8]) -> Result<Vec<u8>, WireError> {
-        (self.handler)(service, body)
+    /// Runs the operation on a body, in a task of its own: it goes on where the client goes away, because a write
+    /// may be under way, and a panic in it ends nothing else.
+    pub(crate) async fn run(
+        self,
+        service: Arc<dyn Service>,
+        body: RequestBody,
+    ) -> Result<Vec<u8>, WireError> {
+        let task = match self.handler {
+            Handler::Blocking(handler) => {
+                tokio::task::spawn_blocking(move || handler(service.as_ref(), &body.bytes))
+            }
+            Handler::Awaited(handler) if body.bytes.len() <= INLINE_BYTES_MAX => {
+                tokio::spawn(async move { handler(service, &body.bytes)?.await })
+            }
+            Handler::Awaited(handler) => tokio::spawn(async move {
+                let start = tokio::task::spawn_blocking(move || handler(service, &body.bytes));
+                start.await.map_err(|panic| panicked(self.name, &panic))??.await
+            }),
+        };
+        task.await.map_err(|panic| panicked(self.name, &panic))?
     }
+}
+
+fn panicked(operation: &str, panic: &JoinError) -> WireError {
+    tracing::error!(operation, "a request panicked: {panic}");
+    WireError::internal(message::FAILED)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! One HTTP request: who may ask, what was asked, and the response with its headers. `server.rs` hands over each
-//! request; the work itself is `dispatch.rs` on a blocking thread. No cross-origin headers are ever sent: pages on
+//! request; the work itself is `dispatch.rs`'s. No cross-origin headers are ever sent: pages on
 //! the web have no business here. Never answers without a request id and the checksum of the body.
 
 use std::convert::Infallible;
@@ -17,7 +17,6 @@ use crate::dispatch;
 use crate::error::WireError;
 use crate::host::AllowedHosts;
 use crate::limits::{Budget, Limits};
-use crate::message;
 use crate::request_id::RequestIds;
 use crate::service::Service;
 
@@ -132,25 +131,15 @@ async fn operation(
         Ok(target) => target,
         Err(error) => return Ok(Answer::error(&error)),
     };
-    let service = Arc::clone(&shared.service);
-    let work = move || target.run(service.as_ref(), &body.bytes);
-    Ok(match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(body)) => Answer::json(body),
-        Ok(Err(error)) => {
+    Ok(match target.run(Arc::clone(&shared.service), body).await {
+        Ok(body) => Answer::json(body),
+        Err(error) => {
             if error.status() >= 500 {
                 tracing::error!(request_id = id, operation = target.name, "{error}");
             } else {
                 tracing::debug!(request_id = id, operation = target.name, "{error}");
             }
             Answer::error(&error)
-        }
-        Err(panic) => {
-            tracing::error!(
-                request_id = id,
-                operation = target.name,
-                "the request panicked: {panic}"
-            );
-            Answer::error(&WireError::internal(message::FAILED))
         }
     })
 }

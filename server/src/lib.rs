@@ -17,7 +17,6 @@ mod operation;
 mod request_id;
 mod server;
 mod service;
-mod shim;
 mod stall;
 
 pub use cli::main;

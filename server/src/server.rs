@@ -102,6 +102,8 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>, mut stopped: watch::Recei
     let service = service_fn(move |request| http::answer(Arc::clone(&shared), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client may end its half once it has asked, and still wants the answer.
+        .half_close(true)
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_bytes_max)
         .serve_connection(io, service);
@@ -121,3 +123,6 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>, mut stopped: watch::Recei
         tracing::debug!("a connection ended: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

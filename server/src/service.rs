@@ -1,25 +1,49 @@
-//! What the server needs of the table layer: one blocking method per operation. The dispatcher calls it through
-//! this trait, so that the protocol can be tested without a database. Implemented for `Tables`.
+//! What the server needs of the table layer: one method per operation. The dispatcher calls it through this trait, so
+//! that the server can be tested against a service that stalls or fails as a test wants it to. Implemented for
+//! `Tables`.
 
-use crate::shim::Tables;
-use esker_table::TableError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
 use esker_table::operation::*;
+use esker_table::{TableError, Tables};
+
+/// The outcome of an operation.
+pub(crate) type Outcome<T> = Result<T, TableError>;
+
+/// An outcome to wait for.
+pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = Outcome<T>> + Send>>;
 
 macro_rules! service {
-    ($($method:ident($request:ident) -> $response:ident;)*) => {
+    (
+        blocking { $($method:ident($request:ident) -> $response:ident;)* }
+        awaited { $($awaited:ident($awaited_request:ident) -> $awaited_response:ident;)* }
+    ) => {
         /// The operations of the table layer.
         pub(crate) trait Service: Send + Sync + 'static {
             $(
-                #[doc = concat!("See [`", stringify!($request), "`].")]
-                fn $method(&self, request: $request) -> Result<$response, TableError>;
+                #[doc = concat!("See [`", stringify!($request), "`]; blocks.")]
+                fn $method(&self, request: $request) -> Outcome<$response>;
+            )*
+            $(
+                #[doc = concat!("See [`", stringify!($awaited_request), "`]; does not block on the commit.")]
+                fn $awaited(self: Arc<Self>, request: $awaited_request)
+                -> Pending<$awaited_response>;
             )*
         }
 
         impl Service for Tables {
             $(
-                fn $method(&self, request: $request) -> Result<$response, TableError> {
+                fn $method(&self, request: $request) -> Outcome<$response> {
                     // The method of the table layer itself, not of this trait.
                     Tables::$method(self, request)
+                }
+            )*
+            $(
+                fn $awaited(self: Arc<Self>, request: $awaited_request)
+                -> Pending<$awaited_response> {
+                    Box::pin(async move { Tables::$awaited(&self, request).await })
                 }
             )*
         }
@@ -27,15 +51,19 @@ macro_rules! service {
 }
 
 service! {
-    create_table(CreateTableRequest) -> CreateTableResponse;
-    describe_table(DescribeTableRequest) -> DescribeTableResponse;
-    list_tables(ListTablesRequest) -> ListTablesResponse;
-    delete_table(DeleteTableRequest) -> DeleteTableResponse;
-    put_item(PutItemRequest) -> PutItemResponse;
-    get_item(GetItemRequest) -> GetItemResponse;
-    delete_item(DeleteItemRequest) -> DeleteItemResponse;
-    query(QueryRequest) -> QueryResponse;
-    scan(ScanRequest) -> ScanResponse;
-    batch_get_item(BatchGetItemRequest) -> BatchGetItemResponse;
-    batch_write_item(BatchWriteItemRequest) -> BatchWriteItemResponse;
+    blocking {
+        create_table(CreateTableRequest) -> CreateTableResponse;
+        describe_table(DescribeTableRequest) -> DescribeTableResponse;
+        list_tables(ListTablesRequest) -> ListTablesResponse;
+        delete_table(DeleteTableRequest) -> DeleteTableResponse;
+        get_item(GetItemRequest) -> GetItemResponse;
+        query(QueryRequest) -> QueryResponse;
+        scan(ScanRequest) -> ScanResponse;
+        batch_get_item(BatchGetItemRequest) -> BatchGetItemResponse;
+    }
+    awaited {
+        put_item_async(PutItemRequest) -> PutItemResponse;
+        delete_item_async(DeleteItemRequest) -> DeleteItemResponse;
+        batch_write_item_async(BatchWriteItemRequest) -> BatchWriteItemResponse;
+    }
 }

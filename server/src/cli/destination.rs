@@ -10,14 +10,13 @@ use esker_table::operation::{
     BatchWriteItemRequest, CreateTableRequest, DescribeTableRequest, ScanRequest, WriteRequest,
 };
 use esker_table::schema::KeyType;
-use esker_table::{Item, TableError, TableErrorKind};
+use esker_table::{Item, TableError, TableErrorKind, Tables};
 use serde::de::MapAccess;
 
 use super::client::Client;
 use super::{CliError, open};
 use crate::json::{self, Decoded, Members};
 use crate::operation::requests;
-use crate::shim::Tables;
 
 /// The directory that is used where neither is named.
 const DEFAULT_DATA_DIR: &str = "esker-data";
@@ -101,7 +100,7 @@ impl Destination {
     /// Closes it, and says what could not be closed cleanly.
     pub(super) fn close(self) -> Result<(), CliError> {
         match self {
-            Self::Embedded(tables) => open::close(tables),
+            Self::Embedded(tables) => open::close(&tables),
             Self::Remote(_) => Ok(()),
         }
     }

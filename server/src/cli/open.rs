@@ -4,18 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use esker::{Db, ErrorKind};
+use esker_table::Tables;
 
 use super::CliError;
-use crate::shim::Tables;
 
 /// Opens the tables of a data directory, creating it if it is missing.
-pub(super) fn tables(_directory: &Path) -> Result<Arc<Tables>, CliError> {
-    Ok(Arc::new(Tables))
+pub(super) fn tables(directory: &Path) -> Result<Arc<Tables>, CliError> {
+    let db = Db::open(directory).map_err(|error| failed(directory, &error))?;
+    let tables = Tables::open(db).map_err(|error| {
+        CliError::new(format!("the tables in {} cannot be opened: {error}", directory.display()))
+    })?;
+    Ok(Arc::new(tables))
 }
 
-/// Closes the tables.
-pub(super) fn close(_tables: Arc<Tables>) -> Result<(), CliError> {
-    Ok(())
+/// Closes the tables and the database under them.
+pub(super) fn close(tables: &Tables) -> Result<(), CliError> {
+    close_db(tables.db())
 }
 
 /// Opens a database for looking only.

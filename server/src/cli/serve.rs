@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         tracing::warn!("some requests did not finish in time and were cut off");
     }
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
-    open::close(tables)?;
+    open::close(&tables)?;
     Ok(Outcome::Done)
 }
 

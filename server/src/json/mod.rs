@@ -8,7 +8,7 @@ mod write;
 
 pub(crate) use attribute::{Decoded, item, items};
 pub(crate) use read::{
-    Members, flag, integer, list, list_map, long, presence, read, skip, structure, structure_map,
-    text, text_map,
+    ListMap, Members, flag, integer, list, list_map, long, presence, read, skip, structure,
+    structure_map, text, text_map,
 };
 pub(crate) use write::{ItemOut, ItemsOut, to_bytes};

@@ -322,10 +322,13 @@ pub(crate) fn structure_map<'de, A: MapAccess<'de>, T: Members>(
     map.next_value_seed(MapOf(|| Structure::<T>(PhantomData), PhantomData))
 }
 
+/// Lists by name, `None` for null.
+pub(crate) type ListMap<T> = BTreeMap<String, Option<Vec<T>>>;
+
 /// A map from names to lists of structures; nulls in the lists are skipped.
 pub(crate) fn list_map<'de, A: MapAccess<'de>, T: Members>(
     map: &mut A,
-) -> Result<Option<BTreeMap<String, Option<Vec<T>>>>, A::Error> {
+) -> Result<Option<ListMap<T>>, A::Error> {
     let list = || List(|| Structure::<T>(PhantomData), PhantomData);
     let map = map.next_value_seed(MapOf(list, PhantomData))?;
     let present = |list: Option<Vec<Option<T>>>| list.map(|l| l.into_iter().flatten().collect());

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use esker_table::Item;
 use esker_table::operation::{
     BatchGetItemRequest, BatchGetItemResponse, ExpressionAttributeNames, KeysAndAttributes,
 };
-use esker_table::{Item, TableError};
 use serde::de::MapAccess;
 use serde::{Serialize, Serializer};
 
-use super::Operation;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
     CapacitiesOut, RETURN_CONSUMED_CAPACITY, Writer, serialize_members, without_expression,
 };
+use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemsOut, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Service};
 
 /// BatchGetItem.
 pub(crate) struct BatchGetItem;
@@ -129,11 +129,13 @@ impl Operation for BatchGetItem {
         Ok(BatchGetItemRequest { request_items, return_consumed_capacity })
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.batch_get_item(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Blocking for BatchGetItem {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.batch_get_item(request)
     }
 }

@@ -1,22 +1,23 @@
 //! BatchWriteItem on the wire.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use esker_table::Item;
 use esker_table::operation::{BatchWriteItemRequest, BatchWriteItemResponse, WriteRequest};
-use esker_table::{Item, TableError};
 use serde::de::MapAccess;
 use serde::{Serialize, Serializer};
 
-use super::Operation;
 use super::constraint::Constraints;
 use super::shared::{
     CapacitiesOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, Writer,
     serialize_members,
 };
+use super::{Awaited, Operation};
 use crate::error::WireError;
-use crate::json::{self, Decoded, ItemOut, Members};
+use crate::json::{self, Decoded, ItemOut, ListMap, Members};
 use crate::message;
-use crate::service::Service;
+use crate::service::{Pending, Service};
 
 /// BatchWriteItem.
 pub(crate) struct BatchWriteItem;
@@ -46,7 +47,7 @@ impl Members for Input {
 }
 
 /// The writes of a batch as they were sent, by table.
-pub(super) type RequestItems = BTreeMap<String, Option<Vec<Write>>>;
+pub(super) type RequestItems = ListMap<Write>;
 
 /// One write as it was sent.
 #[derive(Default)]
@@ -219,11 +220,13 @@ impl Operation for BatchWriteItem {
         Ok(BatchWriteItemRequest { request_items, return_consumed_capacity })
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.batch_write_item(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Awaited for BatchWriteItem {
+    fn start(service: Arc<dyn Service>, request: Self::Request) -> Pending<Self::Response> {
+        service.batch_write_item_async(request)
     }
 }

@@ -1,6 +1,5 @@
 //! CreateTable on the wire.
 
-use esker_table::TableError;
 use esker_table::operation::{CreateTableRequest, CreateTableResponse};
 use esker_table::schema::{
     AttributeDefinition, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType,
@@ -8,12 +7,12 @@ use esker_table::schema::{
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::Operation;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{ATTRIBUTE_TYPE, BILLING_MODE, DescriptionOut, KEY_TYPE, serialize_members};
+use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Service};
 
 /// CreateTable.
 pub(crate) struct CreateTable;
@@ -190,11 +189,13 @@ impl Operation for CreateTable {
         Ok(request)
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.create_table(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Blocking for CreateTable {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.create_table(request)
     }
 }

@@ -1,16 +1,15 @@
 //! DeleteTable on the wire.
 
-use esker_table::TableError;
 use esker_table::operation::{DeleteTableRequest, DeleteTableResponse};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::Operation;
 use super::constraint::Constraints;
 use super::shared::{DescriptionOut, serialize_members};
+use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Service};
 
 /// DeleteTable.
 pub(crate) struct DeleteTable;
@@ -49,11 +48,13 @@ impl Operation for DeleteTable {
         Ok(DeleteTableRequest { table_name })
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.delete_table(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Blocking for DeleteTable {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.delete_table(request)
     }
 }

@@ -1,16 +1,15 @@
 //! DescribeTable on the wire.
 
-use esker_table::TableError;
 use esker_table::operation::{DescribeTableRequest, DescribeTableResponse};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::Operation;
 use super::constraint::Constraints;
 use super::shared::{DescriptionOut, serialize_members};
+use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Service};
 
 /// DescribeTable.
 pub(crate) struct DescribeTable;
@@ -49,11 +48,13 @@ impl Operation for DescribeTable {
         Ok(DescribeTableRequest { table_name })
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.describe_table(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Blocking for DescribeTable {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.describe_table(request)
     }
 }

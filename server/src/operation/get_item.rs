@@ -1,16 +1,16 @@
 //! GetItem on the wire.
 
+use esker_table::Item;
 use esker_table::operation::{ExpressionAttributeNames, GetItemRequest, GetItemResponse};
-use esker_table::{Item, TableError};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::Operation;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{CapacityOut, RETURN_CONSUMED_CAPACITY, serialize_members, without_expression};
+use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Service};
 
 /// GetItem.
 pub(crate) struct GetItem;
@@ -73,11 +73,13 @@ impl Operation for GetItem {
         })
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.get_item(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Blocking for GetItem {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.get_item(request)
     }
 }

@@ -1,15 +1,14 @@
 //! ListTables on the wire.
 
-use esker_table::TableError;
 use esker_table::operation::{ListTablesRequest, ListTablesResponse};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::Operation;
 use super::shared::serialize_members;
+use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Service};
 
 /// ListTables.
 pub(crate) struct ListTables;
@@ -42,11 +41,13 @@ impl Operation for ListTables {
         Ok(input)
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.list_tables(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Blocking for ListTables {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.list_tables(request)
     }
 }

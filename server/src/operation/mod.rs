@@ -1,5 +1,6 @@
 //! The operations on the wire: one file each, with how its request is read, which call of the table layer it makes
-//! and how its response is written. `dispatch.rs` runs them through [`run`]. Here: what several of them share. A
+//! and how its response is written. `dispatch.rs` runs them
+//! through [`run`] and [`start`]. Here: what several of them share. A
 //! parameter of the service that this version lacks is refused where it asks for something, never ignored.
 
 mod batch_get_item;
@@ -29,38 +30,65 @@ pub(crate) use put_item::PutItem;
 pub(crate) use query::Query;
 pub(crate) use scan::Scan;
 
-use esker_table::TableError;
+use std::pin::Pin;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::error::WireError;
 use crate::json::{self, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Pending, Service};
 
 /// An operation: from the members of its request to the JSON of its response.
 pub(crate) trait Operation {
     /// The request's members as they were sent.
     type Input: Members;
     /// The table layer's request.
-    type Request;
+    type Request: Send;
     /// The table layer's response.
-    type Response;
+    type Response: Send;
 
     /// Checks what can be checked without the table, and makes the table layer's request.
     fn request(input: Self::Input) -> Result<Self::Request, WireError>;
-
-    /// Makes the call.
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError>;
 
     /// The response as JSON.
     fn response(response: &Self::Response) -> impl Serialize;
 }
 
-/// Runs one operation on a request body; blocks as long as the table layer does.
-pub(crate) fn run<O: Operation>(service: &dyn Service, body: &[u8]) -> Result<Vec<u8>, WireError> {
+/// An operation that blocks its thread: reads, which may wait for the disk, and changes of tables.
+pub(crate) trait Blocking: Operation {
+    /// Makes the call.
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response>;
+}
+
+/// An operation that is awaited: writes of items, so that any number of them can share a sync.
+pub(crate) trait Awaited: Operation {
+    /// Starts the call.
+    fn start(service: Arc<dyn Service>, request: Self::Request) -> Pending<Self::Response>;
+}
+
+/// Runs one operation on a request body.
+pub(crate) fn run<O: Blocking>(service: &dyn Service, body: &[u8]) -> Result<Vec<u8>, WireError> {
     let request = O::request(json::read(body)?)?;
     let response = O::call(service, request)?;
     Ok(json::to_bytes(&O::response(&response)))
 }
+
+/// Reads the request of one operation and starts it; what it answers is to be awaited.
+pub(crate) fn start<O: Awaited + 'static>(
+    service: Arc<dyn Service>,
+    body: &[u8],
+) -> Result<PendingAnswer, WireError> {
+    let request = O::request(json::read(body)?)?;
+    let pending = O::start(service, request);
+    Ok(Box::pin(async move {
+        let response = pending.await?;
+        Ok(json::to_bytes(&O::response(&response)))
+    }))
+}
+
+/// The bytes of an answer, or an error, to wait for.
+pub(crate) type PendingAnswer = Pin<Box<dyn Future<Output = Result<Vec<u8>, WireError>> + Send>>;
 
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,21 @@
 //! PutItem on the wire.
 
+use std::sync::Arc;
+
+use esker_table::Item;
 use esker_table::operation::{ExpressionAttributeNames, PutItemRequest, PutItemResponse};
-use esker_table::{Item, TableError};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::Operation;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
     RETURN_VALUES_ON_FAILURE, serialize_members, without_expression,
 };
+use super::{Awaited, Operation};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, Members};
-use crate::service::Service;
+use crate::service::{Pending, Service};
 
 /// PutItem.
 pub(crate) struct PutItem;
@@ -99,11 +101,13 @@ impl Operation for PutItem {
         Ok(PutItemRequest { table_name, item, return_values, return_consumed_capacity })
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.put_item(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Awaited for PutItem {
+    fn start(service: Arc<dyn Service>, request: Self::Request) -> Pending<Self::Response> {
+        service.put_item_async(request)
     }
 }

@@ -1,18 +1,18 @@
 //! Query on the wire.
 
+use esker_table::Item;
 use esker_table::operation::{ExpressionAttributeNames, QueryRequest, QueryResponse};
-use esker_table::{Item, TableError};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::Operation;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, serialize_members, without_expression,
 };
+use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, ItemsOut, Members};
-use crate::service::Service;
+use crate::service::{Outcome, Service};
 
 /// Query.
 pub(crate) struct Query;
@@ -109,11 +109,13 @@ impl Operation for Query {
         })
     }
 
-    fn call(service: &dyn Service, request: Self::Request) -> Result<Self::Response, TableError> {
-        service.query(request)
-    }
-
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+}
+
+impl Blocking for Query {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.query(request)
     }
 }

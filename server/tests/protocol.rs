@@ -1,0 +1,122 @@
+//! The wire protocol against the real binary: headers, checksums, errors, health, hosts.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::{Answer, Server, exchange, post, request};
+
+/// Every answer carries a request id of the service's form and the checksum of its body.
+fn check_headers(answer: &Answer) {
+    let id = answer.header("x-amzn-requestid").unwrap();
+    assert_eq!(id.len(), 52);
+    assert!(id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()), "{id}");
+    let checksum: u32 = answer.header("x-amz-crc32").unwrap().parse().unwrap();
+    assert_eq!(checksum, crc32fast::hash(answer.body.as_bytes()));
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+}
+
+fn refused(answer: &Answer, status: u16, kind: &str) {
+    check_headers(answer);
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.0"));
+    assert!(answer.body.starts_with(&format!("{{\"__type\":\"{kind}\"")), "{answer:?}");
+}
+
+#[test]
+fn answers_errors_and_health_have_their_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut stream = server.connect();
+    let mut send = |request: Vec<u8>| exchange(&mut stream, &request).unwrap();
+
+    let answer = send(request("ListTables", "{}"));
+    check_headers(&answer);
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"TableNames":[]}"#));
+    assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.0"));
+
+    let unknown = "com.amazon.coral.service#UnknownOperationException";
+    refused(&send(post("Authorization: x\r\n", "{}")), 400, unknown);
+    refused(&send(request("NoSuchThing", "{}")), 400, unknown);
+    refused(&send(request("UpdateItem", "{}")), 400, unknown);
+    let missing = "com.amazon.coral.service#MissingAuthenticationTokenException";
+    refused(&send(post("X-Amz-Target: DynamoDB_20120810.ListTables\r\n", "{}")), 400, missing);
+    let serialization = "com.amazon.coral.service#SerializationException";
+    refused(&send(request("ListTables", "{")), 400, serialization);
+    refused(&send(request("ListTables", r#"{"Limit":"5"}"#)), 400, serialization);
+    let validation = "com.amazon.coral.validate#ValidationException";
+    refused(&send(request("GetItem", "{}")), 400, validation);
+    let not_found = "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException";
+    let get = r#"{"TableName":"Nowhere","Key":{"a":{"S":"x"}}}"#;
+    refused(&send(request("GetItem", get)), 400, not_found);
+
+    // All on one connection: errors do not end it.
+    for (path, body) in
+        [("/", "healthy: dynamodb.local "), ("/healthz", "ok\n"), ("/readyz", "ready\n")]
+    {
+        let answer = send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes());
+        check_headers(&answer);
+        assert_eq!((answer.status, answer.body.as_str()), (200, body));
+    }
+    refused(&send(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()), 404, unknown);
+    refused(&send(b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()), 404, unknown);
+}
+
+#[test]
+fn foreign_hosts_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut stream = server.connect();
+    for host in ["evil.example", "evil.example:8000", "localhost.evil.example"] {
+        let text = String::from_utf8(request("ListTables", "{}")).unwrap();
+        let text = text.replace("Host: localhost", &format!("Host: {host}"));
+        let answer = exchange(&mut stream, text.as_bytes()).unwrap();
+        refused(&answer, 403, "com.amazon.coral.service#AccessDeniedException");
+    }
+    let answer = exchange(
+        &mut stream,
+        b"GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
+    assert_eq!(answer.unwrap().status, 403);
+}
+
+#[test]
+fn items_go_in_and_out_unchanged() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let created = server.ok(
+        "CreateTable",
+        r#"{"TableName":"T","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"},{"AttributeName":"r","AttributeType":"N"}],"KeySchema":[{"AttributeName":"h","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"BillingMode":"PAY_PER_REQUEST"}"#,
+    );
+    assert!(created.contains(r#""TableName":"T""#), "{created}");
+    let item = |r: i32| {
+        format!(
+            r#"{{"h":{{"S":"é"}},"m":{{"M":{{"l":{{"L":[{{"NULL":true}},{{"BOOL":false}}]}}}}}},"n":{{"N":"0.12345678901234567890123456789012345678"}},"r":{{"N":"{r}"}},"s":{{"SS":["","a"]}}}}"#
+        )
+    };
+    for r in [-3, 10, 2] {
+        let put = format!(r#"{{"TableName":"T","Item":{}}}"#, item(r));
+        assert_eq!(server.ok("PutItem", &put), "{}");
+    }
+    let key = r#"{"TableName":"T","Key":{"h":{"S":"é"},"r":{"N":"1E1"}}}"#;
+    assert_eq!(server.ok("GetItem", key), format!(r#"{{"Item":{}}}"#, item(10)));
+    let query = r#"{"TableName":"T","KeyConditionExpression":"h = :h","ExpressionAttributeValues":{":h":{"S":"é"}},"ScanIndexForward":false}"#;
+    let expected = format!(
+        r#"{{"Items":[{},{},{}],"Count":3,"ScannedCount":3}}"#,
+        item(10),
+        item(2),
+        item(-3)
+    );
+    assert_eq!(server.ok("Query", query), expected);
+    let scan = server.ok("Scan", r#"{"TableName":"T","Select":"COUNT"}"#);
+    assert_eq!(scan, r#"{"Count":3,"ScannedCount":3}"#);
+    let delete = format!("{},\"ReturnValues\":\"ALL_OLD\"}}", &key[..key.len() - 1]);
+    assert_eq!(server.ok("DeleteItem", &delete), format!(r#"{{"Attributes":{}}}"#, item(10)));
+    assert_eq!(server.ok("GetItem", key), "{}");
+
+    // An acknowledged write survives the process.
+    server.kill();
+    let server = Server::start(dir.path());
+    let scan = server.ok("Scan", r#"{"TableName":"T","Select":"COUNT"}"#);
+    assert_eq!(scan, r#"{"Count":2,"ScannedCount":2}"#);
+}
