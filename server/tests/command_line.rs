@@ -64,9 +64,13 @@ fn failures_say_what_to_do() {
     fails(&["--port", "0", "--data-dir", data], dir.path(), "in use by another process");
     fails(&["inspect", data], dir.path(), "in use by another process");
     fails(&["inspect", "nowhere"], dir.path(), "no Esker database");
-    fails(&["export", "--table", "T", "--data-dir", "nowhere"], dir.path(), "no data directory");
+    fails(
+        &["export", "--table", "Things", "--data-dir", "nowhere"],
+        dir.path(),
+        "no data directory",
+    );
     fails(&["--host", "0.0.0.0", "--port", "0"], dir.path(), "--insecure");
-    fails(&["import", "nowhere.jsonl", "--table", "T"], dir.path(), "nowhere.jsonl");
+    fails(&["import", "nowhere.jsonl", "--table", "Things"], dir.path(), "nowhere.jsonl");
     let endpoint = format!("http://{}", server.address);
     std::fs::write(dir.path().join("one.jsonl"), "{\"a\":\"x\"}\n").unwrap();
     let import = ["import", "one.jsonl", "--table", "Missing", "--endpoint", &endpoint];
@@ -85,11 +89,11 @@ not json
 
 fn import_and_export(dir: &Path, place: &[&str]) {
     std::fs::write(dir.join("in.jsonl"), LINES).unwrap();
-    let import = [&["import", "in.jsonl", "--table", "T", "--key", "id"], place].concat();
+    let import = [&["import", "in.jsonl", "--table", "Things", "--key", "id"], place].concat();
     let output = run(&import, dir);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let summary = stderr(&output);
-    assert!(summary.contains("imported 3 items into T"), "{summary}");
+    assert!(summary.contains("imported 3 items into Things"), "{summary}");
     assert!(summary.contains("8 lines read, 0 skipped, 1 blank, 4 rejected"), "{summary}");
     let report = std::fs::read_to_string(dir.join("in.jsonl.rejected.jsonl")).unwrap();
     for line in [4, 5, 7, 8] {
@@ -98,7 +102,7 @@ fn import_and_export(dir: &Path, place: &[&str]) {
     assert_eq!(report.lines().count(), 4);
 
     // The later of two lines with the same key won; the last line of a file needs no end.
-    let export = [&["export", "--table", "T", "out.jsonl"], place].concat();
+    let export = [&["export", "--table", "Things", "out.jsonl"], place].concat();
     let output = run(&export, dir);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = std::fs::read_to_string(dir.join("out.jsonl")).unwrap();
@@ -119,7 +123,7 @@ fn import_and_export(dir: &Path, place: &[&str]) {
     let output = run(&again, dir);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stderr(&output).contains("imported 1 items into Again"), "{}", stderr(&output));
-    let plain = [&["export", "--table", "T", "--format", "plain"], place].concat();
+    let plain = [&["export", "--table", "Things", "--format", "plain"], place].concat();
     let text = String::from_utf8(run(&plain, dir).stdout).unwrap();
     assert!(text.contains(r#"{"bytes":"AAE=","id":"b","set":[1,2]}"#), "{text}");
 }
@@ -144,7 +148,7 @@ fn thousands_of_lines_keep_their_order_by_key() {
     let lines: String =
         (0..6000).map(|i| format!("{{\"id\":\"{}\",\"version\":{i}}}\n", i % 1500)).collect();
     std::fs::write(dir.path().join("many.jsonl"), lines).unwrap();
-    let place = ["--table", "T", "--data-dir", "data"];
+    let place = ["--table", "Things", "--data-dir", "data"];
     let output = run(&[&["import", "many.jsonl", "--key", "id"], &place[..]].concat(), dir.path());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stderr(&output).contains("imported 6000 items"), "{}", stderr(&output));

@@ -86,21 +86,21 @@ fn items_go_in_and_out_unchanged() {
     let server = Server::start(dir.path());
     let created = server.ok(
         "CreateTable",
-        r#"{"TableName":"T","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"},{"AttributeName":"r","AttributeType":"N"}],"KeySchema":[{"AttributeName":"h","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"BillingMode":"PAY_PER_REQUEST"}"#,
+        r#"{"TableName":"Things","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"},{"AttributeName":"r","AttributeType":"N"}],"KeySchema":[{"AttributeName":"h","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"BillingMode":"PAY_PER_REQUEST"}"#,
     );
-    assert!(created.contains(r#""TableName":"T""#), "{created}");
+    assert!(created.contains(r#""TableName":"Things""#), "{created}");
     let item = |r: i32| {
         format!(
             r#"{{"h":{{"S":"é"}},"m":{{"M":{{"l":{{"L":[{{"NULL":true}},{{"BOOL":false}}]}}}}}},"n":{{"N":"0.12345678901234567890123456789012345678"}},"r":{{"N":"{r}"}},"s":{{"SS":["","a"]}}}}"#
         )
     };
     for r in [-3, 10, 2] {
-        let put = format!(r#"{{"TableName":"T","Item":{}}}"#, item(r));
+        let put = format!(r#"{{"TableName":"Things","Item":{}}}"#, item(r));
         assert_eq!(server.ok("PutItem", &put), "{}");
     }
-    let key = r#"{"TableName":"T","Key":{"h":{"S":"é"},"r":{"N":"1E1"}}}"#;
+    let key = r#"{"TableName":"Things","Key":{"h":{"S":"é"},"r":{"N":"1E1"}}}"#;
     assert_eq!(server.ok("GetItem", key), format!(r#"{{"Item":{}}}"#, item(10)));
-    let query = r#"{"TableName":"T","KeyConditionExpression":"h = :h","ExpressionAttributeValues":{":h":{"S":"é"}},"ScanIndexForward":false}"#;
+    let query = r#"{"TableName":"Things","KeyConditionExpression":"h = :h","ExpressionAttributeValues":{":h":{"S":"é"}},"ScanIndexForward":false}"#;
     let expected = format!(
         r#"{{"Items":[{},{},{}],"Count":3,"ScannedCount":3}}"#,
         item(10),
@@ -108,7 +108,7 @@ fn items_go_in_and_out_unchanged() {
         item(-3)
     );
     assert_eq!(server.ok("Query", query), expected);
-    let scan = server.ok("Scan", r#"{"TableName":"T","Select":"COUNT"}"#);
+    let scan = server.ok("Scan", r#"{"TableName":"Things","Select":"COUNT"}"#);
     assert_eq!(scan, r#"{"Count":3,"ScannedCount":3}"#);
     let delete = format!("{},\"ReturnValues\":\"ALL_OLD\"}}", &key[..key.len() - 1]);
     assert_eq!(server.ok("DeleteItem", &delete), format!(r#"{{"Attributes":{}}}"#, item(10)));
@@ -117,6 +117,6 @@ fn items_go_in_and_out_unchanged() {
     // An acknowledged write survives the process.
     server.kill();
     let server = Server::start(dir.path());
-    let scan = server.ok("Scan", r#"{"TableName":"T","Select":"COUNT"}"#);
+    let scan = server.ok("Scan", r#"{"TableName":"Things","Select":"COUNT"}"#);
     assert_eq!(scan, r#"{"Count":2,"ScannedCount":2}"#);
 }
