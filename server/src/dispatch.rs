@@ -15,13 +15,16 @@ use crate::service::Service;
 /// What `X-Amz-Target` starts with.
 const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
+type RunFn = fn(&dyn Service, &[u8]) -> Result<Vec<u8>, WireError>;
+type StartFn = fn(Arc<dyn Service>, &[u8]) -> Result<PendingAnswer, WireError>;
+
 /// How an operation is run.
 #[derive(Clone, Copy)]
 enum Handler {
     /// On a thread that may block.
-    Blocking(fn(&dyn Service, &[u8]) -> Result<Vec<u8>, WireError>),
+    Blocking(RunFn),
     /// Started, then awaited.
-    Awaited(fn(Arc<dyn Service>, &[u8]) -> Result<PendingAnswer, WireError>),
+    Awaited(StartFn),
 }
 
 /// Bytes of the longest body that is parsed between other requests instead of on a thread that may block: a
