@@ -139,3 +139,49 @@ fn a_power_cut_at_any_call_leaves_a_table_whole_or_absent() {
         create(&tables, &name(1), None);
     }
 }
+
+#[test]
+fn writes_that_a_full_disk_refused_do_not_count() {
+    for seed in 1..=8 {
+        println!("seed {seed}");
+        let mut random = Seeded(seed);
+        let simulation = Simulation::new(seed);
+        let db = esker::Db::builder()
+            .world(simulation.world())
+            .background(Background::Manual)
+            .read_mode(ReadMode::Positioned)
+            .wal_segment_bytes(4096)
+            .open("/db")
+            .unwrap();
+        let tables = Tables::open(db).unwrap();
+        create(&tables, TABLE, None);
+        let (mut written, mut refused) = (0, 0);
+        for n in 0..200i64 {
+            let full = random.below(3) == 0;
+            simulation.fs.set_capacity(if full { 1 } else { u64::MAX });
+            let text = "x".repeat(random.below(1500) as usize);
+            let request = PutItemRequest {
+                table_name: TABLE.to_owned(),
+                item: item([("pk", n.to_string().into()), ("t", text.into())]),
+                ..Default::default()
+            };
+            match tables.put_item(request) {
+                Ok(_) => written += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), crate::TableErrorKind::Internal);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "the disk was never full");
+        simulation.fs.set_capacity(u64::MAX);
+        assert_eq!(describe(&tables).item_count, written);
+        assert_counts_true(&tables);
+        delete(&tables, item([("pk", "absent".into())]));
+        put(&tables, item([("pk", "one more".into())]));
+        drop(tables);
+        let tables = open_in(&simulation.crash(CrashPolicy::Ordered, seed)).unwrap();
+        assert_eq!(describe(&tables).item_count, written + 1);
+        assert_counts_true(&tables);
+    }
+}

@@ -42,8 +42,8 @@ fn queries_page_to_the_same_result_in_both_directions() {
     create(&fixture.tables, TABLE, Some(ScalarAttributeType::N));
     partition(&fixture.tables, (-6..=6).map(|n| n * 5));
     let all: Vec<i64> = (-6..=6).map(|n| n * 5).collect();
-    type Matches = fn(i64) -> bool;
-    let conditions: [(&str, &[(&str, i64)], Matches); 7] = [
+    type Condition = (&'static str, &'static [(&'static str, i64)], fn(i64) -> bool);
+    let conditions: [Condition; 7] = [
         ("", &[], |_| true),
         (" AND sk = :a", &[(":a", 5)], |n| n == 5),
         (" AND sk < :a", &[(":a", 5)], |n| n < 5),
