@@ -99,11 +99,16 @@ impl Core {
     }
 
     /// Removes the files in the graveyard. What cannot be removed is left to the next open.
-    fn clean_up_step(&self) -> bool {
-        if self.file_pins.load(Ordering::Acquire) > 0 || self.health.cause().is_some() {
-            return false;
-        }
-        let buried = std::mem::take(&mut *self.files.graveyard.lock());
+    pub(crate) fn clean_up_step(&self) -> bool {
+        let buried = {
+            // The pins are looked at under the lock: a file that was buried after a checkpoint began is then seen
+            // together with the checkpoint's pin.
+            let mut graveyard = self.files.graveyard.lock();
+            if self.file_pins.load(Ordering::Acquire) > 0 || self.health.cause().is_some() {
+                return false;
+            }
+            std::mem::take(&mut *graveyard)
+        };
         for (kind, number) in &buried {
             let path = self.dir.join(kind.name(*number));
             if self.world.fs.remove_file(&path).is_err() {

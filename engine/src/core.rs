@@ -69,10 +69,22 @@ pub(crate) struct Manifest {
     /// `None` in a database that was opened read-only.
     pub(crate) log: Option<ManifestLog>,
     pub(crate) version: Arc<Version>,
+    /// The length of the live manifest when it was started: its snapshot alone.
+    first_bytes: u64,
 }
 
 /// A manifest is started afresh when it has grown to this and to several times its first length.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+
+/// How many times its first length a manifest may have. Only several times more edits than snapshot are worth a rewrite.
+const MANIFEST_GROWTH_MAX: u64 = 4;
+
+impl Manifest {
+    pub(crate) fn new(log: Option<ManifestLog>, version: Version) -> Manifest {
+        let first_bytes = log.as_ref().map_or(0, ManifestLog::size_bytes);
+        Manifest { log, version: Arc::new(version), first_bytes }
+    }
+}
 
 impl Core {
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -163,13 +175,17 @@ impl Core {
     /// Starts a fresh manifest when the old one is mostly history. Failing to is no harm, unless it leaves in doubt
     /// which manifest is live.
     fn rewrite_large_manifest(&self, manifest: &mut Manifest) {
-        let Manifest { log: Some(log), version } = manifest else { return };
-        if log.size_bytes() < MANIFEST_BYTES_MAX {
+        let Manifest { log: Some(log), version, first_bytes } = manifest else { return };
+        let most = MANIFEST_BYTES_MAX.max(first_bytes.saturating_mul(MANIFEST_GROWTH_MAX));
+        if log.size_bytes() < most {
             return;
         }
         let (old, number) = (log.number(), self.next_file_number());
         match log.rewrite(number, self.new_file_id(), version) {
-            Ok(()) => self.bury(FileKind::Manifest, Some(old)),
+            Ok(()) => {
+                *first_bytes = log.size_bytes();
+                self.bury(FileKind::Manifest, Some(old));
+            }
             Err(error) if log.failure().is_some() => {
                 self.health.fail(&error);
             }

@@ -60,25 +60,29 @@ impl Core {
     /// Writes everything that is in memtables now to sstables.
     pub(crate) fn flush(&self) -> Result<()> {
         self.check_writable()?;
-        {
+        let through = {
             let mut log = self.log.lock();
             self.write_deferred(&mut log)?;
             for keyspace in self.keyspaces.all() {
                 self.freeze(&log, &keyspace);
             }
-        }
-        while self.flush_step()? {}
+            log.last_seq
+        };
+        // What is frozen later is newer than the call, and waiting for it might never end.
+        let waits = || self.keyspaces.all().iter().any(|k| k.has_frozen_through(through));
+        while waits() && self.flush_step()? {}
         Ok(())
     }
 
     /// Writes everything that `keyspace` has in memtables now to sstables.
     pub(crate) fn flush_keyspace(&self, keyspace: &KeyspaceInner) -> Result<()> {
-        {
+        let through = {
             let mut log = self.log.lock();
             self.write_deferred(&mut log)?;
             self.freeze(&log, keyspace);
-        }
-        while !keyspace.view_guard().frozen.is_empty() && self.flush_step()? {}
+            log.last_seq
+        };
+        while keyspace.has_frozen_through(through) && self.flush_step()? {}
         Ok(())
     }
 
@@ -123,9 +127,6 @@ impl Core {
         keyspace: &KeyspaceInner,
         memtable: &Arc<Memtable>,
     ) -> Result<Vec<FileMeta>> {
-        if keyspace.is_dropped() {
-            return Ok(Vec::new());
-        }
         let snapshots = self.snapshots.list();
         let mut cursor = memtable.cursor();
         // Whatever older versions there are lie below, so every tombstone stays.

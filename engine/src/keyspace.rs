@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use esker_base::{Error, ErrorKind, KeyspaceId, Result};
+use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo};
 use esker_manifest::KeyspaceMeta;
 use esker_memtable::Memtable;
 use parking_lot::Mutex;
@@ -87,6 +87,12 @@ impl KeyspaceInner {
             View { active: Arc::new(next), frozen, levels: Arc::clone(&view.levels) }
         });
         true
+    }
+
+    /// Whether a frozen memtable holds an entry at or below `seq`.
+    pub(crate) fn has_frozen_through(&self, seq: SeqNo) -> bool {
+        let view = self.view.load();
+        view.frozen.last().and_then(|oldest| oldest.first_seq()).is_some_and(|first| first <= seq)
     }
 
     pub(crate) fn is_dropped(&self) -> bool {
@@ -263,15 +269,15 @@ impl Keyspace {
     fn cursor(
         &self,
         view: Arc<View>,
-        seq: esker_base::SeqNo,
+        seq: SeqNo,
         bounds: cursor::Bounds,
         checked: Result<()>,
     ) -> Range {
         Range::new(view, seq, bounds, checked.err())
     }
 
-    /// Merges all files of the keyspace, flushing it first, until every level but the last is empty. Blocks; reclaims
-    /// the space of overwritten and deleted entries.
+    /// Flushes the keyspace and merges all files that it has then into its last level. Blocks; reclaims the space of
+    /// overwritten and deleted entries that no snapshot sees. A FIFO keyspace is only flushed.
     pub fn compact(&self) -> Result<()> {
         self.check()?;
         self.db.core.compact_keyspace(&self.inner)

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
+use esker_base::limits::BATCH_LEN_MAX;
 use esker_base::names::{self, FileKind, LOCK, RESERVE, TEMPORARY_SUFFIX};
 use esker_base::{
     Epoch, Error, ErrorKind, FileNumber, KeyspaceId, LogPosition, Result, SeqNo, batch,
@@ -66,7 +67,8 @@ pub(crate) fn open(world: World, dir: PathBuf, options: Options) -> Result<Db> {
     let core = Arc::new(opening.recover(version, is_new)?);
     core.update_pressure();
     if !core.options.read_only {
-        core.start_threads()?;
+        // Threads that did start hold the database and its lock until they are ended.
+        core.start_threads().inspect_err(|_| drop(core.close()))?;
     }
     Ok(Db { handle: Arc::new(DbHandle { core }) })
 }
@@ -165,11 +167,11 @@ impl Opening {
             Some(Written { manifest, version, writer, finished, next_file }) => {
                 self.remove_unnamed(&version, manifest.number());
                 self.make_reserve();
-                let manifest = Manifest { log: Some(manifest), version: Arc::new(version) };
+                let manifest = Manifest::new(Some(manifest), version);
                 (manifest, Log::new(Some(writer), last_seq, finished), next_file)
             }
             None => {
-                let manifest = Manifest { log: None, version: Arc::new(version) };
+                let manifest = Manifest::new(None, version);
                 (manifest, Log::new(None, last_seq, VecDeque::new()), 0)
             }
         };
@@ -254,7 +256,9 @@ impl Opening {
         };
         for ops in group.batches() {
             let mut seq = ops.first_seq;
+            let end = SeqNo(ops.first_seq.0 + u64::from(ops.op_count));
             for op in batch::ops(ops.bytes) {
+                let op = op.filter(|op| seq < end && op.value.len() <= BATCH_LEN_MAX);
                 let op = op.ok_or_else(malformed)?;
                 match targets.get(&op.keyspace) {
                     Some((keyspace, flushed_through)) if seq > *flushed_through => {
@@ -451,10 +455,13 @@ impl Core {
             return Ok(());
         }
         self.stop_threads();
+        // Work that other threads have under way ends before the lock is given up; `cancelled` makes it end soon.
+        let _no_flush = self.flushing.lock();
+        let _no_compaction = self.compacting.lock();
         let sealed = if self.health.cause().is_none() { self.seal() } else { Ok(()) };
         if sealed.is_ok() {
             // Files whose edit is durable can go; the next open would do it.
-            let _ = self.background_step(crate::BackgroundStep::CleanUp);
+            self.clean_up_step();
         }
         drop(self.lock.lock().take());
         sealed

@@ -6,6 +6,7 @@ use esker_base::limits::KEYSPACE_NAME_LEN_MAX;
 use esker_base::{Error, Result};
 use esker_sstable::ReadMode;
 use esker_vfs::World;
+use esker_wal::SEGMENT_LEN_MAX;
 
 use crate::Db;
 
@@ -66,7 +67,7 @@ pub enum Background {
 /// Options of an open database. Build them with [`Db::builder`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Memory for memtables, cached blocks, indexes and filters together, in bytes. Default: 256 MiB. At least 1 MiB.
+    /// Memory for memtables, cached blocks, indexes and filters together, in bytes. Default: 256 MiB. 1 MiB to 4 TiB.
     pub memory_budget_bytes: usize,
     /// The durability of writes that do not say otherwise. Default: [`Durability::Sync`].
     pub durability: Durability,
@@ -77,16 +78,23 @@ pub struct Options {
     /// How sstables are read. Default: [`ReadMode::Mapped`], which needs no system call for data in the page cache, but
     /// where an unreadable sector ends the process; [`ReadMode::Positioned`] reports it as an error instead.
     pub read_mode: ReadMode,
-    /// The size of a segment of the write-ahead log, in bytes. Default: 64 MiB, less with a small memory budget.
+    /// The size of a segment of the write-ahead log, in bytes. Default: 64 MiB, less with a small memory budget. 4 KiB to
+    /// 1 GiB.
     pub wal_segment_bytes: u64,
-    /// The size at which compaction starts a new file, in bytes. Default: 64 MiB, less with a small memory budget.
+    /// The size at which compaction starts a new file, in bytes. Default: 64 MiB. 4 KiB to 4 GiB.
     pub sstable_bytes: u64,
     /// Who runs background work. Default: threads.
     pub background: Background,
 }
 
-/// Writes are refused for less memory than this.
-const MEMORY_BUDGET_MIN: usize = 1 << 20;
+/// Less memory than this is refused.
+const MEMORY_BUDGET_MIN: u64 = 1 << 20;
+
+/// More is refused: it is a mistake in the units (4 TiB).
+const MEMORY_BUDGET_MAX: u64 = 1 << 42;
+
+/// The largest file that compaction may be asked to make (4 GiB).
+const SSTABLE_BYTES_MAX: u64 = 1 << 32;
 
 impl Default for Options {
     fn default() -> Options {
@@ -105,18 +113,15 @@ impl Default for Options {
 
 impl Options {
     pub(crate) fn check(&self) -> Result<()> {
-        if self.memory_budget_bytes < MEMORY_BUDGET_MIN {
-            return Err(Error::invalid(format!(
-                "memory_budget_bytes is {}; it must be at least {MEMORY_BUDGET_MIN}",
-                self.memory_budget_bytes
-            )));
-        }
-        for (name, value) in
-            [("wal_segment_bytes", self.wal_segment_bytes), ("sstable_bytes", self.sstable_bytes)]
-        {
-            if !(4096..=1 << 32).contains(&value) {
+        let budget = self.memory_budget_bytes as u64;
+        for (name, value, min, max) in [
+            ("memory_budget_bytes", budget, MEMORY_BUDGET_MIN, MEMORY_BUDGET_MAX),
+            ("wal_segment_bytes", self.wal_segment_bytes, 4096, SEGMENT_LEN_MAX),
+            ("sstable_bytes", self.sstable_bytes, 4096, SSTABLE_BYTES_MAX),
+        ] {
+            if !(min..=max).contains(&value) {
                 return Err(Error::invalid(format!(
-                    "{name} is {value}; it must be 4 KiB to 4 GiB"
+                    "{name} is {value}; it must be {min} to {max}"
                 )));
             }
         }

@@ -4,3 +4,7 @@
 mod basics;
 mod crash;
 mod faults;
+mod limits;
+mod submit;
+mod support;
+mod sweep;

@@ -94,6 +94,7 @@ impl Transaction {
     /// The value of `key`, with the transaction's own writes.
     pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = key.as_ref();
+        self.check_own(keyspace)?;
         if let Some((_, overlay)) = self.writes.get(&keyspace.id())
             && let Some(own) = overlay.get(key)
         {
@@ -159,7 +160,16 @@ impl Transaction {
         self.set(keyspace, key.as_ref(), None)
     }
 
+    /// Ids count in one database only, so a keyspace of another could pass for one of this.
+    fn check_own(&self, keyspace: &Keyspace) -> Result<()> {
+        if Arc::ptr_eq(&self.db, &keyspace.db) {
+            return Ok(());
+        }
+        Err(Error::invalid("the keyspace is of another database than the transaction"))
+    }
+
     fn set(&mut self, keyspace: &Keyspace, key: &[u8], value: Option<Bytes>) -> Result<()> {
+        self.check_own(keyspace)?;
         if key.len() > KEY_LEN_MAX {
             let len = key.len();
             return Err(Error::invalid(format!("key of {len} bytes is over {KEY_LEN_MAX}")));

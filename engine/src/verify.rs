@@ -36,7 +36,9 @@ impl Core {
             manifest.version.check()?;
             // What is on disk must say the same; nothing is appended while the lock is held.
             let found = esker_manifest::recover(&*self.world.fs, &self.dir)?;
-            if manifest.log.is_some() && found.version != *manifest.version {
+            // After a failed append it is unknown whether the last edit is there.
+            let is_known = manifest.log.as_ref().is_some_and(|log| log.failure().is_none());
+            if is_known && found.version != *manifest.version {
                 let path = self.dir.join(esker_base::names::CURRENT);
                 return Err(Error::corruption(path, 0, "the manifest is not what was written"));
             }

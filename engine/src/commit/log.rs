@@ -97,7 +97,13 @@ impl Core {
             return Ok(());
         }
         let start = self.world.clock.monotonic();
-        writer.sync().map_err(|error| self.health.fail(&error))?;
+        // A failed write is no failed sync: what stands before it can still be made durable, and the log goes on in
+        // another segment with the next write.
+        let synced = match writer.failure() {
+            None => writer.sync(),
+            Some(_) => writer.sync_before_failure().map(|_| ()),
+        };
+        synced.map_err(|error| self.health.fail(&error))?;
         self.metrics.synced(self.world.clock.monotonic().saturating_sub(start));
         Ok(())
     }
@@ -112,8 +118,7 @@ impl Core {
                 Some(spare) => spare,
                 None => {
                     let segment = self.create_segment(len, false)?;
-                    let added = vec![self.segment_meta(&segment)];
-                    self.edit(Edit { wal_added: added, ..Edit::default() })?;
+                    self.list_segment(&segment)?;
                     segment
                 }
             };
@@ -165,7 +170,9 @@ impl Core {
     pub(crate) fn spare_step(&self) -> Result<bool> {
         let wanted = |log: &mut Log| {
             let half = self.options.segment_bytes() / 2;
-            log.spare.is_none() && log.writer.as_ref().is_some_and(|w| w.position().offset > half)
+            // A failed writer goes on in a segment of its own, which a spare listed meanwhile would have to follow.
+            let due = |w: &Writer| w.failure().is_none() && w.position().offset > half;
+            log.spare.is_none() && log.writer.as_ref().is_some_and(due)
         };
         if !wanted(&mut self.log.lock()) {
             return Ok(false);
@@ -178,10 +185,17 @@ impl Core {
             self.bury(FileKind::Wal, Some(segment.number()));
             return Ok(true);
         }
-        let added = vec![self.segment_meta(&segment)];
-        self.edit(Edit { wal_added: added, ..Edit::default() })?;
+        self.list_segment(&segment)?;
         log.spare = Some(segment);
         Ok(true)
+    }
+
+    /// Adds a new segment to the manifest. If that fails and the manifest certainly does not name it, it is given up.
+    fn list_segment(&self, segment: &Segment) -> Result<()> {
+        let added = vec![self.segment_meta(segment)];
+        self.edit(Edit { wal_added: added, ..Edit::default() }).inspect_err(|_| {
+            self.bury(FileKind::Wal, self.health.cause().is_none().then_some(segment.number()));
+        })
     }
 
     /// Makes a segment that can take a group of `len` bytes. Filling it with zeros takes time now and saves some in

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -140,7 +141,8 @@ impl CommitQueue {
         let commit = Commit { batch, durability, reads, slot: Arc::clone(&slot), blocking: true };
         let mut state = self.state.lock();
         let bytes = commit.batch.encoded_bytes();
-        while state.bytes > 0 && state.bytes + bytes > QUEUE_BYTES && !state.closed {
+        // Where nobody owns the log, nobody makes room: then this thread runs the line.
+        while state.owned && state.bytes > 0 && state.bytes + bytes > QUEUE_BYTES && !state.closed {
             self.room.wait(&mut state);
         }
         if self.push(&mut state, commit)? {
@@ -214,7 +216,8 @@ impl CommitQueue {
                     next.slot.promote();
                     break;
                 }
-                Some(_) if finished && mine.is_some() && core.has_threads() => {
+                // The commit thread may be gone once the queue is closed: then the owner sees the line through.
+                Some(_) if finished && mine.is_some() && core.has_threads() && !state.closed => {
                     state.thread_turn = true;
                     self.turn.notify_one();
                     break;
@@ -253,7 +256,9 @@ impl CommitQueue {
                 return;
             }
             drop(state);
-            self.own(core, None);
+            // After a panic the owner's guard has told everybody, and the database refuses writes. The thread stays for
+            // commits that were let into the line just before.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.own(core, None)));
         }
     }
 

@@ -8,32 +8,13 @@ use std::collections::BTreeMap;
 
 use esker_vfs::simulated::{CrashPolicy, Simulation};
 
-use crate::{Background, BackgroundStep, Db, Durability, ErrorKind, Keyspace};
+use super::support::{Rng, seeds, small};
+use crate::{BackgroundStep, Db, Durability, ErrorKind, Keyspace};
 
 type State = BTreeMap<(usize, Vec<u8>), Vec<u8>>;
 
-/// A small deterministic generator (splitmix64).
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
-
 fn open(sim: &Simulation) -> crate::Result<Db> {
-    Db::builder()
-        .memory_budget_bytes(1 << 20)
-        .wal_segment_bytes(4096)
-        .sstable_bytes(4096)
-        .read_mode(crate::ReadMode::Positioned)
-        .background(Background::Manual)
-        .world(sim.world())
-        .open("/db")
+    small(sim.world()).open("/db")
 }
 
 fn read_all(keyspaces: &[Keyspace]) -> crate::Result<State> {
@@ -171,8 +152,7 @@ fn run(seed: u64) -> u64 {
 
 #[test]
 fn no_acknowledged_write_is_lost_and_every_recovery_is_a_prefix() {
-    let seeds = std::env::var("ESKER_TEST_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
-    for seed in 0..seeds {
+    for seed in 0..seeds(150) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         if let Err(panic) = outcome {
             eprintln!("seed {seed}");
