@@ -14,6 +14,7 @@ use esker_manifest::{ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_vfs::OpenMode;
 
 use crate::core::{Core, new_file_id};
+use crate::open::create_dir;
 
 /// How much is copied at a time, in bytes.
 const CHUNK_LEN: u64 = 1 << 20;
@@ -22,7 +23,6 @@ impl Core {
     pub(crate) fn checkpoint(&self, target: &Path) -> Result<()> {
         self.check_open()?;
         let fs = &*self.world.fs;
-        let io = |what: &'static str| move |error| Error::io(what, target, error);
         match fs.list(target) {
             Ok(names) if names.is_empty() => {}
             Ok(_) => {
@@ -30,7 +30,7 @@ impl Core {
                 return Err(Error::invalid(message));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs.create_dir_all(target).map_err(io("create directory"))?;
+                create_dir(&self.world, target)?;
             }
             Err(error) => return Err(Error::io("list", target, error)),
         }
@@ -85,10 +85,6 @@ impl Core {
         let lock = fs.create_new(&target.join(LOCK));
         lock.map_err(|error| Error::io("create a lock in", target, error))?;
         fs.sync_dir(target).map_err(|error| Error::io("sync", target, error))?;
-        if let Some(parent) = target.parent() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
-        }
         let id = new_file_id(&self.world);
         ManifestLog::create(&self.world, target, number, id, &version).map(|_| ())
     }

@@ -73,18 +73,29 @@ pub(crate) fn open(world: World, dir: PathBuf, options: Options) -> Result<Db> {
     Ok(Db { handle: Arc::new(DbHandle { core }) })
 }
 
-fn create_dir(world: &World, dir: &Path) -> Result<()> {
-    let exists = world.fs.exists(dir).map_err(|error| Error::io("look at", dir, error))?;
-    if exists {
+/// Makes a directory and its missing parents, durably: each new name is synced in the directory that it stands in.
+pub(crate) fn create_dir(world: &World, dir: &Path) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut at = Some(dir);
+    while let Some(path) = at.filter(|path| !path.as_os_str().is_empty()) {
+        if world.fs.exists(path).map_err(|error| Error::io("look at", path, error))? {
+            break;
+        }
+        missing.push(path);
+        at = path.parent();
+    }
+    if missing.is_empty() {
         return Ok(());
     }
     world.fs.create_dir_all(dir).map_err(|error| Error::io("create directory", dir, error))?;
-    // The new name must survive, too; a relative path of one part has the working directory as parent.
-    if let Some(parent) = dir.parent() {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        world.fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
-    }
-    Ok(())
+    missing.into_iter().try_for_each(|path| sync_parent(world, path))
+}
+
+/// Makes the name `path` durable. A relative path of one part stands in the working directory.
+pub(crate) fn sync_parent(world: &World, path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    world.fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
 }
 
 /// Makes the manifest of a new database. It comes before every other file: files without a manifest are the ruins of a

@@ -5,6 +5,7 @@ mod basics;
 mod crash;
 mod faults;
 mod limits;
+mod stress;
 mod submit;
 mod support;
 mod sweep;

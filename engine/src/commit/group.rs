@@ -61,6 +61,10 @@ impl Core {
             self.apply(&group.admitted);
             self.snapshots.publish(log.last_seq);
             self.freeze_full(&log, &group.admitted);
+        } else if self.health.cause().is_none() {
+            // The numbers of a failed group are never used again. Readers pass them too, or every transaction that began
+            // from now on would take the group's writes, which the history holds, for a later change.
+            self.snapshots.publish(log.last_seq);
         }
         drop(log);
         group.finish(result.as_ref().err());

@@ -75,7 +75,8 @@ impl Slot {
         self.changed.notify_one();
         drop(state);
         if let SlotState::Polled(waker) = before {
-            waker.wake();
+            // A waker is the caller's code: if it panics, that is no failure of the database.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 
@@ -373,5 +374,44 @@ impl Future for PendingCommit {
                 Poll::Pending
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Db;
+
+    /// The commit thread may leave as soon as the queue is closed. An owner that still handed it the log left the
+    /// commits in line unanswered, and `close` waited for ever.
+    #[test]
+    fn the_owner_sees_a_closed_line_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let keyspace = db.keyspace("k").unwrap();
+        let queue = &db.core().queue;
+        let commit = |blocking| {
+            let mut batch = Batch::new();
+            batch.put(&keyspace, [u8::from(blocking)], "v");
+            let slot = Arc::new(Slot::default());
+            Commit { batch, durability: Durability::Volatile, reads: None, slot, blocking }
+        };
+        let (mine, behind) = (commit(true), commit(false));
+        let slots = [Arc::clone(&mine.slot), Arc::clone(&behind.slot)];
+        {
+            let mut state = queue.state.lock();
+            assert!(queue.push(&mut state, mine).unwrap());
+            // A group of its own for the second.
+            state.bytes += GROUP_BYTES;
+            state.line[0].batch.put(&keyspace, "large", vec![0; GROUP_BYTES]);
+            assert!(!queue.push(&mut state, behind).unwrap());
+            state.bytes = state.line.iter().map(|commit| commit.batch.encoded_bytes()).sum();
+            state.closed = true;
+        }
+        queue.own(db.core(), Some(&slots[0]));
+        assert!(slots.iter().all(|slot| matches!(slot.result(), Some(Ok(_)))));
+        let state = queue.state.lock();
+        assert!(state.line.is_empty() && !state.owned && !state.thread_turn);
     }
 }

@@ -252,3 +252,24 @@ fn submitted_commits_finish_without_being_waited_for() {
     drop((ks, db));
     assert_eq!(open(&dir).keyspace("k").unwrap().iter().count(), 100);
 }
+
+/// Ids count per database, so the write used to go to whatever keyspace had the same id.
+#[test]
+fn a_transaction_refuses_a_keyspace_of_another_database() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let dbs = dirs.each_ref().map(open);
+    let [own, foreign] = dbs.each_ref().map(|db| db.keyspace("k").unwrap());
+    assert_eq!(own.id(), foreign.id());
+    let mut tx = dbs[0].transaction().unwrap();
+    tx.put(&own, "a", "1").unwrap();
+    assert_eq!(tx.put(&foreign, "b", "1").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(tx.get(&foreign, "a").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(tx.range::<&str>(&foreign, ..).next().unwrap().is_err());
+    tx.commit().unwrap();
+    let mut batch = dbs[0].batch();
+    batch.put(&foreign, "b", "1");
+    assert_eq!(dbs[0].write(batch).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let snapshot = dbs[1].snapshot();
+    assert_eq!(own.get_at(&snapshot, "a").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(text(own.iter()), "a=1");
+}

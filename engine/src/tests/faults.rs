@@ -197,3 +197,97 @@ fn a_failed_read_of_the_log_refuses_to_open_and_changes_nothing() {
     assert_eq!(sim.fs.image_hash(), before);
     assert_eq!(count(&builder(sim.world()).open("/db").unwrap()), 1);
 }
+
+/// A write that failed used to be taken for a failed sync by the next flush or sync, which made the database read-only
+/// for good although nothing was in doubt.
+#[test]
+fn a_failed_write_does_not_make_a_later_sync_fail() {
+    for flush in [false, true] {
+        let sim = Simulation::new(8);
+        let faults = Arc::new(FaultFs::new(sim.world().fs));
+        let world = World { fs: faults.clone(), ..sim.world() };
+        let db = builder(world).open("/db").unwrap();
+        let ks = db.keyspace("k").unwrap();
+        ks.put_with("a", "1", Durability::Buffered).unwrap();
+        let fault = Fault::FailHalfway(Failure::NoSpace);
+        faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+        assert_eq!(ks.put("b", "2").unwrap_err().kind(), ErrorKind::NoSpace);
+        if flush {
+            db.flush().unwrap()
+        } else {
+            db.sync().unwrap()
+        }
+        let image = Simulation::with_fs(sim.fs.image(CrashPolicy::DropAll, 7), 7);
+        assert_eq!(count(&builder(image.world()).open("/db").unwrap()), 1);
+        ks.put("c", "3").unwrap();
+        let image = Simulation::with_fs(sim.fs.image(CrashPolicy::DropAll, 7), 7);
+        assert_eq!(count(&builder(image.world()).open("/db").unwrap()), 2);
+    }
+}
+
+/// The history holds what a commit was about to write. When the log failed, new transactions used to read before that
+/// sequence number and conflicted with it again and again, as long as an older one was open.
+#[test]
+fn a_failed_commit_does_not_conflict_with_the_transactions_after_it() {
+    let sim = Simulation::new(9);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = builder(world).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let long = db.transaction().unwrap();
+    let fault = Fault::Fail(Failure::NoSpace);
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    assert!(ks.put("a", "1").is_err());
+    let mut tx = db.transaction().unwrap();
+    assert_eq!(tx.get(&ks, "a").unwrap(), None);
+    tx.put(&ks, "a", "2").unwrap();
+    tx.commit().unwrap();
+    assert_eq!(long.get(&ks, "a").unwrap(), None);
+    assert_eq!(ks.get("a").unwrap().unwrap(), "2");
+}
+
+/// Only the last part of a new path used to be synced, so a power cut took the database with the parts before it.
+#[test]
+fn a_new_directory_survives_with_all_its_parents() {
+    let sim = Simulation::new(10);
+    let db = builder(sim.world()).open("/some/where/db").unwrap();
+    db.keyspace("k").unwrap().put("a", "1").unwrap();
+    db.checkpoint("/else/where/copy").unwrap();
+    let after = sim.crash(CrashPolicy::DropAll, 7);
+    for path in ["/some/where/db", "/else/where/copy"] {
+        let db = builder(after.world()).create_if_missing(false).open(path).unwrap();
+        assert_eq!(count(&db), 1);
+    }
+}
+
+/// Every failed attempt used to leave a whole log segment behind, until the disk was full of them.
+#[test]
+fn a_segment_that_cannot_be_listed_does_not_stay() {
+    let sim = Simulation::new(11);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = builder(world).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put("a", [1; 10_000]).unwrap();
+    // Edits until the manifest has to grow, which fails.
+    let allocate = Rule::new(Fault::Fail(Failure::NoSpace)).on(&[Call::Allocate]);
+    faults.inject(allocate.suffix(".manifest.tmp").sticky());
+    for width in [200, 8] {
+        let full = (0..10_000).find_map(|at| db.keyspace(&format!("{at:0width$}")).err());
+        assert_eq!(full.unwrap().kind(), ErrorKind::NoSpace);
+    }
+    let segments = || {
+        let names = sim.world().fs.list(std::path::Path::new("/db")).unwrap();
+        names.into_iter().filter(|name| name.contains(".wal")).count()
+    };
+    let before = segments();
+    for _ in 0..5 {
+        assert!(db.run_background_step(BackgroundStep::SpareSegment).is_err());
+        db.run_background_step(BackgroundStep::CleanUp).unwrap();
+        assert!(ks.put("b", [1; 10_000]).is_err());
+        db.run_background_step(BackgroundStep::CleanUp).unwrap();
+    }
+    assert_eq!(segments(), before);
+    faults.clear();
+    ks.put("b", "2").unwrap();
+}
