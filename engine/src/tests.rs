@@ -5,6 +5,8 @@ mod basics;
 mod crash;
 mod faults;
 mod limits;
+mod metamorphic;
+mod strategies;
 mod stress;
 mod submit;
 mod support;
