@@ -148,6 +148,8 @@ impl Opening {
             dir: self.dir.clone(),
             mode: self.options.read_mode,
             cache: Arc::new(BlockCache::new(self.options.cache_bytes() as u64)),
+            cache_bytes: self.options.cache_bytes() as u64,
+            open_bytes: Mutex::default(),
             graveyard: Mutex::default(),
         });
         self.check_sstables(&version)?;

@@ -139,7 +139,7 @@ impl Options {
         self.memory_budget_bytes / 2
     }
 
-    /// Decoded blocks, indexes and filters.
+    /// Decoded blocks, indexes and filters together.
     pub(crate) fn cache_bytes(&self) -> usize {
         self.memory_budget_bytes / 2
     }

@@ -87,8 +87,32 @@ pub(crate) struct Files {
     pub(crate) dir: PathBuf,
     pub(crate) mode: ReadMode,
     pub(crate) cache: Arc<BlockCache>,
+    /// The budget of the block cache and of the indexes and filters together, in bytes.
+    pub(crate) cache_bytes: u64,
+    /// What the indexes and filters of open files take of it. A leaf lock.
+    pub(crate) open_bytes: Mutex<u64>,
     /// Files that nobody needs any more, for the clean-up step. A leaf lock.
     pub(crate) graveyard: Mutex<Vec<(FileKind, FileNumber)>>,
+}
+
+/// The block cache keeps this part of its budget, however much memory indexes and filters take.
+const CACHE_PART_MIN: u64 = 8;
+
+/// A change of less than this part of the budget waits for others: each one disturbs the cache.
+const CACHE_PART_STEP: u64 = 64;
+
+impl Files {
+    /// Notes that an index and a filter of `bytes` came into memory, or left it; the block cache gets the rest.
+    fn account(&self, bytes: usize, came: bool) {
+        let mut open = self.open_bytes.lock();
+        let bytes = bytes as u64;
+        *open = if came { open.saturating_add(bytes) } else { open.saturating_sub(bytes) };
+        let least = self.cache_bytes / CACHE_PART_MIN;
+        let capacity = self.cache_bytes.saturating_sub(*open).max(least);
+        if capacity.abs_diff(self.cache.capacity_bytes()) >= self.cache_bytes / CACHE_PART_STEP {
+            self.cache.set_capacity(capacity);
+        }
+    }
 }
 
 /// A handle on one sstable. Opened on first use; removed from disk when it is obsolete and the last handle is gone.
@@ -123,7 +147,10 @@ impl Sstable {
             Arc::clone(&self.files.cache),
         )?;
         // Two threads may both have opened it; one of the two readers is kept.
-        Ok(self.reader.get_or_init(|| Arc::new(reader)))
+        Ok(self.reader.get_or_init(|| {
+            self.files.account(reader.memory_bytes(), true);
+            Arc::new(reader)
+        }))
     }
 
     /// The memory that the index and the filter take, in bytes; 0 while it is not open.
@@ -139,6 +166,9 @@ impl Sstable {
 
 impl Drop for Sstable {
     fn drop(&mut self) {
+        if let Some(reader) = self.reader.get() {
+            self.files.account(reader.memory_bytes(), false);
+        }
         if *self.obsolete.get_mut() {
             self.files.graveyard.lock().push((FileKind::Sstable, self.meta.number));
         }

@@ -107,7 +107,7 @@ pub struct CacheMetrics {
 pub struct BlockCache {
     blocks: Cache<BlockKey, Bytes, ByLength, FixedState, DefaultLifecycle<BlockKey, Bytes>>,
     counters: Box<[Counters]>,
-    capacity_bytes: u64,
+    capacity_bytes: AtomicU64,
 }
 
 impl BlockCache {
@@ -123,7 +123,18 @@ impl BlockCache {
         let blocks =
             Cache::with_options(options, ByLength, FixedState, DefaultLifecycle::default());
         let counters = (0..SHARD_COUNT).map(|_| Counters::default()).collect();
-        BlockCache { blocks, counters, capacity_bytes }
+        BlockCache { blocks, counters, capacity_bytes: AtomicU64::new(capacity_bytes) }
+    }
+
+    /// The budget.
+    pub fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes the budget; blocks beyond a smaller one are dropped.
+    pub fn set_capacity(&self, capacity_bytes: u64) {
+        self.capacity_bytes.store(capacity_bytes, Ordering::Relaxed);
+        self.blocks.set_capacity(capacity_bytes);
     }
 
     pub(crate) fn get(&self, key: &BlockKey) -> Option<Bytes> {
@@ -147,7 +158,7 @@ impl BlockCache {
             hits: sum(|shard| &shard.hits),
             misses: sum(|shard| &shard.misses),
             used_bytes: self.blocks.weight(),
-            capacity_bytes: self.capacity_bytes,
+            capacity_bytes: self.capacity_bytes(),
         }
     }
 }
@@ -176,6 +187,21 @@ mod tests {
         let metrics = cache.metrics();
         assert_eq!((metrics.hits, metrics.hits + metrics.misses), (hits as u64, 1000));
         assert!(cache.get(&BlockKey { file_id: FileId([4; 16]), offset: 0 }).is_none());
+    }
+
+    #[test]
+    fn a_smaller_budget_drops_what_is_over_it() {
+        let cache = BlockCache::new(1 << 20);
+        for offset in 0..1000 {
+            let key = BlockKey { file_id: FileId([3; 16]), offset: offset * 4096 };
+            cache.insert(key, Bytes::from(vec![0; 4096]));
+        }
+        cache.set_capacity(1 << 19);
+        let metrics = cache.metrics();
+        assert!(metrics.used_bytes <= 1 << 19, "{metrics:?}");
+        assert_eq!(metrics.capacity_bytes, 1 << 19);
+        cache.set_capacity(1 << 20);
+        assert_eq!(cache.metrics().capacity_bytes, 1 << 20);
     }
 
     #[test]

@@ -273,3 +273,24 @@ fn a_transaction_refuses_a_keyspace_of_another_database() {
     assert_eq!(own.get_at(&snapshot, "a").unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(text(own.iter()), "a=1");
 }
+
+#[test]
+fn indexes_and_filters_count_against_the_budget_of_the_block_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir);
+    let ks = db.keyspace("k").unwrap();
+    for i in 0..20_000u32 {
+        ks.put_with(i.to_be_bytes(), [7; 20], Durability::Volatile).unwrap();
+    }
+    db.compact().unwrap();
+    let budget = db.core().options.cache_bytes() as u64;
+    let capacity = || db.core().files.cache.capacity_bytes();
+    assert_eq!(capacity(), budget);
+    assert_eq!(ks.iter().count(), 20_000);
+    let open = db.metrics().index_and_filter_bytes;
+    assert!(open > budget / 64, "{open}");
+    assert!(capacity().abs_diff(budget - open) < budget / 64);
+    db.drop_keyspace("k").unwrap();
+    assert_eq!(db.metrics().index_and_filter_bytes, 0);
+    assert!(capacity().abs_diff(budget) < budget / 64);
+}
