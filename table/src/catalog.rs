@@ -38,6 +38,8 @@ pub(crate) struct Entry {
 /// What an open catalog held.
 pub(crate) struct Contents {
     pub(crate) entries: Vec<Entry>,
+    /// The keyspaces of all tables, those of other accounts and regions included.
+    pub(crate) keyspaces: Vec<String>,
     pub(crate) next_table_id: u64,
 }
 
@@ -46,15 +48,35 @@ pub(crate) fn open(db: &Db) -> Result<Keyspace> {
     Ok(db.keyspace(CATALOG_KEYSPACE)?)
 }
 
+/// The catalog's keyspace, if there is one.
+pub(crate) fn existing(db: &Db) -> Result<Option<Keyspace>> {
+    Ok(db.existing_keyspace(CATALOG_KEYSPACE)?)
+}
+
 /// Reads everything and drops keyspaces of tables that the catalog does not name: a CreateTable or
 /// DeleteTable was interrupted.
-pub(crate) fn read(db: &Db, catalog: &Keyspace) -> Result<Contents> {
+pub(crate) fn open_contents(db: &Db, catalog: &Keyspace) -> Result<Contents> {
+    let contents = read(catalog)?;
+    for name in db.keyspaces()? {
+        if name.starts_with(TABLE_KEYSPACE_PREFIX) && !contents.keyspaces.contains(&name) {
+            match db.drop_keyspace(&name) {
+                // Read-only, it is left for a later open; nothing shows it meanwhile.
+                Err(error) if error.kind() != ErrorKind::ReadOnly => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// Reads everything.
+pub(crate) fn read(catalog: &Keyspace) -> Result<Contents> {
     let next_table_id = match catalog.get(format::next_ids_key())? {
         Some(bytes) => NextIds::decode(&bytes)?.next_table_id,
         None => 1,
     };
     let mut entries = Vec::new();
-    let mut named = Vec::new();
+    let mut keyspaces = Vec::new();
     for entry in catalog.prefix(format::tables_prefix()) {
         let (key, value) = entry?;
         let key = RecordKey::decode(&key)?;
@@ -62,7 +84,7 @@ pub(crate) fn read(db: &Db, catalog: &Keyspace) -> Result<Contents> {
         if record.table_id >= next_table_id {
             return Err(damaged("the catalog has a table id that was never given"));
         }
-        named.push(items_keyspace(record.table_id));
+        keyspaces.push(items_keyspace(record.table_id));
         if key.account == ACCOUNT && key.region == REGION {
             let counts = match catalog.get(format::counts_key(record.table_id))? {
                 Some(bytes) => format::decode_counts(&bytes)?,
@@ -71,16 +93,7 @@ pub(crate) fn read(db: &Db, catalog: &Keyspace) -> Result<Contents> {
             entries.push(Entry { name: key.name.to_owned(), record, counts });
         }
     }
-    for name in db.keyspaces()? {
-        if name.starts_with(TABLE_KEYSPACE_PREFIX) && !named.contains(&name) {
-            match db.drop_keyspace(&name) {
-                // Read-only, it is left for a later open; nothing shows it meanwhile.
-                Err(error) if error.kind() != ErrorKind::ReadOnly => return Err(error.into()),
-                _ => {}
-            }
-        }
-    }
-    Ok(Contents { entries, next_table_id })
+    Ok(Contents { entries, keyspaces, next_table_id })
 }
 
 /// Puts a new table into a batch.

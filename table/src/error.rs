@@ -121,8 +121,8 @@ impl TableError {
     }
 }
 
-/// What the engine reports, as the service would: a dropped keyspace is a deleted table, a full queue
-/// is a request to come back later, everything else is the server's own trouble.
+/// What the engine reports, as the service would: a dropped keyspace is a deleted table, a full
+/// queue is a request to come back later, everything else is the server's own trouble.
 impl From<esker::Error> for TableError {
     fn from(error: esker::Error) -> Self {
         match error.kind() {

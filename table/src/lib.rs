@@ -19,6 +19,7 @@ mod number;
 pub mod operation;
 mod page;
 pub mod schema;
+mod stored;
 mod table;
 mod tables;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod write;
 
 pub use error::{CancellationReason, TableError, TableErrorKind};
 pub use number::Number;
+pub use stored::{StoredTable, TablesReport, stored_tables, verify};
 pub use tables::Tables;
 pub use validate::{MAX_ATTRIBUTE_NAME_BYTES, MAX_ITEM_SIZE_BYTES, MAX_NESTING_LEVELS};
 pub use value::{AttributeValue, Item};

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::AttributeValue;
+use crate::table::Counts;
 
 pub(crate) const INVALID_PARAMETERS: &str = "One or more parameter values were invalid: ";
 
@@ -267,6 +268,24 @@ pub(crate) fn table_exists(name: &str) -> String {
 /// What a catalog entry gets that cannot be written.
 pub(crate) fn catalog_encoding(why: &str) -> String {
     format!("cannot encode the catalog's entry: {why}")
+}
+
+// What verification finds.
+pub(crate) fn table_problem(table: &str, what: &str) -> String {
+    format!("table {table}: {what}")
+}
+
+/// `why` is empty where the item is valid but not the one that belongs under the key.
+pub(crate) fn item_problem(key: &[u8], why: &str) -> String {
+    let why = if why.is_empty() { "not in its stored form or not under its own key" } else { why };
+    format!("the item at key {}: {why}", key.escape_ascii())
+}
+
+pub(crate) fn counts_problem(stored: Counts, counted: Counts) -> String {
+    format!(
+        "it says that it has {} items of {} bytes; counted {} items of {} bytes",
+        stored.items, stored.bytes, counted.items, counted.bytes
+    )
 }
 
 // Reads and writes of items.

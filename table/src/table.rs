@@ -1,15 +1,15 @@
 //! A table that is open: its catalog record, its keyspace and its counts. Made by CreateTable and
 //! at open, shared by every operation on the table. Counts change here and nowhere else.
 //!
-//! **Counts.** A write's batch carries the table's new counts, as absolute numbers. They are computed
-//! and the batch is put in line under the counter's lock, so the line has them in the order in which
-//! they build on each other; and as the engine commits in line order and recovers a prefix of it,
-//! the counts on disk are always those of the items on disk. The lock is not held while the commit
-//! is under way, so writes share syncs.
+//! **Counts.** A write's batch carries the table's new counts, as absolute numbers. They are
+//! computed and the batch is put in line under the counter's lock, so the line has them in the
+//! order in which they build on each other; and as the engine commits in line order and recovers a
+//! prefix of it, the counts on disk are always those of the items on disk. The lock is not held
+//! while the commit is under way, so writes share syncs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use esker::{Batch, Db, Keyspace, PendingCommit};
+use esker::{Batch, Db, Durability, Keyspace, PendingCommit};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::catalog::{self, TableRecord};
@@ -159,7 +159,8 @@ impl Table {
         let mut counter = self.lock_counter()?;
         let mut batch = db.batch();
         catalog::delete_table(&mut batch, catalog, &self.name, self.id());
-        let pending = db.submit(batch)?;
+        // The keyspace goes durably after it, whatever the default of writes.
+        let pending = db.submit_with(batch, Durability::Sync)?;
         counter.deleted = true;
         Ok(pending)
     }

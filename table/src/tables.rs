@@ -15,15 +15,16 @@ use crate::message;
 use crate::schema::check::table_name;
 use crate::table::Table;
 
-/// The tables of a database, with DynamoDB's operations as methods. A cheap clone; the database stays
-/// open while one lives.
+/// The tables of a database, with DynamoDB's operations as methods. A cheap clone; the database
+/// stays open while one lives.
 ///
 /// Every operation has a blocking method. Those that write items also have one that ends in
 /// `_async`: a future of any runtime, which does not block its thread while the commit is under way
 /// or another write holds the item (reading the replaced item may still wait for the disk). A
 /// future that is dropped may or may not have written.
 ///
-/// Writes have the database's default durability. Names of tables may be given as ARNs.
+/// Writes of items have the database's default durability; tables are always created and deleted
+/// durably. Names of tables may be given as ARNs.
 ///
 /// ```
 /// use esker_table::operation::{CreateTableRequest, GetItemRequest, PutItemRequest};
@@ -104,7 +105,7 @@ impl Tables {
     /// `Internal` with the engine's report, or if the catalog is damaged.
     pub fn open(db: Db) -> Result<Self> {
         let catalog = catalog::open(&db)?;
-        let contents = catalog::read(&db, &catalog)?;
+        let contents = catalog::open_contents(&db, &catalog)?;
         let mut tables = BTreeMap::new();
         for entry in contents.entries {
             let name = catalog::items_keyspace(entry.record.table_id);

@@ -38,13 +38,17 @@ impl Fixture {
     }
 }
 
-fn open(dir: &tempfile::TempDir) -> Tables {
+pub(crate) fn open(dir: &tempfile::TempDir) -> Tables {
     let builder = esker::Db::builder().durability(esker::Durability::Buffered);
     Tables::open(builder.open(dir.path()).unwrap()).unwrap()
 }
 
 /// A table with partition key `pk` (a string) and, with a type, sort key `sk`.
-fn create(tables: &Tables, name: &str, sort: Option<ScalarAttributeType>) -> TableDescription {
+pub(crate) fn create(
+    tables: &Tables,
+    name: &str,
+    sort: Option<ScalarAttributeType>,
+) -> TableDescription {
     let definition = |name: &str, attribute_type| AttributeDefinition {
         attribute_name: name.to_owned(),
         attribute_type,
@@ -67,11 +71,11 @@ fn create(tables: &Tables, name: &str, sort: Option<ScalarAttributeType>) -> Tab
     tables.create_table(request).unwrap().table_description
 }
 
-fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
+pub(crate) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
     attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn put(tables: &Tables, item: Item) -> Option<Item> {
+pub(crate) fn put(tables: &Tables, item: Item) -> Option<Item> {
     let request = PutItemRequest {
         table_name: TABLE.to_owned(),
         item,

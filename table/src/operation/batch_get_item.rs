@@ -56,12 +56,12 @@ struct TableReads {
 }
 
 impl Tables {
-    /// Reads up to 100 items of one or more tables. What would make the response larger than 16 MB is
-    /// answered as unprocessed.
+    /// Reads up to 100 items of one or more tables. What would make the response larger than 16 MB
+    /// is answered as unprocessed.
     ///
     /// # Errors
-    /// `Validation` for a wrong request or a key that occurs twice; `ResourceNotFound` if there is no
-    /// such table.
+    /// `Validation` for a wrong request or a key that occurs twice; `ResourceNotFound` if there is
+    /// no such table.
     pub fn batch_get_item(&self, request: BatchGetItemRequest) -> Result<BatchGetItemResponse> {
         let lengths: Vec<usize> = request.request_items.values().map(|r| r.keys.len()).collect();
         check_batch("BatchGetItem", &lengths, KEYS_MAX)?;
@@ -90,7 +90,8 @@ impl Tables {
                 let stored = stored.map(EncodedItem::from_bytes).transpose()?;
                 let size = stored.as_ref().map_or(0, |item| u64::from(item.logical_size()));
                 if total_bytes + size > RESPONSE_BYTES_MAX {
-                    // Nothing behind it is read either, so that large items are not put off for ever.
+                    // Nothing behind it is read either, so that large items are not put off for
+                    // ever.
                     total_bytes = RESPONSE_BYTES_MAX;
                     left.push(key);
                     continue;

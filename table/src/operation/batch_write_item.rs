@@ -56,8 +56,8 @@ impl Tables {
     /// which is more than the service promises; nothing is ever left unprocessed.
     ///
     /// # Errors
-    /// `Validation` for a wrong request or an item that occurs twice; `ResourceNotFound` if there is
-    /// no such table.
+    /// `Validation` for a wrong request or an item that occurs twice; `ResourceNotFound` if there
+    /// is no such table.
     pub fn batch_write_item(
         &self,
         request: BatchWriteItemRequest,

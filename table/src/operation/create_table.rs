@@ -1,8 +1,10 @@
 //! CreateTable: its request, its response and what it does.
 
+use esker::Durability;
+
 use crate::catalog::{self, TableRecord};
 use crate::error::{Result, TableError, TableErrorKind};
-use crate::schema::check::check_create_table;
+use crate::schema::check::{check_create_table, plain_name};
 use crate::schema::{
     AttributeDefinition, BillingMode, KeySchemaElement, ProvisionedThroughput, TableDescription,
     TableStatus,
@@ -42,7 +44,7 @@ impl Tables {
     /// `Validation` for a wrong request; `ResourceInUse` if there is a table of the name.
     pub fn create_table(&self, request: CreateTableRequest) -> Result<CreateTableResponse> {
         check_create_table(&request)?;
-        let name = request.table_name;
+        let name = plain_name(&request.table_name).to_owned();
         let mut next_table_id = self.control();
         if self.find(&name).is_some() {
             let text = message::table_exists(&name);
@@ -72,7 +74,8 @@ impl Tables {
         let items = db.create_keyspace(&keyspace, esker::KeyspaceOptions::default())?;
         let mut batch = db.batch();
         catalog::put_table(&mut batch, catalog, &name, &record)?;
-        if let Err(error) = db.write(batch) {
+        // Keyspaces come durably, whatever the default of writes; so does what names them.
+        if let Err(error) = db.write_with(batch, Durability::Sync) {
             // Left behind if this fails too, and dropped by the next open if the catalog does not
             // have the table after all.
             let _ = db.drop_keyspace(&keyspace);

@@ -43,7 +43,7 @@ impl Tables {
         }
         let start = request.exclusive_start_table_name.as_deref();
         if let Some(start) = start {
-            check_table_name(start)?;
+            check_table_name(start, "exclusiveStartTableName")?;
         }
         let limit = usize::try_from(limit).expect("invariant: checked to be positive");
         let (table_names, more) = self.names(start, limit);

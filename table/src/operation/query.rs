@@ -53,8 +53,8 @@ pub struct QueryResponse {
 }
 
 impl Tables {
-    /// Reads one page of the items of a partition, in the order of their sort keys: up to the limit,
-    /// and up to 1 MB.
+    /// Reads one page of the items of a partition, in the order of their sort keys: up to the
+    /// limit, and up to 1 MB.
     ///
     /// # Errors
     /// `Validation` for a wrong request; `ResourceNotFound` if there is no such table.

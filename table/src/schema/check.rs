@@ -16,28 +16,33 @@ const MAX_THROUGHPUT_UNITS: i64 = 1_000_000_000_000;
 /// So many errors are listed in one message at most.
 const MAX_LISTED_ERRORS: usize = 10;
 
-/// Refuses a name that no table can have.
-pub(crate) fn check_table_name(name: &str) -> Result<()> {
-    refuse_listed(name_errors(name))
+/// Refuses a name that no table can have, given for the member `member`.
+pub(crate) fn check_table_name(name: &str, member: &str) -> Result<()> {
+    refuse_listed(name_errors(name, member))
 }
 
 /// The name in what a request gives for one: itself, or the end of a table's ARN
 /// (`arn:aws:dynamodb:region:account:table/name`). Refuses a name that no table can have.
 pub(crate) fn table_name(given: &str) -> Result<&str> {
+    let name = plain_name(given);
+    check_table_name(name, "tableName")?;
+    Ok(name)
+}
+
+/// The end of a table's ARN; what is none is answered as it is.
+pub(crate) fn plain_name(given: &str) -> &str {
     let from_arn = || {
         let mut parts = given.strip_prefix("arn:")?.splitn(5, ':').skip(1);
         let is_dynamodb = parts.next() == Some("dynamodb");
         let (_region, _account) = (parts.next()?, parts.next()?);
         parts.next().filter(|_| is_dynamodb)?.strip_prefix("table/")
     };
-    let name = from_arn().unwrap_or(given);
-    check_table_name(name)?;
-    Ok(name)
+    from_arn().unwrap_or(given)
 }
 
 /// Refuses a CreateTable request that the service refuses.
 pub(crate) fn check_create_table(request: &CreateTableRequest) -> Result<()> {
-    let mut errors = name_errors(&request.table_name);
+    let mut errors = name_errors(plain_name(&request.table_name), "tableName");
     throughput_errors(request.provisioned_throughput.as_ref(), &mut errors);
     key_schema_errors(&request.key_schema, &mut errors);
     definition_errors(&request.attribute_definitions, &mut errors);
@@ -61,14 +66,14 @@ fn refuse(text: &str) -> Result<()> {
     Err(TableError::validation(text))
 }
 
-fn name_errors(name: &str) -> Vec<String> {
+fn name_errors(name: &str, member: &str) -> Vec<String> {
     let mut errors = Vec::new();
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if name.is_empty() || !name.bytes().all(valid) {
         let must = "satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
-        errors.push(message::constraint(name, "tableName", must));
+        errors.push(message::constraint(name, member, must));
     }
-    length_errors(name, "tableName", MIN_NAME_BYTES, MAX_NAME_BYTES, &mut errors);
+    length_errors(name, member, MIN_NAME_BYTES, MAX_NAME_BYTES, &mut errors);
     errors
 }
 
@@ -213,9 +218,9 @@ mod tests {
     #[test]
     fn names_are_3_to_255_of_few_characters() {
         for name in ["abc", "a.b-c_D9", &"n".repeat(255)] {
-            assert!(check_table_name(name).is_ok(), "{name}");
+            assert!(table_name(name).is_ok(), "{name}");
         }
-        let error = |name: &str| check_table_name(name).unwrap_err().message().to_owned();
+        let error = |name: &str| table_name(name).unwrap_err().message().to_owned();
         assert_eq!(
             error("ab"),
             "1 validation error detected: Value 'ab' at 'tableName' failed to satisfy constraint: \

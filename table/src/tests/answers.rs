@@ -32,9 +32,17 @@ fn tables_are_created_described_listed_and_deleted() {
         billing_mode: Some(BillingMode::PayPerRequest),
         ..Default::default()
     };
-    let exists = tables.create_table(request).unwrap_err();
+    let exists = tables.create_table(request.clone()).unwrap_err();
     assert_eq!(exists.kind(), TableErrorKind::ResourceInUse);
     assert_eq!(exists.message(), "Table already exists: things");
+
+    // A table is created by its ARN too, and an error names the member that is wrong.
+    let request = CreateTableRequest { table_name: arn_of("by-arn"), ..request };
+    let by_arn = tables.create_table(request).unwrap().table_description;
+    assert_eq!(by_arn.table_arn, arn_of("by-arn"));
+    let start = Some("a".to_owned());
+    let request = ListTablesRequest { exclusive_start_table_name: start, limit: None };
+    assert!(message(tables.list_tables(request)).contains("at 'exclusiveStartTableName' failed"));
 
     let delete = || tables.delete_table(DeleteTableRequest { table_name: arn_of(TABLE) });
     let deleted = delete().unwrap().table_description;
@@ -251,4 +259,20 @@ fn capacity_is_reported_where_it_is_asked_for() {
         tables.get_item(request).unwrap().consumed_capacity.unwrap().capacity_units
     };
     assert_eq!((get("a", None), get("a", Some(true)), get("absent", None)), (0.5, 1.0, 0.5));
+}
+
+#[test]
+fn tables_of_a_read_only_database_can_be_read() {
+    let fixture = Fixture::new();
+    create(&fixture.tables, TABLE, None);
+    let stored = item([("pk", "a".into())]);
+    put(&fixture.tables, stored.clone());
+    fixture.tables.close().unwrap();
+    let db = esker::Db::builder().read_only(true).open(fixture.dir.path()).unwrap();
+    let tables = Tables::open(db).unwrap();
+    assert_eq!(get(&tables, stored.clone()), Some(stored.clone()));
+    assert_counts_true(&tables);
+    let request =
+        PutItemRequest { table_name: TABLE.to_owned(), item: stored, ..Default::default() };
+    assert_eq!(tables.put_item(request).unwrap_err().kind(), TableErrorKind::Internal);
 }

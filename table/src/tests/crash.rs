@@ -1,5 +1,5 @@
-//! Power cuts on a simulated disk: acknowledged items are there afterwards, and the counts are those
-//! of the items.
+//! Power cuts on a simulated disk: acknowledged items are there afterwards, and the counts are
+//! those of the items.
 
 use std::collections::BTreeMap;
 
@@ -137,6 +137,34 @@ fn a_power_cut_at_any_call_leaves_a_table_whole_or_absent() {
         }
         create(&tables, &name(0), None);
         create(&tables, &name(1), None);
+    }
+}
+
+/// A database that does not sync its writes lost the deletion of a table in the catalog, while the
+/// table's keyspace had been dropped durably: no open succeeded any more. Tables come and go
+/// durably, whatever becomes of the items.
+#[test]
+fn tables_come_and_go_durably_where_items_do_not() {
+    for policy in [CrashPolicy::Ordered, CrashPolicy::Posix, CrashPolicy::DropAll] {
+        for durability in [esker::Durability::Buffered, esker::Durability::Volatile] {
+            let simulation = Simulation::new(7);
+            let db = esker::Db::builder()
+                .world(simulation.world())
+                .background(Background::Manual)
+                .read_mode(ReadMode::Positioned)
+                .durability(durability)
+                .open("/db")
+                .unwrap();
+            let tables = Tables::open(db).unwrap();
+            create(&tables, "gone", None);
+            create(&tables, "kept", None);
+            tables.delete_table(DeleteTableRequest { table_name: "gone".to_owned() }).unwrap();
+            simulation.fs.cut_power_at(simulation.fs.ops());
+            drop(tables);
+            let tables = open_in(&simulation.crash(policy, 7)).unwrap();
+            let names = tables.list_tables(Default::default()).unwrap().table_names;
+            assert_eq!(names, ["kept"], "{policy:?}, {durability:?}");
+        }
     }
 }
 
