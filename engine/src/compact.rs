@@ -3,6 +3,7 @@
 //! One runs at a time, under `compacting`. I2: the list of snapshots is taken after the inputs are chosen, and all
 //! inputs hold only published entries, so whatever a later snapshot can see is kept.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -31,11 +32,21 @@ impl Core {
             let debt = strategy.debt_bytes(&picture);
             Some((debt, keyspace, strategy.pick(&picture)?, state))
         });
-        let Some((_, keyspace, task, state)) = candidates.max_by_key(|(debt, ..)| *debt) else {
-            return Ok(false);
-        };
-        self.run_task(keyspace, &task, &state)?;
-        Ok(true)
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_by_key(|(debt, ..)| Reverse(*debt));
+        // A keyspace that cannot be merged, because a file is damaged, must not keep all others from being merged.
+        let mut first_error = None;
+        for (_, keyspace, task, state) in candidates {
+            match self.run_task(keyspace, &task, &state) {
+                Ok(()) => {
+                    self.metrics.background_errors.add(u64::from(first_error.is_some()));
+                    return Ok(true);
+                }
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+            self.check_writable()?;
+        }
+        first_error.map_or(Ok(false), Err)
     }
 
     /// Flushes a keyspace and merges all its files into its last level.

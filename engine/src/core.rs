@@ -4,13 +4,14 @@
 //!
 //! | lock | guards |
 //! |---|---|
-//! | `queue` | the line of commits and who owns the log; never held while another is taken |
+//! | `queue` | the line of commits and who owns the log; held while slots are looked at, never with any other |
 //! | `flushing`, `compacting` | that one flush, one compaction runs at a time |
 //! | `log` | the log's writer and segments; freezing memtables; dropping keyspaces |
 //! | `manifest` | the manifest and the version that it describes; the order of view changes that follow edits |
 //! | `keyspaces` | the registry of keyspaces |
 //! | a keyspace's `change` | the replacement of its view |
-//! | `snapshots`, `history`, `graveyard`, slots | leaves |
+//! | `history` | recent writes and open transactions; held while a transaction takes its snapshot |
+//! | `snapshots`, `graveyard`, slots, `open_bytes` | leaves |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -17,7 +17,7 @@ use esker_base::{
 };
 use esker_manifest::{ClosedSeal, Edit, ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_sstable::BlockCache;
-use esker_vfs::{FileLock, LockMode, World};
+use esker_vfs::{FileLock, LockMode, OpenMode, World};
 use esker_wal::{
     FinishedSegment, Group, Outcome, SealInfo, SegmentExpectation, SegmentSpec, Writer,
 };
@@ -428,18 +428,25 @@ impl Opening {
         }
     }
 
-    /// Reserves space for the next open, if there is any and none is reserved yet.
+    /// Reserves space for the next open, if there is any and not enough is reserved yet.
     fn make_reserve(&self) {
         let path = self.dir.join(RESERVE);
-        let made = self.world.fs.create_new(&path).and_then(|file| {
-            file.allocate(RESERVE_BYTES)?;
-            file.sync_all()
-        });
-        match made {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                let _ = self.world.fs.remove_file(&path);
+        let file = match self.world.fs.create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.world.fs.open(&path, OpenMode::ReadWrite)
             }
-            _ => {}
+            result => result,
+        };
+        // After a crash the name may be there without the space.
+        let made = file.and_then(|file| {
+            if file.len()? < RESERVE_BYTES {
+                file.allocate(RESERVE_BYTES)?;
+                file.sync_all()?;
+            }
+            Ok(())
+        });
+        if made.is_err() {
+            let _ = self.world.fs.remove_file(&path);
         }
     }
 }

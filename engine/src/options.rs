@@ -31,7 +31,7 @@ pub enum CompactionStrategy {
     Leveled,
     /// Runs of similar size are merged; fewer bytes written, more files to read.
     Tiered,
-    /// Nothing is merged; the oldest files are dropped beyond `size_bytes_max`. For caches and logs.
+    /// Nothing is merged; the oldest files are dropped beyond `size_bytes_max`, for snapshots too. For caches and logs.
     Fifo {
         /// The total file size to keep, in bytes.
         size_bytes_max: u64,

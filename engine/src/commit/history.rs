@@ -28,7 +28,7 @@ pub(crate) struct ReadSet {
     pub(crate) ranges: Vec<(KeyspaceId, Bounds)>,
 }
 
-/// The bounded record of recent writes. Its lock is a leaf.
+/// The bounded record of recent writes. Only the list of snapshots is locked under its lock.
 #[derive(Debug, Default)]
 pub(crate) struct History(Mutex<State>);
 

@@ -20,6 +20,9 @@ use crate::commit::history::ReadSet;
 use crate::core::Core;
 use crate::{Batch, Durability};
 
+/// What a commit in line takes beside its operations, about, in bytes.
+const COMMIT_OVERHEAD_BYTES: usize = 256;
+
 /// Blocking writers wait while this many bytes are queued.
 const QUEUE_BYTES: usize = 64 << 20;
 
@@ -61,6 +64,13 @@ enum SlotState {
     /// The waiting thread owns the log now.
     Promoted,
     Done(Result<SeqNo>),
+}
+
+impl Commit {
+    /// The memory it takes in line, in bytes.
+    fn queued_bytes(&self) -> usize {
+        COMMIT_OVERHEAD_BYTES + self.batch.encoded_bytes()
+    }
 }
 
 enum Woken {
@@ -141,7 +151,7 @@ impl CommitQueue {
         let slot = Arc::new(Slot::default());
         let commit = Commit { batch, durability, reads, slot: Arc::clone(&slot), blocking: true };
         let mut state = self.state.lock();
-        let bytes = commit.batch.encoded_bytes();
+        let bytes = commit.queued_bytes();
         // Where nobody owns the log, nobody makes room: then this thread runs the line.
         while state.owned && state.bytes > 0 && state.bytes + bytes > QUEUE_BYTES && !state.closed {
             self.room.wait(&mut state);
@@ -171,7 +181,7 @@ impl CommitQueue {
         let slot = Arc::new(Slot::default());
         let commit = Commit { batch, durability, reads, slot: Arc::clone(&slot), blocking: false };
         let mut state = self.state.lock();
-        if state.bytes + commit.batch.encoded_bytes() > SUBMIT_BYTES_MAX {
+        if state.bytes + commit.queued_bytes() > SUBMIT_BYTES_MAX {
             let message = format!("{} bytes of commits are waiting; wait for some", state.bytes);
             return Err(Error::new(ErrorKind::Busy, message));
         }
@@ -192,7 +202,7 @@ impl CommitQueue {
         if state.closed {
             return Err(Error::new(ErrorKind::Closed, "the database is closed"));
         }
-        state.bytes += commit.batch.encoded_bytes();
+        state.bytes += commit.queued_bytes();
         state.line.push_back(commit);
         Ok(!std::mem::replace(&mut state.owned, true))
     }
@@ -234,7 +244,7 @@ impl CommitQueue {
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(next) = state.line.front() {
-            let next_bytes = next.batch.encoded_bytes();
+            let next_bytes = next.queued_bytes();
             if bytes > 0 && bytes + next_bytes > GROUP_BYTES {
                 break;
             }
@@ -406,7 +416,7 @@ mod tests {
             state.bytes += GROUP_BYTES;
             state.line[0].batch.put(&keyspace, "large", vec![0; GROUP_BYTES]);
             assert!(!queue.push(&mut state, behind).unwrap());
-            state.bytes = state.line.iter().map(|commit| commit.batch.encoded_bytes()).sum();
+            state.bytes = state.line.iter().map(Commit::queued_bytes).sum();
             state.closed = true;
         }
         queue.own(db.core(), Some(&slots[0]));

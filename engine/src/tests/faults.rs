@@ -291,3 +291,34 @@ fn a_segment_that_cannot_be_listed_does_not_stay() {
     faults.clear();
     ks.put("b", "2").unwrap();
 }
+
+/// The keyspace that was furthest behind was always merged first, so one that could not be merged kept all others from
+/// it for ever.
+#[test]
+fn a_keyspace_that_cannot_be_merged_does_not_keep_the_others_from_it() {
+    let sim = Simulation::new(12);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = builder(world).open("/db").unwrap();
+    let [broken, sound] = ["broken", "sound"].map(|name| db.keyspace(name).unwrap());
+    for round in 0..5u8 {
+        broken.put("a", vec![round; 5000]).unwrap();
+        sound.put("a", [round]).unwrap();
+        db.flush().unwrap();
+    }
+    let files = |name: &str| {
+        let keyspaces = db.inspect().keyspaces;
+        let found = keyspaces.into_iter().find(|keyspace| keyspace.name == name).unwrap();
+        found.levels.into_iter().flat_map(|level| level.sstables).collect::<Vec<_>>()
+    };
+    let suffix = format!("{:010}.sst", files("broken")[0].number);
+    faults.inject(Rule::new(Fault::Fail(Failure::Io)).suffix(&suffix).sticky());
+    assert!(db.run_background_step(BackgroundStep::Compact).unwrap());
+    assert_eq!((files("broken").len(), files("sound").len()), (5, 1));
+    assert_eq!(db.metrics().background_errors, 1);
+    // With nothing else to do, the failure is reported.
+    assert_eq!(db.run_background_step(BackgroundStep::Compact).unwrap_err().kind(), ErrorKind::Io);
+    faults.clear();
+    assert!(db.run_background_step(BackgroundStep::Compact).unwrap());
+    assert_eq!(files("broken").len(), 1);
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use esker_vfs::World;
 use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
-use esker_vfs::simulated::{CrashPolicy, Simulation};
+use esker_vfs::simulated::{CrashPolicy, SimulatedFs, Simulation};
 
 use super::support::small;
 use crate::{BackgroundStep, Db, Durability, ErrorKind, Keyspace};
@@ -144,15 +144,40 @@ fn run(rule: Rule) -> bool {
     struck
 }
 
-fn sweep(fault: &Fault, sticky: bool, step: u64) {
-    for at in (0..).step_by(step as usize) {
+/// Opens what a killed process left, with `rule`; whether the rule struck.
+fn reopen(left: &SimulatedFs, model: &Model, rule: Rule) -> bool {
+    let sim = Simulation::with_fs(left.image(CrashPolicy::KeepAll, 5), 5);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    faults.inject(rule);
+    let world = World { fs: faults.clone(), ..sim.world() };
+    if let Ok(db) = small(world).open("/db") {
+        for keyspace in ["a", "b"] {
+            for key in 0..10u32 {
+                if let Ok(Some(keyspace)) = db.existing_keyspace(keyspace) {
+                    let _ = read(&keyspace, key);
+                }
+            }
+        }
+        let _ = db.flush();
+        let _ = db.close();
+    }
+    let struck = faults.strikes() > 0;
+    let crashed = Simulation::with_fs(sim.fs.image(CrashPolicy::DropAll, 7), 7);
+    check(&small(crashed.world()).open("/db").unwrap(), model, "after a power cut");
+    check(&small(sim.world()).open("/db").unwrap(), model, "after a reopen");
+    struck
+}
+
+/// Makes `fault` strike the first call of `run`, then the second, until it strikes no more.
+fn sweep_with(fault: &Fault, sticky: bool, calls_min: u64, run: impl Fn(Rule) -> bool) {
+    for at in 0.. {
         let rule = Rule::new(fault.clone()).after(at);
         let rule = if sticky { rule.sticky() } else { rule };
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(rule)));
         match outcome {
             Ok(true) => {}
             Ok(false) => {
-                assert!(at > 100, "only {at} calls");
+                assert!(at > calls_min, "only {at} calls");
                 return;
             }
             Err(panic) => {
@@ -163,32 +188,61 @@ fn sweep(fault: &Fault, sticky: bool, step: u64) {
     }
 }
 
+fn sweep(fault: &Fault, sticky: bool) {
+    sweep_with(fault, sticky, 100, run);
+}
+
 #[test]
 fn an_io_error_at_any_call_breaks_no_promise() {
-    sweep(&Fault::Fail(Failure::Io), false, 1);
+    sweep(&Fault::Fail(Failure::Io), false);
 }
 
 #[test]
 fn a_disk_that_dies_at_any_call_breaks_no_promise() {
-    sweep(&Fault::Fail(Failure::Io), true, 1);
+    sweep(&Fault::Fail(Failure::Io), true);
 }
 
 #[test]
 fn a_full_disk_at_any_call_breaks_no_promise() {
-    sweep(&Fault::Fail(Failure::NoSpace), false, 1);
+    sweep(&Fault::Fail(Failure::NoSpace), false);
 }
 
 #[test]
 fn a_disk_that_stays_full_from_any_call_breaks_no_promise() {
-    sweep(&Fault::Fail(Failure::NoSpace), true, 1);
+    sweep(&Fault::Fail(Failure::NoSpace), true);
 }
 
 #[test]
 fn a_call_that_succeeds_but_reports_a_failure_breaks_no_promise() {
-    sweep(&Fault::FailAfter(Failure::Io), false, 1);
+    sweep(&Fault::FailAfter(Failure::Io), false);
 }
 
 #[test]
 fn a_call_that_fails_halfway_breaks_no_promise() {
-    sweep(&Fault::FailHalfway(Failure::NoSpace), false, 1);
+    sweep(&Fault::FailHalfway(Failure::NoSpace), false);
+}
+
+#[test]
+fn too_many_open_files_at_any_call_break_no_promise() {
+    sweep(&Fault::Fail(Failure::TooManyFiles), false);
+}
+
+#[test]
+fn a_failure_at_any_call_of_an_open_breaks_no_promise() {
+    let sim = Simulation::new(1);
+    let db = small(sim.world()).open("/db").unwrap();
+    let mut model = Model::default();
+    live(&db, &mut model);
+    // The process is killed: what it wrote is in the page cache, some of it on the disk.
+    let left = sim.fs.image(CrashPolicy::KeepAll, 3);
+    for failure in [Failure::Io, Failure::NoSpace] {
+        for (fault, sticky) in [
+            (Fault::Fail(failure), false),
+            (Fault::Fail(failure), true),
+            (Fault::FailHalfway(failure), false),
+            (Fault::FailAfter(failure), false),
+        ] {
+            sweep_with(&fault, sticky, 20, |rule| reopen(&left, &model, rule));
+        }
+    }
 }
