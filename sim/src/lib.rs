@@ -1,0 +1,13 @@
+//! Esker on disks that fail: whole-engine runs on simulated and real ones, and the figures that they print.
+//!
+//! The binary `esker-sim` runs the checks in [`checks`]; each explores one kind of fault and reports what it has counted
+//! and found. Everything follows from a seed, so a finding can be had again; see [`replay`].
+
+#![forbid(unsafe_code)]
+
+pub mod checks;
+pub mod replay;
+pub mod report;
+mod rng;
+
+pub use rng::Rng;

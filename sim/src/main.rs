@@ -1,0 +1,114 @@
+//! The command `esker-sim`: runs the checks, prints the table of figures, and fails if anything was found.
+
+#![forbid(unsafe_code)]
+// The program's own files: the replay files that it reads and writes.
+#![allow(clippy::disallowed_methods)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use esker_sim::report::{Row, Table};
+use esker_sim::{checks, replay};
+
+/// Proves that Esker keeps its promises: exhaustively where that is possible, at random and reproducibly elsewhere.
+#[derive(Parser)]
+#[command(name = "esker-sim", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check once, in about fifteen minutes on two cores.
+    Ci {
+        /// The seed of all choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Run only these checks.
+        #[arg(long)]
+        only: Vec<String>,
+        /// Where the replay files of findings go.
+        #[arg(long, default_value = "esker-sim-findings")]
+        findings: PathBuf,
+    },
+    /// Run the checks in rounds with other seeds.
+    Soak {
+        /// For how long, in minutes.
+        #[arg(long)]
+        minutes: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1000)]
+        seed: u64,
+        /// Run only these checks.
+        #[arg(long)]
+        only: Vec<String>,
+        /// Where the replay files of findings go.
+        #[arg(long, default_value = "esker-sim-findings")]
+        findings: PathBuf,
+    },
+    /// Run one replay file.
+    Replay {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print the names of the checks.
+    List,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Ci { seed, only, findings } => finish(&checks::ci(seed, &only), &findings),
+        Command::Soak { minutes, seed, only, findings } => {
+            let limit = Duration::from_secs(minutes.saturating_mul(60));
+            finish(&checks::soak(seed, limit, &only), &findings)
+        }
+        Command::Replay { file } => {
+            let text = std::fs::read_to_string(&file).map_err(|error| error.to_string());
+            match text.and_then(|text| replay::run(&text)) {
+                Ok(report) => {
+                    let (elapsed, seeds) = (Duration::ZERO, file.display().to_string());
+                    let rows = vec![Row { report, elapsed, seeds }];
+                    finish(&Table { commit: String::new(), rows }, &PathBuf::new())
+                }
+                Err(error) => {
+                    eprintln!("{}: {error}", file.display());
+                    ExitCode::from(2)
+                }
+            }
+        }
+        Command::List => {
+            checks::CHECKS.iter().for_each(|(name, _)| println!("{name}"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Prints the table and keeps the replay files; a failure if anything was found, or nothing ran.
+fn finish(table: &Table, directory: &PathBuf) -> ExitCode {
+    print!("{table}");
+    for row in &table.rows {
+        for (at, finding) in row.report.findings.iter().enumerate() {
+            let Some(text) = finding.replay.as_ref().filter(|_| !directory.as_os_str().is_empty())
+            else {
+                continue;
+            };
+            let path = directory.join(format!("{}-{at}.replay", row.report.name));
+            let written = std::fs::create_dir_all(directory);
+            match written.and_then(|()| std::fs::write(&path, text)) {
+                Ok(()) => println!("replay file: {}", path.display()),
+                Err(error) => eprintln!("cannot write {}: {error}", path.display()),
+            }
+        }
+    }
+    if table.rows.is_empty() {
+        eprintln!("no check of that name; see `esker-sim list`");
+    }
+    if table.findings() == 0 && !table.rows.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

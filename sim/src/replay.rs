@@ -1,0 +1,24 @@
+//! Replay files: a finding as a small text that shows it again.
+//!
+//! The first line is `check NAME`; what follows is the check's own. [`run`] hands the text to the check.
+
+use crate::report::CheckReport;
+
+/// Runs the rest of a replay file; an error says what cannot be read.
+pub type Replay = fn(&str) -> Result<CheckReport, String>;
+
+/// The checks that can replay, by name.
+const REPLAYS: &[(&str, Replay)] = &[];
+
+/// Runs the text of a replay file.
+///
+/// # Errors
+/// Says what is wrong with a text that cannot be run.
+pub fn run(text: &str) -> Result<CheckReport, String> {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let name = first.strip_prefix("check ").map(str::trim);
+    let name = name.ok_or_else(|| "the first line must be `check NAME`".to_string())?;
+    let found = REPLAYS.iter().find(|(known, _)| *known == name);
+    let (_, replay) = found.ok_or_else(|| format!("no check {name:?} replays"))?;
+    replay(rest)
+}
