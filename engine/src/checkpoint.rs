@@ -14,7 +14,7 @@ use esker_manifest::{ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_vfs::OpenMode;
 
 use crate::core::{Core, new_file_id};
-use crate::open::create_dir;
+use crate::open::{create_dir, sync_parent};
 
 /// How much is copied at a time, in bytes.
 const CHUNK_LEN: u64 = 1 << 20;
@@ -24,7 +24,7 @@ impl Core {
         self.check_open()?;
         let fs = &*self.world.fs;
         match fs.list(target) {
-            Ok(names) if names.is_empty() => {}
+            Ok(names) if names.is_empty() => sync_parent(&self.world, target)?,
             Ok(_) => {
                 let message = format!("{} is not empty; choose a new directory", target.display());
                 return Err(Error::invalid(message));

@@ -91,6 +91,12 @@ pub(crate) fn create_dir(world: &World, dir: &Path) -> Result<()> {
     missing.into_iter().try_for_each(|path| sync_parent(world, path))
 }
 
+fn is_denied(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// Makes the name `path` durable. A relative path of one part stands in the working directory.
 pub(crate) fn sync_parent(world: &World, path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
@@ -101,6 +107,12 @@ pub(crate) fn sync_parent(world: &World, path: &Path) -> Result<()> {
 /// Makes the manifest of a new database. It comes before every other file: files without a manifest are the ruins of a
 /// database, and opening refuses them.
 fn create(world: &World, dir: &Path) -> Result<Version> {
+    // Whoever made the directory may not have made its name durable. Not every parent may be read by everybody; then
+    // that is their part.
+    match sync_parent(world, dir) {
+        Err(error) if !is_denied(&error) => return Err(error),
+        _ => {}
+    }
     let mut id = [0; 16];
     world.random.fill(&mut id);
     let mut version = Version::new(id);

@@ -260,6 +260,22 @@ fn a_new_directory_survives_with_all_its_parents() {
     }
 }
 
+/// A directory that is there need not be durable: a process that made it may have been killed before it synced the name.
+#[test]
+fn a_directory_that_was_made_by_others_survives_too() {
+    let sim = Simulation::new(13);
+    for path in ["/made", "/copied"] {
+        sim.world().fs.create_dir_all(std::path::Path::new(path)).unwrap();
+    }
+    let db = builder(sim.world()).open("/made").unwrap();
+    db.keyspace("k").unwrap().put("a", "1").unwrap();
+    db.checkpoint("/copied").unwrap();
+    let after = sim.crash(CrashPolicy::DropAll, 7);
+    for path in ["/made", "/copied"] {
+        assert_eq!(count(&builder(after.world()).create_if_missing(false).open(path).unwrap()), 1);
+    }
+}
+
 /// Every failed attempt used to leave a whole log segment behind, until the disk was full of them.
 #[test]
 fn a_segment_that_cannot_be_listed_does_not_stay() {
@@ -321,4 +337,41 @@ fn a_keyspace_that_cannot_be_merged_does_not_keep_the_others_from_it() {
     faults.clear();
     assert!(db.run_background_step(BackgroundStep::Compact).unwrap());
     assert_eq!(files("broken").len(), 1);
+}
+
+/// A drop marks the keyspace before its edit is durable. A flush that saw the mark used to forget the memtable, and where
+/// the edit then failed, the keyspace lived on without it.
+#[test]
+fn a_flush_during_a_drop_that_fails_loses_nothing() {
+    let sim = Simulation::new(14);
+    let db = builder(sim.world()).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put("a", "1").unwrap();
+    ks.inner.set_dropped(true);
+    let _ = db.flush();
+    ks.inner.set_dropped(false);
+    assert_eq!(ks.get("a").unwrap().unwrap(), "1");
+    let after = sim.crash(CrashPolicy::DropAll, 7);
+    assert_eq!(count(&builder(after.world()).open("/db").unwrap()), 1);
+}
+
+/// A spare that was listed behind a segment that the log could not be led into made the log's numbers go back, which
+/// opening refuses. A writer that failed has no use for a spare.
+#[test]
+fn no_spare_is_made_for_a_log_that_failed() {
+    let sim = Simulation::new(15);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = builder(world).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put("a", [1; 12_000]).unwrap();
+    let fault = Fault::FailHalfway(Failure::NoSpace);
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    assert!(ks.put("b", "1").is_err());
+    let segments = db.inspect().wal.len();
+    assert!(!db.run_background_step(BackgroundStep::SpareSegment).unwrap());
+    assert_eq!(db.inspect().wal.len(), segments);
+    ks.put("c", "1").unwrap();
+    let after = sim.crash(CrashPolicy::DropAll, 7);
+    assert_eq!(count(&builder(after.world()).open("/db").unwrap()), 2);
 }
