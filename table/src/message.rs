@@ -290,7 +290,8 @@ pub(crate) fn counts_problem(stored: Counts, counted: Counts) -> String {
 
 // Reads and writes of items.
 pub(crate) const RETURN_VALUES: &str = "Return values set to invalid value";
-pub(crate) const NO_KEY_CONDITION: &str = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.";
+pub(crate) const NO_KEY_CONDITION: &str = "Either the KeyConditions or \
+     KeyConditionExpression parameter must be specified in the request.";
 pub(crate) const NAMES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeNames can only be specified \
      when using expressions: KeyConditionExpression is null";
 pub(crate) const VALUES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeValues can only be \
