@@ -5,8 +5,9 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use support::{Server, esker, exchange, request};
 
@@ -140,6 +141,56 @@ fn import_and_export_through_a_server() {
     let server = Server::start(&dir.path().join("data"));
     let endpoint = format!("http://{}", server.address);
     import_and_export(dir.path(), &["--endpoint", &endpoint]);
+}
+
+#[test]
+fn an_interrupted_import_says_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |n: u32| match n {
+        7 => "not json\n".to_owned(),
+        n => format!("{{\"id\":\"{n}\",\"text\":\"{}\"}}\n", "x".repeat(400)),
+    };
+    let place = ["--table", "Things", "--data-dir", "data", "--key", "id"];
+    let report = ["--rejected", "rejected.jsonl"];
+    let mut import = esker()
+        .args([&["import", "-"], &place[..], &report[..]].concat())
+        .current_dir(dir.path())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = import.stdin.take().unwrap();
+    let mut lines = 0;
+    // More than a pipe holds: the import is at work. Then lines without end, until it has stopped.
+    for _ in 0..3000 {
+        lines += 1;
+        stdin.write_all(line(lines).as_bytes()).unwrap();
+    }
+    support::signal(import.id(), "INT");
+    while stdin.write_all(line(lines + 1).as_bytes()).is_ok() {
+        lines += 1;
+    }
+    let output = import.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("lines read") && said.contains("stopped: interrupted"), "{said}");
+    let from = said.split("--skip-lines ").nth(1).unwrap().trim().to_owned();
+    assert!(from.parse::<u32>().unwrap() > 0, "{said}");
+
+    // Going on from there, everything is there in the end, and the line rejected at first is still reported.
+    let all: String = (1..=lines).map(line).collect();
+    std::fs::write(dir.path().join("all.jsonl"), all + "nor this\n").unwrap();
+    let again = [&["import", "all.jsonl", "--skip-lines", &from], &place[..], &report[..]].concat();
+    let output = run(&again, dir.path());
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let report = std::fs::read_to_string(dir.path().join("rejected.jsonl")).unwrap();
+    assert!(report.contains("not json") && report.contains("nor this"), "{report}");
+    let verified = run(&["verify", "data"], dir.path());
+    let text = String::from_utf8(verified.stdout).unwrap();
+    assert!(text.contains(&format!("1 tables, {} items", lines - 1)), "{text}");
+    let shown = run(&["inspect", "data"], dir.path());
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(text.contains(&format!("table Things: {} items of", lines - 1)), "{text}");
 }
 
 #[test]

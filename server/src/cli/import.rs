@@ -11,6 +11,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use self::worker::{Shared, Work, write_batches};
 use super::destination::{self, CallError, Destination};
 use super::input::{self, Format, Line};
 use super::rejected::Rejected;
+use super::serve::stop_signal;
 use super::{CliError, Outcome};
 
 /// How many batches are written at a time.
@@ -103,11 +105,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let destination = Destination::open(&arguments.destination, true)?;
     let key_names = prepare_table(&destination, arguments)?;
     let report = arguments.rejected.clone().unwrap_or_else(|| report_path(&arguments.file));
-    let shared = Shared::new(Rejected::new(report));
+    // Going on after an import that stopped, the lines that it reported stay reported.
+    let shared = Arc::new(Shared::new(Rejected::new(report, arguments.skip_lines > 0)));
+    stop_on_signal(&shared)?;
     let mut reading = Reading::default();
 
     let read = std::thread::scope(|scope| {
-        let (destination, shared, key_names) = (&destination, &shared, key_names.as_slice());
+        let (destination, shared, key_names) = (&destination, &*shared, key_names.as_slice());
         let mut queues = Vec::new();
         for _ in 0..WORKERS {
             let (queue, work) = sync_channel(QUEUE_ITEMS);
@@ -125,6 +129,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         shared.fail(error.to_string());
     }
     summarise(arguments, &shared, &reading, started.elapsed())
+}
+
+/// Stops the import at the first Ctrl-C or SIGTERM, and the process at the second: the first waits for the line that
+/// is being read, which may never end where a person types.
+fn stop_on_signal(shared: &Arc<Shared>) -> Result<(), CliError> {
+    let failed = |error| CliError::new(format!("could not listen for signals: {error}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let entered = runtime.enter();
+    let stop = stop_signal()?;
+    drop(entered);
+    let shared = Arc::clone(shared);
+    let wait = async move {
+        stop.await;
+        shared.fail("interrupted".to_owned());
+        if let Ok(again) = stop_signal() {
+            again.await;
+            std::process::exit(130);
+        }
+    };
+    let listener = std::thread::Builder::new().name("signals".to_owned());
+    listener.spawn(move || runtime.block_on(wait)).map(drop).map_err(failed)
 }
 
 fn open_input(path: &Path) -> Result<(Box<dyn io::BufRead>, Option<u64>), CliError> {

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use esker::{Inspection, KeyspaceInspection};
+use esker_table::StoredTable;
 
 use super::{CliError, Outcome, open};
 
@@ -24,7 +25,9 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let db = open::read_only(&arguments.dir)?;
-    let text = render(&arguments.dir, &db.inspect(), arguments.files);
+    // What the files are is shown even where the tables cannot be read.
+    let tables = esker_table::stored_tables(&db).map_err(|error| error.to_string());
+    let text = render(&arguments.dir, &db.inspect(), &tables, arguments.files);
     open::close_db(&db)?;
     print(&text);
     Ok(Outcome::Done)
@@ -36,7 +39,12 @@ pub(super) fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn render(dir: &Path, inspection: &Inspection, files: bool) -> String {
+fn render(
+    dir: &Path,
+    inspection: &Inspection,
+    tables: &Result<Vec<StoredTable>, String>,
+    files: bool,
+) -> String {
     let mut text = String::new();
     let sstables = |keyspace: &KeyspaceInspection| -> (usize, u64) {
         keyspace
@@ -56,6 +64,9 @@ fn render(dir: &Path, inspection: &Inspection, files: bool) -> String {
     line(format!("sequence   {}", inspection.last_seq));
     line(format!("log        {} segments", inspection.wal.len()));
     line(format!("sstables   {}", bytes(total)));
+    if let Err(error) = tables {
+        line(format!("tables     cannot be read: {error}"));
+    }
     for keyspace in &inspection.keyspaces {
         let (count, size) = sstables(keyspace);
         line(String::new());
@@ -67,6 +78,15 @@ fn render(dir: &Path, inspection: &Inspection, files: bool) -> String {
             bytes(size),
             keyspace.memtable_entries,
         ));
+        let mut tables = tables.iter().flatten();
+        if let Some(table) = tables.find(|table| table.keyspace == keyspace.name) {
+            line(format!(
+                "  table {}: {} items of {}",
+                table.name,
+                table.item_count,
+                bytes(table.size_bytes)
+            ));
+        }
         for level in &keyspace.levels {
             let entries: u64 = level.sstables.iter().map(|sstable| sstable.entries).sum();
             line(format!(
@@ -144,7 +164,7 @@ mod tests {
         db.flush().unwrap();
         db.close().unwrap();
         let db = open::read_only(dir.path()).unwrap();
-        let text = render(dir.path(), &db.inspect(), true);
+        let text = render(dir.path(), &db.inspect(), &Ok(vec![]), true);
         assert!(text.contains("\"users\"") && text.contains("level 0"), "{text}");
         assert!(text.contains("closed cleanly") && text.contains("alice..alice"), "{text}");
     }

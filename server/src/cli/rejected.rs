@@ -4,7 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a report that the user asked for, not the database")]
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde::Serialize;
 /// The report.
 pub(super) struct Rejected {
     path: PathBuf,
+    append: bool,
     file: Option<BufWriter<File>>,
     count: u64,
 }
@@ -25,8 +26,9 @@ struct Entry<'a> {
 }
 
 impl Rejected {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, count: 0 }
+    /// A report at `path`: at the end of the one that is there, or in its place.
+    pub(super) fn new(path: PathBuf, append: bool) -> Self {
+        Self { path, append, file: None, count: 0 }
     }
 
     /// Adds one line.
@@ -34,7 +36,11 @@ impl Rejected {
         self.count += 1;
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(BufWriter::new(File::create(&self.path)?)),
+            None => {
+                let mut options = OpenOptions::new();
+                options.create(true).write(true).append(self.append).truncate(!self.append);
+                self.file.insert(BufWriter::new(options.open(&self.path)?))
+            }
         };
         serde_json::to_writer(&mut *file, &Entry { line, reason, content })?;
         file.write_all(b"\n")

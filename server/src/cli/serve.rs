@@ -107,7 +107,7 @@ fn is_loopback(address: IpAddr) -> bool {
 }
 
 /// Resolves on SIGTERM or Ctrl-C; listens for them from now on.
-fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
     let listen = |kind| {
         signal(kind)
             .map_err(|error| CliError::new(format!("could not listen for signals: {error}")))

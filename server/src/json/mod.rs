@@ -9,6 +9,6 @@ mod write;
 pub(crate) use attribute::{Decoded, item, items};
 pub(crate) use read::{
     ListMap, Members, flag, integer, list, list_map, long, presence, read, skip, structure,
-    structure_map, text, text_map,
+    structure_map, switched_on, text, text_map,
 };
 pub(crate) use write::{ItemOut, ItemsOut, to_bytes};

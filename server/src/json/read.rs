@@ -239,9 +239,15 @@ pub(crate) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> 
     map.next_value::<IgnoredAny>().map(|_| ())
 }
 
-/// Whether a member that is not supported asks for anything: null, false, and empty lists and maps do not.
+/// Whether a member that is not supported asks for anything: null and empty lists and maps do not.
 pub(crate) fn presence<'de, A: MapAccess<'de>>(map: &mut A) -> Result<bool, A::Error> {
     map.next_value_seed(Presence)
+}
+
+/// Whether a structure that switches something on does so: it does not where every member is null or false.
+pub(crate) fn switched_on<'de, A: MapAccess<'de>>(map: &mut A) -> Result<bool, A::Error> {
+    let members = map.next_value_seed(MapOf(|| Presence, PhantomData))?;
+    Ok(members.unwrap_or_default().into_values().any(|present| present))
 }
 
 struct Presence;
@@ -285,8 +291,8 @@ impl<'de> Visitor<'de> for Presence {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let mut present = false;
-        while map.next_key::<IgnoredAny>()?.is_some() {
-            present |= map.next_value_seed(Presence)?;
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            present = true;
         }
         Ok(present)
     }

@@ -42,6 +42,12 @@ impl Members for Input {
             "ProvisionedThroughput" => self.provisioned_throughput = json::structure(map)?,
             "DeletionProtectionEnabled" => self.deletion_protection_enabled = json::flag(map)?,
             "TableClass" => self.table_class = json::text(map)?,
+            "SSESpecification" => {
+                self.unsupported.note("SSESpecification", json::switched_on(map)?);
+            }
+            "StreamSpecification" => {
+                self.unsupported.note("StreamSpecification", json::switched_on(map)?);
+            }
             _ => or_unsupported!(
                 self,
                 name,
@@ -53,8 +59,6 @@ impl Members for Input {
                     "LocalSecondaryIndexes",
                     "OnDemandThroughput",
                     "ResourcePolicy",
-                    "SSESpecification",
-                    "StreamSpecification",
                     "Tags",
                     "WarmThroughput",
                 ]

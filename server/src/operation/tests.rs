@@ -115,6 +115,11 @@ fn parameters_that_are_not_here_yet_are_refused_by_name() {
             )
         );
     }
+    // Once taken for "nothing is expected", although it says that there must be no item yet.
+    let not_yet = r#"{"TableName":"T","Item":{},"Expected":{"a":{"Exists":false}}}"#;
+    assert!(refusal::<super::PutItem>(not_yet).contains("Expected is not supported"));
+    let not_yet = not_yet.replace("Item", "Key");
+    assert!(refusal::<super::DeleteItem>(&not_yet).contains("Expected is not supported"));
     for name in ["FilterExpression", "ProjectionExpression", "IndexName"] {
         let body = format!(r#"{{"TableName":"T","{name}":"x"}}"#);
         assert!(refusal::<super::Query>(&body).contains(name));

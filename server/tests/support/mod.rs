@@ -67,8 +67,7 @@ impl Server {
     }
 
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        signal(self.child.id(), name);
     }
 
     pub fn wait(mut self) -> ExitStatus {
@@ -139,4 +138,10 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     reader.read_exact(&mut body).unwrap();
     answer.body = String::from_utf8(body).unwrap();
     Some(answer)
+}
+
+/// Sends a signal to a process that the test started.
+pub fn signal(process: u32, name: &str) {
+    let kill = format!("kill -{name} {process}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }

@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_account_knows_from_where_to_go_on() {
-        let shared = Shared::new(Rejected::new(PathBuf::from("unused")));
+        let shared = Shared::new(Rejected::new(PathBuf::from("unused"), false));
         assert_eq!(shared.done_up_to(7), 7);
         for line in [3, 4, 5] {
             shared.begin(line);
