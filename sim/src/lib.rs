@@ -3,9 +3,14 @@
 //! The binary `esker-sim` runs the checks in [`checks`]; each explores one kind of fault and reports what it has counted
 //! and found. Everything follows from a seed, so a finding can be had again; see [`replay`].
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
+pub mod allocation;
 pub mod checks;
+pub mod corruption;
+
+mod parallel;
 pub mod replay;
 pub mod report;
 mod rng;

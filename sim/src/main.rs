@@ -9,8 +9,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use esker_sim::allocation::Counting;
 use esker_sim::report::{Row, Table};
 use esker_sim::{checks, replay};
+
+/// Counts, so that checks can promise a bound.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Proves that Esker keeps its promises: exhaustively where that is possible, at random and reproducibly elsewhere.
 #[derive(Parser)]

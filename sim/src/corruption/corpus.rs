@@ -11,6 +11,8 @@ use esker::{
     KeyspaceOptions, ReadMode, Result,
 };
 
+use crate::Rng;
+
 /// Where the database lives on the simulated disk.
 pub(super) const DIR: &str = "/db";
 
@@ -68,18 +70,10 @@ pub(super) fn kind(name: &str) -> &'static str {
     }
 }
 
-/// Steps a splitmix64 generator.
-fn below(state: &mut u64, end: u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) % end
-}
-
 /// One life that fills a directory.
 struct Life {
     sim: Simulation,
-    rng: u64,
+    rng: Rng,
     content: Content,
     /// Every content that each name has had.
     earlier: BTreeMap<String, Vec<Vec<u8>>>,
@@ -87,7 +81,7 @@ struct Life {
 
 impl Life {
     fn put(&mut self, keyspace: &Keyspace, key: u64, len: u64) -> Result<()> {
-        let value: Vec<u8> = (0..len).map(|_| below(&mut self.rng, 256) as u8).collect();
+        let value: Vec<u8> = (0..len).map(|_| self.rng.below(256) as u8).collect();
         let key = format!("{}-{key:04}", keyspace.name()).into_bytes();
         keyspace.put(&key, &value)?;
         self.content.entry(keyspace.name().to_owned()).or_default().insert(key, value);
@@ -126,7 +120,10 @@ impl Life {
             }
             // What compresses well, and what is deleted again.
             a.put(b"a-long", [b'x'; 900])?;
-            self.content.entry("a".to_owned()).or_default().insert(b"a-long".into(), vec![b'x'; 900]);
+            self.content
+                .entry("a".to_owned())
+                .or_default()
+                .insert(b"a-long".into(), vec![b'x'; 900]);
             self.delete(&a, round * 7)?;
             db.flush()?;
             self.note()?;
@@ -192,7 +189,7 @@ pub(super) fn read_all(fs: &SimulatedFs) -> std::io::Result<Vec<(String, Vec<u8>
 fn life(seed: u64) -> Life {
     Life {
         sim: Simulation::new(seed),
-        rng: seed,
+        rng: Rng::new(seed),
         content: Content::new(),
         earlier: BTreeMap::new(),
     }
@@ -241,8 +238,11 @@ fn log_bytes(fs: &SimulatedFs) -> Result<Files> {
 
 /// The file that one write changed, and the range of its frame, which starts and ends at a multiple of 8 bytes.
 fn difference(before: &Files, after: &Files) -> Option<(String, u64, u64)> {
-    let changed: BTreeSet<&String> =
-        after.iter().filter(|(name, bytes)| before.get(*name) != Some(bytes)).map(|f| f.0).collect();
+    let changed: BTreeSet<&String> = after
+        .iter()
+        .filter(|(name, bytes)| before.get(*name) != Some(bytes))
+        .map(|f| f.0)
+        .collect();
     // With one write per segment at least, the last one holds it.
     let name = changed.last()?;
     let new = &after[*name];

@@ -1,0 +1,164 @@
+//! The corruption matrix: every bit of every file of a closed database, every length, blocks and files that are zeroed,
+//! swapped, stale or foreign. Each damage is found, or it is harmless: never a panic, a hang, a wrong answer or memory
+//! without bound. Beside it, every bit of the log of a database whose power was cut: damage before the last group of
+//! commits is found, damage within it cannot be told from a torn write, and is counted.
+
+mod corpus;
+mod damage;
+mod trial;
+
+use std::sync::Arc;
+
+use crate::parallel;
+use crate::report::{Budget, CheckReport, Scale};
+use corpus::{Corpus, kind};
+use damage::Damage;
+use trial::Outcome;
+
+const NAME: &str = "corruption";
+
+/// Trials of one unit of work.
+const UNIT: u64 = 256;
+
+/// How much more memory than an undamaged directory a damaged one may take, in bytes: an error's text and a second
+/// attempt at most.
+const MEMORY_SLACK: u64 = 2 << 20;
+
+/// What all units share.
+struct Matrix {
+    closed: Corpus,
+    live: Corpus,
+    damages: Vec<Damage>,
+    /// In a test, only every so-many-th flip and damage.
+    stride: u64,
+    /// The memory that the trial of an undamaged directory takes, in bytes.
+    memory: u64,
+}
+
+/// Runs the matrix.
+pub fn check(budget: &Budget) -> CheckReport {
+    let stride = if budget.scale == Scale::Test { 487 } else { 1 };
+    match Matrix::new(budget.seed, stride) {
+        Ok(matrix) => matrix.run(budget),
+        Err(message) => {
+            let mut report = CheckReport::new(NAME);
+            report.find(message);
+            report
+        }
+    }
+}
+
+impl Matrix {
+    fn new(seed: u64, stride: u64) -> Result<Matrix, String> {
+        let text = |error: esker::Error| format!("the corpus of seed {seed}: {error:?}");
+        let closed = corpus::closed(seed).map_err(text)?;
+        let live = corpus::live(seed).map_err(text)?;
+        // Another seed and another identity, but the same shape.
+        let foreign = corpus::closed(seed.wrapping_add(1 << 32)).map_err(text)?;
+        let damages = damage::all_but_flips(&closed, &foreign);
+        let mut memory = 0;
+        for corpus in [&closed, &live] {
+            let (outcome, peak) = trial::run(corpus, corpus.disk.fork());
+            if outcome != Outcome::Harmless {
+                return Err(format!("seed {seed}: without any damage: {outcome:?}"));
+            }
+            memory = peak.max(memory);
+        }
+        Ok(Matrix { closed, live, damages, stride, memory })
+    }
+
+    fn run(self, budget: &Budget) -> CheckReport {
+        let matrix = Arc::new(self);
+        let flips = [&matrix.closed, &matrix.live].map(|corpus| bits(corpus) / matrix.stride + 1);
+        let others = matrix.damages.len() as u64 / matrix.stride + 1;
+        let units = [flips[0], flips[1], others].map(|count| count.div_ceil(UNIT));
+        let shared = Arc::clone(&matrix);
+        let work = move |unit: u64, report: &mut CheckReport| {
+            let (part, unit) = match unit {
+                unit if unit < units[0] => (0, unit),
+                unit if unit < units[0] + units[1] => (1, unit - units[0]),
+                unit => (2, unit - units[0] - units[1]),
+            };
+            for at in (unit * UNIT..(unit + 1) * UNIT).map(|at| at * shared.stride) {
+                match part {
+                    0 => shared.flip(&shared.closed, at, report),
+                    1 => shared.flip(&shared.live, at, report),
+                    _ => shared.damage(at, report),
+                }
+            }
+        };
+        let mut report = parallel::run(NAME, budget, units.iter().sum(), Arc::new(work));
+        report.add("bytes of the closed database", bits(&matrix.closed) / 8);
+        let group = matrix.live.last_group.as_ref().map_or(0, |(_, start, end)| end - start);
+        report.add("live: bytes of the last group", group);
+        report
+    }
+
+    /// Flips bit number `at` of all the files' bits in a row.
+    fn flip(&self, corpus: &Corpus, mut at: u64, report: &mut CheckReport) {
+        for (file, image) in corpus.files.iter().enumerate() {
+            let bits = image.bytes.len() as u64 * 8;
+            if at < bits {
+                let damage = Damage::Flip { file, offset: at / 8, bit: (at % 8) as u8 };
+                return self.try_damage(corpus, &damage, report);
+            }
+            at -= bits;
+        }
+    }
+
+    fn damage(&self, at: u64, report: &mut CheckReport) {
+        if let Some(damage) = usize::try_from(at).ok().and_then(|at| self.damages.get(at)) {
+            self.try_damage(&self.closed, damage, report);
+        }
+    }
+
+    fn try_damage(&self, corpus: &Corpus, damage: &Damage, report: &mut CheckReport) {
+        let disk = corpus.disk.fork();
+        if let Err(error) = damage.apply(corpus, &disk) {
+            return report.find(format!("cannot do {}: {error}", damage.describe(corpus)));
+        }
+        let (outcome, memory) = trial::run(corpus, disk);
+        let outcome = match outcome {
+            Outcome::Torn if !is_in_last_group(corpus, damage) => {
+                Outcome::Broken("durable commits are lost".to_owned())
+            }
+            _ if memory > self.memory + MEMORY_SLACK => {
+                Outcome::Broken(format!("{memory} bytes of memory; undamaged, {}", self.memory))
+            }
+            outcome => outcome,
+        };
+        let verdict = match outcome {
+            Outcome::Refused | Outcome::Reported => "detected",
+            Outcome::Harmless => "harmless",
+            Outcome::Torn => "taken for a tear",
+            Outcome::Broken(broken) => {
+                report.find(format!("{}: {broken}", damage.describe(corpus)));
+                "broken"
+            }
+        };
+        let live = if corpus.last_group.is_some() { "live: " } else { "" };
+        let family = damage.family();
+        report.add(&format!("{live}{family}"), 1);
+        report.add(&format!("{live}{family}, {verdict}"), 1);
+        if let Damage::Flip { .. } = damage {
+            let kind = kind(&corpus.files[damage.file()].name);
+            report.add(&format!("{live}{family}, {kind}, {verdict}"), 1);
+        }
+    }
+}
+
+fn bits(corpus: &Corpus) -> u64 {
+    corpus.files.iter().map(|image| image.bytes.len() as u64 * 8).sum()
+}
+
+fn is_in_last_group(corpus: &Corpus, damage: &Damage) -> bool {
+    match (&corpus.last_group, damage) {
+        (Some((name, start, end)), Damage::Flip { file, offset, .. }) => {
+            corpus.files[*file].name == *name && (*start..*end).contains(offset)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
