@@ -13,7 +13,11 @@ use crate::report::{Budget, CheckReport, Row, Scale, Table};
 pub type Check = fn(&Budget) -> CheckReport;
 
 /// Every check, by name, in the order in which they run.
-pub const CHECKS: &[(&str, Check)] = &[("corruption", crate::corruption::check)];
+pub const CHECKS: &[(&str, Check)] = &[
+    (crate::exhaustive::NAME, crate::exhaustive::check),
+    ("corruption", crate::corruption::check),
+    ("errors", crate::errors::check),
+];
 
 /// More than a check takes in CI; one that is still running then returns what it has.
 const CI_LIMIT: Duration = Duration::from_secs(600);

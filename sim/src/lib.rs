@@ -9,10 +9,17 @@
 pub mod allocation;
 pub mod checks;
 pub mod corruption;
+pub mod errors;
+pub mod exhaustive;
+mod history;
+pub mod lying;
+mod machine;
 
 mod parallel;
+mod policy_text;
 pub mod replay;
 pub mod report;
 mod rng;
 
+pub use machine::{Machine, small};
 pub use rng::Rng;
