@@ -9,8 +9,12 @@ pub mod batch;
 pub mod frame;
 #[path = "item_codec.rs"]
 pub mod item_codec;
+#[path = "json_item.rs"]
+pub mod json_item;
 #[path = "key_codec.rs"]
 pub mod key_codec;
+#[path = "key_condition.rs"]
+pub mod key_condition;
 #[path = "manifest.rs"]
 pub mod manifest;
 #[path = "number38.rs"]
@@ -42,7 +46,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "batch", check: batch::check, seeds: batch::seeds },
     Target { name: "frame", check: frame::check, seeds: frame::seeds },
     Target { name: "item_codec", check: item_codec::check, seeds: item_codec::seeds },
+    Target { name: "json_item", check: json_item::check, seeds: json_item::seeds },
     Target { name: "key_codec", check: key_codec::check, seeds: key_codec::seeds },
+    Target { name: "key_condition", check: key_condition::check, seeds: key_condition::seeds },
     Target { name: "manifest", check: manifest::check, seeds: manifest::seeds },
     Target { name: "number38", check: number38::check, seeds: number38::seeds },
     Target { name: "sst_open", check: sst_open::check, seeds: sst_open::seeds },

@@ -1,5 +1,5 @@
 //! Esker behind the DynamoDB wire protocol, and the `esker` command line. `main.rs` calls [`main`]; nothing else is
-//! public. The only crate that knows HTTP, JSON and the wire protocol.
+//! public, except to the fuzz targets. The only crate that knows HTTP, JSON and the wire protocol.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -8,6 +8,8 @@ mod body;
 mod cli;
 mod dispatch;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod http;
 mod json;

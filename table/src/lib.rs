@@ -10,6 +10,8 @@ mod capacity;
 mod catalog;
 mod error;
 mod expression;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod item;
 mod item_lock;
 pub mod key_codec;
