@@ -16,6 +16,7 @@ pub mod ids;
 pub mod key;
 pub mod limits;
 pub mod merge;
+pub mod mutants;
 pub mod names;
 pub mod varint;
 

@@ -15,7 +15,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use esker_base::{Cursor, EntryKind, Error, ErrorKind, FileNumber, InternalKey, Result, SeqNo};
+use esker_base::{
+    Cursor, EntryKind, Error, ErrorKind, FileNumber, InternalKey, Result, SeqNo, mutant,
+};
 use esker_manifest::FileMeta;
 
 use crate::strategy::Task;
@@ -57,7 +59,8 @@ impl Rules<'_> {
         }
         // From here on a reader sees it if it reads at or after `seq` and before `newer`.
         let Some(newer) = newer else { return true };
-        let at = self.snapshots.partition_point(|&snapshot| snapshot < seq);
+        let off_by_one = mutant!("compact_snapshot_off_by_one");
+        let at = self.snapshots.partition_point(|&s| s < seq || off_by_one && s == seq);
         self.snapshots.get(at).is_some_and(|&snapshot| snapshot < newer)
             || self.floor.is_some_and(|floor| floor < newer)
     }
@@ -76,7 +79,7 @@ pub struct Below<'a> {
 impl<'a> Below<'a> {
     /// Anything may lie below: no delete goes. Right for every flush.
     pub fn unknown() -> Below<'a> {
-        Below { levels: Vec::new(), loose: Vec::new(), unknown: true }
+        Below { levels: Vec::new(), loose: Vec::new(), unknown: !mutant!("flush_drops_tombstones") }
     }
 
     /// What lies under `task`, given the levels as they were when it was picked.
@@ -145,7 +148,8 @@ impl<'a> Retain<'a> {
         }
         let may_go = entry.kind == EntryKind::Delete
             && self.lowest.is_some_and(|lowest| entry.seq <= lowest);
-        !may_go || self.below.may_hold(entry.user_key)
+        let ignored = mutant!("compact_tombstone_early") && !self.below.unknown;
+        !may_go || !ignored && self.below.may_hold(entry.user_key)
     }
 }
 

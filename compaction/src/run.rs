@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use esker_base::merge::MergingCursor;
 use esker_base::names::FileKind;
-use esker_base::{Cursor, Error, ErrorKind, FileId, FileNumber, Result, key};
+use esker_base::{Cursor, Error, ErrorKind, FileId, FileNumber, Result, key, mutant};
 use esker_manifest::{Compression, FileMeta};
 use esker_sstable::{
     FileSource, LevelCursor, Reader, SstableCursor, Summary, Writer, WriterOptions,
@@ -209,7 +209,9 @@ impl<'c, 'a> Outputs<'c, 'a> {
         self.check_cancelled()?;
         if !self.finished.is_empty() {
             let (fs, dir) = (&self.ctx.fs, self.ctx.dir);
-            fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+            if !mutant!("sstable_dir_not_synced") {
+                fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+            }
         }
         Ok(())
     }
@@ -224,10 +226,13 @@ impl<'c, 'a> Outputs<'c, 'a> {
     fn add(&mut self, internal_key: &[u8], value: &[u8]) -> Result<()> {
         let user_key = key::user_key(internal_key);
         // Versions of one key stay together: below level 0, files are disjoint by user key.
-        if self.writer.is_none() || self.last != user_key {
+        if self.writer.is_none() || self.last != user_key || mutant!("compact_versions_split") {
             self.pass_grandparents(user_key);
             if self.is_full() {
                 self.finish_file()?;
+                if mutant!("compact_entry_lost_at_cut") {
+                    return Ok(());
+                }
             }
             self.last.clear();
             self.last.extend_from_slice(user_key);

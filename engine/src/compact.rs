@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
-use esker_base::{Error, ErrorKind, FileNumber, Result};
+use esker_base::{Error, ErrorKind, FileNumber, Result, mutant};
 use esker_compaction::{Options, Picture, Rules, Task, TaskKind, for_kind};
 use esker_manifest::{
     AddedFile, Edit, FileMeta, KeyspaceState, MovedFile, RemovedFile, StrategyKind,
@@ -166,12 +166,21 @@ impl Core {
     ) -> Result<()> {
         let id = keyspace.id();
         let removed: BTreeSet<_> = edit.removed_files.iter().map(|file| file.number).collect();
+        if mutant!("compact_inputs_removed_early") {
+            for number in &removed {
+                let name = FileKind::Sstable.name(*number);
+                let _ = self.world.fs.remove_file(&self.dir.join(name));
+            }
+        }
         let result = self.edit_and(edit, |version| {
             let Some(state) = version.keyspaces.get(&id) else { return };
             keyspace.replace_view(|view| {
                 for file in view.levels.0.iter().flatten() {
                     if removed.contains(&file.meta.number) {
                         file.set_obsolete();
+                        if mutant!("compact_inputs_removed_under_readers") {
+                            self.bury(FileKind::Sstable, [file.meta.number]);
+                        }
                     }
                 }
                 View {
@@ -189,7 +198,7 @@ impl Core {
             }
             Err(error) => {
                 // Unless the manifest is in doubt, nothing names the outputs.
-                if self.health.cause().is_none() {
+                if self.health.cause().is_none() || mutant!("manifest_doubt_deletes") {
                     self.bury(FileKind::Sstable, outputs);
                 }
                 Err(error)

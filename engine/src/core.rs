@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use esker_base::names::FileKind;
-use esker_base::{Epoch, Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result};
+use esker_base::{Epoch, Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, mutant};
 use esker_manifest::{Edit, ManifestLog, Version};
 use esker_vfs::{FileLock, World};
 use parking_lot::{Mutex, RwLock};
@@ -157,6 +157,11 @@ impl Core {
             return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
         };
         if let Err(error) = log.append(&edit) {
+            if mutant!("manifest_edit_applied_early") {
+                manifest.version = Arc::new(version);
+                install(&manifest.version);
+                return Err(error);
+            }
             if log.failure().is_some() {
                 return Err(self.health.fail(&error));
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use esker_base::cursor::Cursor;
 use esker_base::key::{self, InternalKey};
 use esker_base::merge::MergingCursor;
-use esker_base::{Error, Result, SeqNo};
+use esker_base::{Error, Result, SeqNo, mutant};
 use esker_sstable::LevelCursor;
 
 use crate::read::has_value;
@@ -273,7 +273,7 @@ impl VisibleCursor {
 
     fn next(&mut self) -> Result<()> {
         let passed = std::mem::take(&mut self.key);
-        if self.backward {
+        if self.backward && !mutant!("cursor_turn_repeats") {
             self.inner.seek(&key::last_key(&passed))?;
         } else {
             self.inner.next()?;
@@ -307,7 +307,7 @@ impl VisibleCursor {
                 let mut buffer = hidden.take().unwrap_or_default();
                 buffer.clear();
                 buffer.extend_from_slice(user_key);
-                hidden = Some(buffer);
+                hidden = Some(buffer).filter(|_| !mutant!("cursor_delete_shows_older"));
                 steps = 0;
             }
             steps += 1;
@@ -337,8 +337,8 @@ impl VisibleCursor {
                 }
                 if seq <= self.seq {
                     // Versions come oldest first here, so a later one replaces this.
-                    found = has_value(kind)?;
-                    if found {
+                    found = has_value(kind)? || found && mutant!("cursor_reverse_shows_deleted");
+                    if has_value(kind)? {
                         self.value = Bytes::copy_from_slice(self.inner.value());
                     }
                 }

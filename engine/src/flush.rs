@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use esker_base::cursor::Cursor;
 use esker_base::names::FileKind;
-use esker_base::{FileNumber, LogPosition, Result, SeqNo};
+use esker_base::{FileNumber, LogPosition, Result, SeqNo, mutant};
 use esker_compaction::{Below, BuildContext, Retain, Rules, Unlimited, compression_of};
 use esker_manifest::{AddedFile, Edit, FileMeta};
 use esker_memtable::Memtable;
@@ -62,7 +62,9 @@ impl Core {
         self.check_writable()?;
         let through = {
             let mut log = self.log.lock();
-            self.write_deferred(&mut log)?;
+            if !mutant!("flush_deferred_not_written") {
+                self.write_deferred(&mut log)?;
+            }
             for keyspace in self.keyspaces.all() {
                 self.freeze(&log, &keyspace);
             }
@@ -108,10 +110,17 @@ impl Core {
     /// Syncs the log through everything that `memtable` holds, and finds the segments that nothing else needs.
     fn prepare_log(&self, memtable: &Arc<Memtable>) -> Result<(Vec<FileNumber>, LogPosition)> {
         let mut log = self.log.lock();
-        self.write_deferred(&mut log)?;
-        self.sync_log(&mut log)?;
+        if !mutant!("flush_deferred_not_written") {
+            self.write_deferred(&mut log)?;
+        }
+        if !mutant!("flush_log_not_synced") {
+            self.sync_log(&mut log)?;
+        }
         let mut needed = log.last_seq.next();
         for other in self.keyspaces.all() {
+            if mutant!("flush_segment_retired_early") {
+                break;
+            }
             let view = other.view_guard();
             let tables = std::iter::once(&view.active).chain(&view.frozen);
             let others = tables.filter(|table| !Arc::ptr_eq(table, memtable));
@@ -149,6 +158,13 @@ impl Core {
         synced: LogPosition,
     ) -> Result<()> {
         let through = memtable.last_seq().expect("invariant: only filled memtables are frozen");
+        let too_high = mutant!("flush_through_too_high");
+        let through = if too_high { self.log.lock().last_seq } else { through };
+        if mutant!("flush_segment_removed_early") {
+            for number in retired {
+                let _ = self.world.fs.remove_file(&self.dir.join(FileKind::Wal.name(*number)));
+            }
+        }
         let id = keyspace.id();
         let numbers: Vec<FileNumber> = files.iter().map(|file| file.number).collect();
         let added = |file| AddedFile { keyspace: id, level: 0, file: Arc::new(file) };
@@ -182,7 +198,7 @@ impl Core {
             }
             Err(error) => {
                 // Unless the manifest is in doubt, nothing names the new files.
-                if self.health.cause().is_none() {
+                if self.health.cause().is_none() || mutant!("manifest_doubt_deletes") {
                     self.bury(FileKind::Sstable, numbers);
                 }
                 Err(error)

@@ -54,6 +54,8 @@ pub use commit::queue::PendingCommit;
 pub use cursor::Range;
 pub use db::Db;
 pub use esker_base::limits;
+#[doc(hidden)]
+pub use esker_base::{mutant, mutants};
 pub use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo};
 pub use esker_sstable::ReadMode;
 pub use esker_vfs as vfs;

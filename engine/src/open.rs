@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use esker_base::limits::BATCH_LEN_MAX;
 use esker_base::names::{self, FileKind, LOCK, RESERVE, TEMPORARY_SUFFIX};
 use esker_base::{
-    Epoch, Error, ErrorKind, FileNumber, KeyspaceId, LogPosition, Result, SeqNo, batch,
+    Epoch, Error, ErrorKind, FileNumber, KeyspaceId, LogPosition, Result, SeqNo, batch, mutant,
 };
 use esker_manifest::{ClosedSeal, Edit, ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_sstable::BlockCache;
@@ -171,7 +171,9 @@ impl Opening {
             keyspaces.insert(Arc::new(KeyspaceInner::new(Arc::clone(&state.meta), levels)));
         }
         let outcome = self.replay(&version, &keyspaces)?;
-        let last_seq = version.last_seq.max(outcome.last_seq);
+        let restarts = mutant!("recovery_sequence_restarts");
+        let flushed = if restarts { SeqNo(0) } else { version.last_seq };
+        let last_seq = flushed.max(outcome.last_seq);
         let health = Health::default();
         let written = if self.options.read_only {
             let cause = Error::new(ErrorKind::ReadOnly, "it was opened read-only");
@@ -295,6 +297,9 @@ impl Opening {
                     None => return Err(malformed()),
                 }
                 seq = seq.next();
+                if mutant!("recovery_batch_halved") {
+                    break;
+                }
             }
         }
         Ok(())
@@ -353,6 +358,13 @@ impl Opening {
         let (wal, finished) = self.live_segments(version, outcome, &tail, keyspaces, epoch);
         next.wal = wal;
         next.wal_synced = tail.writer.known_synced();
+        if mutant!("recovery_log_removed_early") {
+            self.remove_unnamed(&next, FileNumber(0));
+        }
+        if mutant!("recovery_keyspace_id_reused") {
+            let last = next.keyspaces.keys().last().copied();
+            next.next_keyspace = last.map_or(KeyspaceId(1), |last| last.next());
+        }
         let number = take();
         next.next_file = FileNumber(next_file);
         let id = new_file_id(&self.world);
@@ -380,7 +392,8 @@ impl Opening {
             if old.number > tail.cut.file || !is_needed(old.last_seq) {
                 continue;
             }
-            let end = if old.number == tail.cut.file { tail.cut.offset } else { old.end };
+            let is_cut = old.number == tail.cut.file && !mutant!("wal_old_end_kept");
+            let end = if is_cut { tail.cut.offset } else { old.end };
             wal.push(WalSegmentMeta {
                 number: old.number,
                 file_id: old.file_id,

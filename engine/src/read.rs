@@ -1,7 +1,7 @@
 //! Point reads: the newest entry that a sequence may see, memtables first, then files from young to old.
 
 use bytes::Bytes;
-use esker_base::{EntryKind, Error, ErrorKind, Result, SeqNo};
+use esker_base::{EntryKind, Error, ErrorKind, Result, SeqNo, mutant};
 
 use crate::metrics::Counters;
 use crate::view::View;
@@ -21,6 +21,11 @@ pub(crate) fn get<T>(
         if let Some(found) = memtable.get(key, seq) {
             return has_value(found.kind).map(|put| put.then(|| borrowed(found.value)));
         }
+    }
+    if mutant!("read_frozen_oldest_first")
+        && let Some(found) = view.frozen.iter().rev().find_map(|table| table.get(key, seq))
+    {
+        return has_value(found.kind).map(|put| put.then(|| borrowed(found.value)));
     }
     // Level 0 is newest first and every deeper level is older, so the first version found is the newest.
     for file in view.levels.candidates(key) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use esker_base::SeqNo;
+use esker_base::{SeqNo, mutant};
 use parking_lot::Mutex;
 
 /// The sequences that readers hold, and the one that new readers get.
@@ -36,7 +36,8 @@ impl SnapshotList {
     pub(crate) fn list(&self) -> Vec<SeqNo> {
         let held = self.held.lock();
         let visible = self.visible();
-        let mut list: Vec<SeqNo> = held.keys().copied().collect();
+        let ignored = mutant!("compact_snapshots_ignored");
+        let mut list: Vec<SeqNo> = held.keys().copied().filter(|_| !ignored).collect();
         if list.last() != Some(&visible) {
             list.push(visible);
         }
@@ -51,7 +52,9 @@ impl SnapshotList {
     fn register(&self) -> SeqNo {
         let mut held = self.held.lock();
         let seq = self.visible();
-        *held.entry(seq).or_insert(0) += 1;
+        if !mutant!("snapshot_not_registered") {
+            *held.entry(seq).or_insert(0) += 1;
+        }
         seq
     }
 
@@ -59,7 +62,7 @@ impl SnapshotList {
         let mut held = self.held.lock();
         if let Some(count) = held.get_mut(&seq) {
             *count -= 1;
-            if *count == 0 {
+            if *count == 0 || mutant!("snapshot_released_early") {
                 held.remove(&seq);
             }
         }

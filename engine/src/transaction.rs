@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use esker_base::limits::KEY_LEN_MAX;
-use esker_base::{Error, KeyspaceId, Result};
+use esker_base::{Error, KeyspaceId, Result, mutant};
 use parking_lot::Mutex;
 
 use crate::commit::history::ReadSet;
@@ -101,7 +101,9 @@ impl Transaction {
             return Ok(own.clone());
         }
         let value = keyspace.get_at(&self.snapshot, key)?;
-        self.reads.lock().keys.insert((keyspace.id(), key.to_vec()));
+        if value.is_some() || !mutant!("commit_absent_key_forgotten") {
+            self.reads.lock().keys.insert((keyspace.id(), key.to_vec()));
+        }
         Ok(value)
     }
 

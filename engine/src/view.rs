@@ -71,7 +71,10 @@ impl Levels {
         user_key: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<Sstable>> {
         let (first, rest) = self.0.split_first().map_or((&[][..], &[][..]), |(f, r)| (&f[..], r));
-        let overlapping = first.iter().filter(move |file| file.covers(user_key));
+        let reversed = esker_base::mutant!("read_level0_oldest_first");
+        let order =
+            (0..first.len()).map(move |at| if reversed { first.len() - 1 - at } else { at });
+        let overlapping = order.map(move |at| &first[at]).filter(move |f| f.covers(user_key));
         let sorted = rest.iter().filter_map(move |level| {
             let at = level.partition_point(|file| key::user_key(&file.meta.largest) < user_key);
             level.get(at).filter(|file| file.covers(user_key))

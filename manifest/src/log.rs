@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use esker_base::frame;
 use esker_base::names::{CURRENT, FileKind, TEMPORARY_SUFFIX};
-use esker_base::{Error, FileId, FileNumber, LogPosition, Result};
+use esker_base::{Error, FileId, FileNumber, LogPosition, Result, mutant};
 use esker_vfs::{File, Fs, World};
 
 use crate::edit::{Edit, v1};
@@ -132,6 +132,9 @@ impl ManifestLog {
             .write_all_at(&bytes, live.end)
             .map_err(|error| Error::io("write", &live.path, error))
             .and_then(|()| {
+                if mutant!("manifest_edit_not_synced") {
+                    return Ok(());
+                }
                 live.file.sync_data().map_err(|error| Error::io("sync", &live.path, error))
             });
         if let Err(error) = written {
@@ -214,7 +217,7 @@ fn create_live(
     let placed = fs
         .rename(&temporary(&path), &path)
         .map_err(|error| Error::io("rename", temporary(&path), error))
-        .and_then(|()| fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error)));
+        .and_then(|()| if mutant!("manifest_dir_not_synced") { Ok(()) } else { sync_dir(fs, dir) });
     if let Err(error) = placed {
         // Best effort: whatever stays is a manifest that nothing names, and the next open removes
         // it.
@@ -269,8 +272,15 @@ fn swap_current(
     write_file(fs, &path, &bytes, bytes.len() as u64)?;
     fs.rename(&temporary(&path), &path)
         .map_err(|error| Error::io("rename", temporary(&path), error))
-        .and_then(|()| fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error)))
+        .and_then(|()| match mutant!("manifest_current_dir_not_synced") {
+            true => Ok(()),
+            false => sync_dir(fs, dir),
+        })
         .map_err(|error| CreateFailure { error, in_doubt: true })
+}
+
+fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
 }
 
 /// Writes and syncs a file under the temporary name of `path`; removed again on failure.
@@ -289,7 +299,8 @@ fn write_file(fs: &dyn Fs, path: &Path, content: &[u8], len: u64) -> Result<Arc<
         .and_then(|()| {
             file.write_all_at(content, 0).map_err(|error| Error::io("write", &path, error))
         })
-        .and_then(|()| file.sync_all().map_err(|error| Error::io("sync", &path, error)));
+        .and_then(|()| if mutant!("manifest_file_not_synced") { Ok(()) } else { file.sync_all() }
+            .map_err(|error| Error::io("sync", &path, error)));
     match written {
         Ok(()) => Ok(file),
         Err(error) => {

@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 
 use esker_base::frame::{self, Frame, Parsed};
 use esker_base::names::{self, CURRENT, FileKind};
-use esker_base::{Error, ErrorKind, FileId, FileNumber, LogPosition, Result};
+use esker_base::{Error, ErrorKind, FileId, FileNumber, LogPosition, Result, mutant};
 use esker_vfs::{Fs, OpenMode};
 
 use crate::edit::v1;
@@ -238,6 +238,9 @@ impl Reader {
             }
             if version.shutdown != Shutdown::Open {
                 return Err(self.corrupt(at, "an edit behind the closing one"));
+            }
+            if mutant!("manifest_last_edit_lost") && self.frame(frame.end())?.is_err() {
+                break;
             }
             let edit = v1::decode_edit(frame.payload).map_err(|reason| self.corrupt(at, reason))?;
             version.apply_in_place(&edit).map_err(|error| self.corrupt(at, error.to_string()))?;

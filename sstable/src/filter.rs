@@ -142,6 +142,9 @@ impl Filter {
     }
 
     pub fn may_contain(&self, hash: KeyHash) -> bool {
+        if hash.0.is_multiple_of(16) && esker_base::mutant!("sstable_filter_false_negative") {
+            return false;
+        }
         match self {
             Filter::Bloom(bloom) => bloom.check(&hash),
             Filter::Blocked { probes, lines } => {

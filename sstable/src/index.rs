@@ -178,6 +178,7 @@ impl Index {
                 Ordering::Greater => false,
             }
         });
+        let at = at + usize::from(esker_base::mutant!("sstable_index_off_by_one"));
         (at < self.block_count()).then_some(at)
     }
 

@@ -77,7 +77,8 @@ impl<S: FileSource> LevelCursor<S> {
     }
 
     fn skip_forward(&mut self) -> Result<()> {
-        while self.exhausted() && self.at + 1 < self.files.len() {
+        let ends_early = esker_base::mutant!("cursor_level_ends_early");
+        while self.exhausted() && self.at + 1 < self.files.len() && !ends_early {
             self.load(self.at + 1)?.seek_to_first()?;
         }
         Ok(())

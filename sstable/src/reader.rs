@@ -373,7 +373,9 @@ impl Reader {
             let content = &map[from..from + handle.len as usize - BLOCK_TRAILER_LEN];
             return Ok(Content::InPlace(content, from));
         }
-        let key = BlockKey { file_id: self.identity.file_id, offset: handle.offset };
+        let mixed = esker_base::mutant!("sstable_cache_key_without_file");
+        let file_id = if mixed { FileId::default() } else { self.identity.file_id };
+        let key = BlockKey { file_id, offset: handle.offset };
         let in_cache = state == CACHED || matches!(self.source, Source::Positioned(_));
         if in_cache && let Some(content) = self.cache.get(&key) {
             return Ok(Content::Owned(content));

@@ -101,6 +101,7 @@ impl Number {
         }
         let (sign, mask) =
             if self.negative { (SIGN_NEGATIVE, 0xFF) } else { (SIGN_POSITIVE, 0x00) };
+        let mask = if esker::mutant!("items_negative_order") { 0x00 } else { mask };
         let biased = u8::try_from(self.exponent() - MIN_EXPONENT)
             .expect("invariant: a number's exponent is in range");
         out.push(sign);
@@ -122,6 +123,7 @@ impl Number {
     pub(crate) fn decode_prefix(bytes: &[u8]) -> Option<(Self, usize)> {
         let (negative, mask) = match *bytes.first()? {
             SIGN_ZERO => return Some((Self::ZERO, 1)),
+            SIGN_NEGATIVE if esker::mutant!("items_negative_order") => (true, 0x00),
             SIGN_NEGATIVE => (true, 0xFF),
             SIGN_POSITIVE => (false, 0x00),
             _ => return None,

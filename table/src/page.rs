@@ -50,7 +50,9 @@ pub(crate) fn read_page(table: &Table, request: PageRequest) -> Result<Page> {
         Bound::Included(start.as_slice()),
         end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
     );
-    if let Some(after) = &request.start_after {
+    if let Some(after) = &request.start_after
+        && !esker::mutant!("items_page_repeats")
+    {
         if request.forward {
             bounds.0 = Bound::Excluded(after);
         } else {

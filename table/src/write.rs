@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use esker::{Db, Keyspace, PendingCommit};
+use esker::{Db, Keyspace, PendingCommit, mutant};
 
 use crate::Tables;
 use crate::error::Result;
@@ -40,7 +40,8 @@ impl Tables {
     /// Commits writes, no two of them of the same item; answers what each replaced, when all are as
     /// durable as the database's default says.
     pub(crate) async fn commit(&self, writes: &[ItemWrite]) -> Result<Vec<Option<OldItem>>> {
-        let stripes = writes.iter().map(|w| ItemLocks::stripe_of(w.table.id(), &w.key)).collect();
+        let stripes = writes.iter().map(|w| ItemLocks::stripe_of(w.table.id(), &w.key));
+        let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
         let guard = Arc::clone(self.locks()).lock(stripes).await;
         let mut olds = Vec::with_capacity(writes.len());
         for write in writes {
@@ -69,6 +70,8 @@ impl Tables {
                 None => continue,
             }
             let old_bytes = old.as_ref().map(|old| old.size_bytes);
+            let is_replaced = write.new.is_some() && mutant!("items_replaced_counted_twice");
+            let old_bytes = old_bytes.filter(|_| !is_replaced);
             let new_bytes = write.new.as_ref().map(EncodedItem::logical_size);
             let delta = CountsDelta::of(old_bytes, new_bytes);
             match deltas.iter_mut().find(|(table, _)| table.id() == write.table.id()) {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use esker_base::frame::{self, Frame, Parsed};
 use esker_base::names::FileKind;
-use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, SeqNo, checksum};
+use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, SeqNo, checksum, mutant};
 use esker_vfs::{Fs, OpenMode};
 
 use crate::format::{FrameKind, HEADER_LEN, Header, PAYLOAD_VERSION, u64_at};
@@ -172,6 +172,11 @@ pub(crate) fn read_file(
         return Err(Error::corruption(path, SEGMENT_LEN_MAX, message));
     }
     buffer.resize(len as usize, 0);
+    if mutant!("wal_read_error_is_end") && file.read_exact_at(buffer, 0).is_err() {
+        buffer.fill(0);
+        let header = &mut buffer[..HEADER_LEN.min(len as usize)];
+        return file.read_exact_at(header, 0).map_err(|error| Error::io("read", path, error));
+    }
     file.read_exact_at(buffer, 0).map_err(|error| Error::io("read", path, error))
 }
 
@@ -264,6 +269,10 @@ impl Replay {
                     self.state = State::Ended;
                     break;
                 }
+                Parsed::Damaged(_) if mutant!("wal_replays_past_damage") => {
+                    offset += frame::ALIGNMENT as u64;
+                    continue;
+                }
                 Parsed::Damaged(why) => {
                     self.reason = why;
                     self.state = State::Ended;
@@ -319,6 +328,10 @@ impl Replay {
             FrameKind::Continue | FrameKind::Seal if found.payload.len() != 8 => {
                 corrupt("a control frame of the log has a wrong length")
             }
+            FrameKind::Continue if mutant!("recovery_segment_skipped") => {
+                self.state = State::Ended;
+                Ok(true)
+            }
             FrameKind::Continue => {
                 self.state = State::Continued(Link {
                     path: path.to_path_buf(),
@@ -372,7 +385,7 @@ impl Replay {
         let used_end = from + used as u64;
         // The whole file is searched through, not only the used part: a frame may end in zeros.
         let mut offset = from;
-        while offset < used_end {
+        while offset < used_end && !mutant!("wal_later_frames_ignored") {
             offset = match frame::decode(expected.file_id, offset, file) {
                 Parsed::Frame(found) => {
                     self.claimed = self.claimed.max(found.synced);

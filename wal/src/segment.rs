@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use esker_base::names::{FileKind, TEMPORARY_SUFFIX};
-use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, frame};
+use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, frame, mutant};
 use esker_vfs::{File, Fs, OpenMode};
 
 use crate::format::{CONTROL_LEN, HEADER_LEN, Header};
@@ -88,8 +88,11 @@ pub fn segment_size_for(payload_len: usize) -> u64 {
 /// recycled spare is gone.
 pub fn create_segment(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Segment> {
     let segment = prepare(fs, dir, spec)?;
-    let done = segment.file.sync_all().map_err(|error| Error::io("sync", &segment.path, error));
-    match done.and_then(|()| publish(fs, &segment.path)).and_then(|()| sync_dir(fs, dir)) {
+    let skip = mutant!("wal_segment_not_synced");
+    let done = if skip { Ok(()) } else { segment.file.sync_all() };
+    let done = done.map_err(|error| Error::io("sync", &segment.path, error));
+    let name = if mutant!("wal_segment_dir_not_synced") { |_, _| Ok(()) } else { sync_dir };
+    match done.and_then(|()| publish(fs, &segment.path)).and_then(|()| name(fs, dir)) {
         Ok(()) => Ok(segment),
         Err(error) => {
             discard(fs, &segment.path);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use esker_base::frame::{self, Parsed};
 use esker_base::names::FileKind;
-use esker_base::{Error, FileNumber, LogPosition, Result, SeqNo};
+use esker_base::{Error, FileNumber, LogPosition, Result, SeqNo, mutant};
 use esker_vfs::{File, Fs};
 
 use crate::format::{FrameKind, HEADER_LEN, Header};
@@ -80,19 +80,21 @@ impl Tail<'_> {
         let mut finished = Vec::new();
         let mut buffer = Vec::new();
         for old in &self.outcome.segments {
-            if old.number < cut.file {
+            if old.number < cut.file || mutant!("wal_tail_dropped") {
                 continue;
             }
             let from = if old.number == cut.file { cut.offset } else { HEADER_LEN as u64 };
             self.copy(old, from, &mut buffer, &mut writer, &mut finished)?;
         }
-        for made in &self.made {
+        for made in self.made.iter().filter(|_| !mutant!("wal_tail_not_synced")) {
             made.file.sync_all().map_err(|error| Error::io("sync", &made.path, error))?;
         }
         for made in &self.made {
             publish(self.fs, &made.path)?;
         }
-        sync_dir(self.fs, self.dir)?;
+        if !mutant!("wal_tail_dir_not_synced") {
+            sync_dir(self.fs, self.dir)?;
+        }
         writer.resume(last_seq_floor.max(self.outcome.last_seq));
         let specs = self.made.iter().map(|made| made.spec);
         Ok(RewrittenTail { cut, finished: finished.into_iter().zip(specs).collect(), writer })

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use esker_base::checksum::Running;
-use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, frame};
+use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, frame, mutant};
 use esker_vfs::File;
 
 use crate::format::{CONTROL_LEN, FrameKind, HEADER_LEN, PAYLOAD_VERSION};
@@ -82,7 +82,9 @@ impl SyncHandle {
     /// Where several handles run at once, the operating system reports a failed write to only one of those that sync
     /// the same file: none may be taken as successful before all that overlap with it have succeeded.
     pub fn run(&self) -> Result<LogPosition> {
-        self.files.iter().try_for_each(sync_data)?;
+        if !mutant!("wal_sync_skipped") {
+            self.files.iter().try_for_each(sync_data)?;
+        }
         Ok(self.through)
     }
 
@@ -133,8 +135,14 @@ impl Writer {
         }
         self.check_room(group.payload().len())?;
         self.check_order(group.first_seq())?;
-        let frame = group.frame(self.segment.file_id(), self.offset, self.known_synced);
+        let claims_all = mutant!("wal_claims_too_much");
+        let synced = if claims_all { self.position() } else { self.known_synced };
+        let frame = group.frame(self.segment.file_id(), self.offset, synced);
         if let Err(error) = self.segment.file.write_all_at(frame, self.offset) {
+            if mutant!("wal_goes_on_behind_partial") {
+                self.offset += frame.len() as u64;
+                return Err(Error::io("write", &self.segment.path, error));
+            }
             return Err(self.fail_write(error));
         }
         self.checksum.update(frame);
@@ -182,7 +190,9 @@ impl Writer {
             end: self.offset,
             last_seq: self.last_seq,
         };
-        self.unsynced.push(self.current());
+        if !mutant!("wal_finished_segment_not_synced") {
+            self.unsynced.push(self.current());
+        }
         self.checksum = Running::new();
         self.checksum.update(&next.header.encode());
         self.offset = HEADER_LEN as u64;
@@ -376,6 +386,9 @@ impl Writer {
 }
 
 fn sync_data(segment: &Unsynced) -> Result<()> {
+    if mutant!("wal_sync_retried") && segment.file.sync_data().is_ok() {
+        return Ok(());
+    }
     segment.file.sync_data().map_err(|error| Error::io("sync", &segment.path, error))
 }
 

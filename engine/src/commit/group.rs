@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use esker_base::{Error, ErrorKind, Result, SeqNo};
+use esker_base::{Error, ErrorKind, Result, SeqNo, mutant};
 use esker_wal::GroupBuilder;
 
 use crate::Durability;
@@ -58,7 +58,12 @@ impl Core {
         let mut log = self.log.lock();
         let result = self.log_group(&mut log, &mut group);
         if result.is_ok() && !group.admitted.is_empty() {
-            self.apply(&group.admitted);
+            if mutant!("commit_published_early") {
+                self.snapshots.publish(log.last_seq);
+            }
+            if !mutant!("commit_applied_before_sync") {
+                self.apply(&group.admitted);
+            }
             self.snapshots.publish(log.last_seq);
             self.freeze_full(&log, &group.admitted);
         } else if self.health.cause().is_none() {
@@ -79,7 +84,9 @@ impl Core {
             match self.admit(log.last_seq, &mut commit, &mut payload) {
                 Ok(last) => {
                     log.last_seq = last;
-                    durability = durability.max(commit.durability);
+                    let last_wins = mutant!("commit_last_durability_wins");
+                    let floor = if last_wins { Durability::Volatile } else { durability };
+                    durability = floor.max(commit.durability);
                     group.admitted.push((commit, last));
                 }
                 Err(error) => commit.slot.complete(Err(error)),
@@ -95,17 +102,23 @@ impl Core {
         }
         let bytes = payload.payload().len();
         log.defer(payload);
+        if mutant!("commit_applied_before_sync") {
+            self.apply(&group.admitted);
+            self.snapshots.publish(log.last_seq);
+        }
         if durability == Durability::Volatile && log.deferred_bytes() <= DEFERRED_BYTES_MAX {
             return Ok(());
         }
         if let Err(error) = self.write_deferred(log) {
             // Volatile groups before this one were acknowledged: they stay in line. This one was not.
-            log.withdraw_last();
+            if !mutant!("commit_refused_write_kept") {
+                log.withdraw_last();
+            }
             return Err(error);
         }
         self.metrics.groups.add(1);
         self.metrics.wal_bytes.add(bytes as u64);
-        if durability == Durability::Sync {
+        if durability == Durability::Sync && !mutant!("commit_sync_weakened") {
             self.sync_log(log)?;
         }
         Ok(())
@@ -129,7 +142,9 @@ impl Core {
         if last > SeqNo::MAX {
             return Err(Error::new(ErrorKind::Unsupported, "the sequence numbers are used up"));
         }
-        let judged = self.history.admit(commit.reads.as_ref(), batch.ops.ops(), last);
+        let alone = payload.is_empty() || !mutant!("commit_group_conflict_missed");
+        let reads = commit.reads.as_ref().filter(|_| alone);
+        let judged = self.history.admit(reads, batch.ops.ops(), last);
         judged.inspect_err(|_| self.metrics.conflicts.add(1))?;
         if count > 0 {
             payload.push(batch.ops.as_bytes(), batch.ops.count())?;
@@ -148,6 +163,9 @@ impl Core {
             let mut at = 0;
             for op in commit.batch.ops.ops() {
                 seq = seq.next();
+                if seq == *last && views.len() > 1 && mutant!("commit_half_applied") {
+                    break;
+                }
                 if keyspaces[at].id() != op.keyspace {
                     at = keyspaces
                         .iter()

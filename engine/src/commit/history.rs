@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use esker_base::{BatchOp, Error, ErrorKind, KeyspaceId, Result, SeqNo};
+use esker_base::{BatchOp, Error, ErrorKind, KeyspaceId, Result, SeqNo, mutant};
 use parking_lot::Mutex;
 
 use crate::cursor::Bounds;
@@ -92,7 +92,8 @@ impl History {
         if let Some(reads) = reads {
             state.judge(reads)?;
         }
-        if !state.open.is_empty() {
+        let is_plain = reads.is_none() && mutant!("commit_plain_writes_forgotten");
+        if !state.open.is_empty() && !is_plain {
             for op in ops {
                 state.record(op.keyspace, op.key, last);
             }
@@ -112,6 +113,9 @@ impl State {
             return Err(conflict("a key that the transaction read was changed by another commit"));
         }
         for (keyspace, bounds) in &reads.ranges {
+            if mutant!("commit_phantom_missed") {
+                break;
+            }
             let start = match &bounds.start {
                 Bound::Included(key) => Bound::Included((*keyspace, key.clone())),
                 Bound::Excluded(key) => Bound::Excluded((*keyspace, key.clone())),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use esker_base::names::FileKind;
-use esker_base::{Error, ErrorKind, FileNumber, Result, SeqNo};
+use esker_base::{Error, ErrorKind, FileNumber, Result, SeqNo, mutant};
 use esker_manifest::{Edit, WalEnd, WalSegmentMeta};
 use esker_wal::{FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, segment_size_for};
 
@@ -100,6 +100,10 @@ impl Core {
         // A failed write is no failed sync: what stands before it can still be made durable, and the log goes on in
         // another segment with the next write.
         let synced = match writer.failure() {
+            None if mutant!("commit_failure_forgotten") => {
+                let _ = writer.sync_handle()?.run().map(|through| writer.synced_through(through));
+                Ok(())
+            }
             None => writer.sync(),
             Some(_) => writer.sync_before_failure().map(|_| ()),
         };

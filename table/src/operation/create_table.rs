@@ -71,6 +71,11 @@ impl Tables {
         // Whatever becomes of it, the id is used up.
         *next_table_id += 1;
         let keyspace = catalog::items_keyspace(record.table_id);
+        if esker::mutant!("items_catalog_first") {
+            let mut batch = db.batch();
+            catalog::put_table(&mut batch, catalog, &name, &record)?;
+            db.write_with(batch, Durability::Sync)?;
+        }
         let items = db.create_keyspace(&keyspace, esker::KeyspaceOptions::default())?;
         let mut batch = db.batch();
         catalog::put_table(&mut batch, catalog, &name, &record)?;

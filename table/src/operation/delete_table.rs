@@ -34,6 +34,9 @@ impl Tables {
         }
         let table_description =
             TableDescription { table_status: TableStatus::Deleting, ..table.describe() };
+        if esker::mutant!("items_keyspace_dropped_first") {
+            let _ = self.db().drop_keyspace(&catalog::items_keyspace(table.id()));
+        }
         let pending = table.submit_deletion(self.db(), self.catalog())?;
         if let Err(error) = pending.wait() {
             table.revive();
