@@ -17,6 +17,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     (crate::exhaustive::NAME, crate::exhaustive::check),
     ("corruption", crate::corruption::check),
     ("errors", crate::errors::check),
+    ("linearizability", crate::linearizability::check),
 ];
 
 /// More than a check takes in CI; one that is still running then returns what it has.

@@ -12,6 +12,7 @@ pub mod corruption;
 pub mod errors;
 pub mod exhaustive;
 mod history;
+pub mod linearizability;
 pub mod lying;
 mod machine;
 
