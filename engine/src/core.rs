@@ -31,6 +31,7 @@ use crate::commit::queue::CommitQueue;
 use crate::health::Health;
 use crate::keyspace::KeyspaceInner;
 use crate::metrics::Counters;
+use crate::open::Replayed;
 use crate::options::{Background, Options};
 use crate::pacing::Pacer;
 use crate::snapshot::SnapshotList;
@@ -60,6 +61,7 @@ pub(crate) struct Core {
     /// While above 0, removed files stay on disk: a checkpoint is linking them.
     pub(crate) file_pins: AtomicUsize,
     pub(crate) next_file: AtomicU64,
+    pub(crate) replayed: Replayed,
     /// Held until the database is closed.
     pub(crate) lock: Mutex<Option<Box<dyn FileLock>>>,
 }

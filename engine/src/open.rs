@@ -32,7 +32,7 @@ use crate::core::{Core, Keyspaces, Manifest, new_file_id};
 use crate::db::DbHandle;
 use crate::health::Health;
 use crate::keyspace::KeyspaceInner;
-use crate::metrics::Counters;
+use crate::metrics::{Counter, Counters};
 use crate::options::{Background, Options};
 use crate::pacing::Pacer;
 use crate::snapshot::SnapshotList;
@@ -144,6 +144,14 @@ struct Opening {
     lock: Box<dyn FileLock>,
 }
 
+/// What an open took from the log.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    pub(crate) groups: Counter,
+    /// Those that no sstable held yet.
+    pub(crate) entries: Counter,
+}
+
 /// What a writable open has made durable.
 struct Written {
     manifest: ManifestLog,
@@ -170,7 +178,9 @@ impl Opening {
             let levels = Levels::next(&Levels::default(), state, &files);
             keyspaces.insert(Arc::new(KeyspaceInner::new(Arc::clone(&state.meta), levels)));
         }
-        let outcome = self.replay(&version, &keyspaces)?;
+        let replayed = Replayed::default();
+        let outcome = self.replay(&version, &keyspaces, &replayed)?;
+        self.check_unlisted_segments(&version)?;
         let restarts = mutant!("recovery_sequence_restarts");
         let flushed = if restarts { SeqNo(0) } else { version.last_seq };
         let last_seq = flushed.max(outcome.last_seq);
@@ -224,6 +234,7 @@ impl Opening {
             background: BackgroundState::default(),
             file_pins: AtomicUsize::new(0),
             next_file: AtomicU64::new(next_file),
+            replayed,
             lock: Mutex::new(Some(self.lock)),
         };
         core.settle_memtables();
@@ -241,7 +252,12 @@ impl Opening {
     }
 
     /// Fills the memtables from the log.
-    fn replay(&self, version: &Version, keyspaces: &Keyspaces) -> Result<Outcome> {
+    fn replay(
+        &self,
+        version: &Version,
+        keyspaces: &Keyspaces,
+        replayed: &Replayed,
+    ) -> Result<Outcome> {
         let sealed = match &version.shutdown {
             Shutdown::Open => None,
             Shutdown::Closed(seal) => Some(SealInfo {
@@ -265,7 +281,10 @@ impl Opening {
                 targets.insert(state.meta.id, (inner, state.flushed_through));
             }
         }
-        let fill = |group: Group<'_>| self.fill(&group, version, &targets);
+        let fill = |group: Group<'_>| {
+            replayed.groups.add(1);
+            self.fill(&group, version, &targets, replayed)
+        };
         esker_wal::replay(&*self.world.fs, &self.dir, &expected, version.wal_synced, fill)
     }
 
@@ -274,6 +293,7 @@ impl Opening {
         group: &Group<'_>,
         version: &Version,
         targets: &BTreeMap<KeyspaceId, (Arc<KeyspaceInner>, SeqNo)>,
+        replayed: &Replayed,
     ) -> Result<()> {
         let malformed = || {
             let newest = version.wal.last().map_or(FileNumber(0), |segment| segment.number);
@@ -290,6 +310,7 @@ impl Opening {
                 match targets.get(&op.keyspace) {
                     Some((keyspace, flushed_through)) if seq > *flushed_through => {
                         keyspace.view_guard().active.insert(op.key, seq, op.kind, op.value);
+                        replayed.entries.add(1);
                     }
                     // Flushed already, or of a keyspace that was dropped since: ids are never reused.
                     Some(_) => {}
@@ -300,6 +321,29 @@ impl Opening {
                 if mutant!("recovery_batch_halved") {
                     break;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a log segment that this epoch made, and wrote to, behind the last one that the manifest lists. Its listing
+    /// was durable before its first frame, so the last edit of the manifest is lost, although it looks torn; going on
+    /// without it would lose acknowledged commits. What an interrupted open leaves is of a higher epoch, what a crash
+    /// leaves of a segment that was never listed holds no frame.
+    fn check_unlisted_segments(&self, version: &Version) -> Result<()> {
+        let last = version.wal.last().map_or(FileNumber(0), |segment| segment.number);
+        for name in self.names()? {
+            let Some((FileKind::Wal, number)) = names::parse(&name) else { continue };
+            if number <= last {
+                continue;
+            }
+            match esker_wal::look_at(&*self.world.fs, &self.dir, number)? {
+                Some((header, true)) if header.epoch == version.epoch => {
+                    let message =
+                        "this log segment holds commits, but the manifest does not list it";
+                    return Err(Error::corruption(self.dir.join(name), 0, message));
+                }
+                _ => {}
             }
         }
         Ok(())

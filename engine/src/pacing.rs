@@ -20,6 +20,9 @@ const FULL_LEVEL0: u64 = 48;
 /// The greatest delay: about 1 MiB a second.
 const DELAY_NS_PER_KIB_MAX: u64 = 1_000_000;
 
+/// No group is delayed for longer, however large it is; what it would owe beyond that is let off.
+const DELAY_MAX: Duration = Duration::from_secs(1);
+
 /// Shorter delays are saved up until they are worth a sleep.
 const SLEEP_MIN: Duration = Duration::from_micros(100);
 
@@ -54,7 +57,7 @@ impl Pacer {
             return Duration::ZERO;
         }
         self.owed_ns.store(0, Ordering::Relaxed);
-        Duration::from_nanos(owed)
+        Duration::from_nanos(owed).min(DELAY_MAX)
     }
 }
 
@@ -111,6 +114,9 @@ mod tests {
         let delays: Vec<_> = (FREE_LEVEL0..FULL_LEVEL0 + 10).map(delay).collect();
         assert!(delays.is_sorted());
         assert!(delays[1] < Duration::from_millis(2), "{:?}", delays[1]);
-        assert_eq!(delays.last(), Some(&Duration::from_nanos(1024 * DELAY_NS_PER_KIB_MAX)));
+        assert_eq!(delays.last(), Some(&DELAY_MAX));
+        // 64 MiB would owe more than a minute; the next group pays for itself alone.
+        assert_eq!(pacer.delay(64 << 20), DELAY_MAX);
+        assert_eq!(pacer.delay(1 << 10), Duration::from_nanos(DELAY_NS_PER_KIB_MAX));
     }
 }

@@ -25,12 +25,20 @@ pub struct VerifyReport {
     pub wal_segments: u64,
     /// Groups of commits in them.
     pub wal_groups: u64,
+    /// Groups of commits that the open read from the log, all of them checked by that.
+    pub replayed_groups: u64,
+    /// The entries in them that no sstable held.
+    pub replayed_entries: u64,
 }
 
 impl Core {
     pub(crate) fn verify(&self) -> Result<VerifyReport> {
         self.check_open()?;
-        let mut report = VerifyReport::default();
+        let mut report = VerifyReport {
+            replayed_groups: self.replayed.groups.get(),
+            replayed_entries: self.replayed.entries.get(),
+            ..VerifyReport::default()
+        };
         {
             let manifest = self.manifest.lock();
             manifest.version.check()?;

@@ -48,6 +48,7 @@ mod level;
 mod properties;
 mod readahead;
 mod reader;
+mod salvage;
 mod verify;
 mod writer;
 
@@ -63,5 +64,6 @@ pub use inspect::BlockInfo;
 pub use level::{FileSource, LevelCursor};
 pub use properties::Properties;
 pub use reader::{Found, FoundRef, Identity, ReadMode, Reader};
-pub use verify::VerifyReport;
+pub use salvage::{LostBlocks, Salvage, identify, salvage};
+pub use verify::{VerifiedPiece, VerifyReport};
 pub use writer::{Summary, Writer, WriterOptions};

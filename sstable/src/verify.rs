@@ -3,6 +3,9 @@
 //! Reads by positions also where the reader itself maps, so that an unreadable sector is an error here and not the
 //! end of the process.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use esker_base::checksum::Running;
 use esker_base::{EntryKind, Error, InternalKey, Result, key};
@@ -10,10 +13,11 @@ use esker_vfs::{File, OpenMode};
 
 use crate::block::{Position, common_prefix_len};
 use crate::block_cursor::BlockCursor;
+use crate::cache::BlockCache;
 use crate::filter::key_hash;
-use crate::format::{BLOCK_TRAILER_LEN, Compression, Defect};
+use crate::format::{BLOCK_TRAILER_LEN, Compression, Defect, HEADER_LEN};
 use crate::properties::Properties;
-use crate::reader::Reader;
+use crate::reader::{Identity, ReadMode, Reader};
 
 const CHUNK_LEN: usize = 1024 * 1024;
 
@@ -28,7 +32,47 @@ pub struct VerifyReport {
     pub entries: u64,
 }
 
+/// What [`Reader::verify_piece`] looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifiedPiece {
+    /// Bytes read.
+    pub bytes: u64,
+    /// The block to go on with; `None` at the end of the file.
+    pub next_block: Option<usize>,
+}
+
 impl Reader {
+    /// Reads data blocks from disk, from block `from` on, until `bytes_max` are read (one block at least), and checks
+    /// that each decodes; behind the last block header, index, filter, properties and footer. For scrubbing: it leaves
+    /// the order of the keys to [`Reader::verify`] and looks at neither map nor cache.
+    pub fn verify_piece(&self, from: usize, bytes_max: u64) -> Result<VerifiedPiece> {
+        let file = self
+            .fs()
+            .open(self.path(), OpenMode::Read)
+            .map_err(|error| Error::io("open", self.path(), error))?;
+        let mut piece = VerifiedPiece::default();
+        let mut cursor = BlockCursor::default();
+        for at in from..self.index().block_count() {
+            if piece.bytes >= bytes_max.max(1) {
+                piece.next_block = Some(at);
+                return Ok(piece);
+            }
+            let (_, content) = self.read_block(&*file, at)?;
+            let defect = |defect| self.block_defect(at, defect);
+            cursor.reset(content).map_err(defect)?;
+            cursor.seek_to_first().map_err(defect)?;
+            cursor.check_restarts().map_err(defect)?;
+            piece.bytes += u64::from(self.index().handle(at).len);
+        }
+        // A second reader looks at everything else, as opening does.
+        let Identity { len, .. } = *self.identity();
+        let dir = self.path().parent().unwrap_or(Path::new(""));
+        let cache = Arc::new(BlockCache::new(0));
+        Reader::open(self.fs(), dir, self.identity(), ReadMode::Positioned, cache)?;
+        piece.bytes += len - self.blocks_end() + HEADER_LEN as u64;
+        Ok(piece)
+    }
+
     /// Reads the whole file from disk and holds everything against everything: the file's checksum against the
     /// manifest's, every block's checksum, the order of the keys, the index, the filter and the properties. The
     /// first contradiction is the error.

@@ -15,6 +15,7 @@ pub mod format;
 
 mod group;
 mod reader;
+mod salvage;
 mod segment;
 mod tail;
 mod writer;
@@ -24,6 +25,7 @@ mod testing;
 
 pub use group::{BatchBytes, Group, GroupBuilder};
 pub use reader::{Outcome, SegmentExpectation, SegmentOutcome, replay};
+pub use salvage::{Piece, SalvagedSegment, look_at, salvage_segment};
 pub use segment::{SEGMENT_LEN_MAX, Segment, SegmentSpec, create_segment, segment_size_for};
 pub use tail::{RewrittenTail, rewrite_tail};
 pub use writer::{FinishedSegment, SealInfo, SyncHandle, Writer};

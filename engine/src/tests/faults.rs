@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
 use esker_vfs::simulated::{CrashPolicy, Simulation, SyncFailure};
-use esker_vfs::{Call, World};
+use esker_vfs::{Call, OpenMode, World};
 
 use crate::{Background, BackgroundStep, Builder, Db, Durability, ErrorKind, ReadMode};
 
@@ -373,5 +373,41 @@ fn no_spare_is_made_for_a_log_that_failed() {
     assert_eq!(db.inspect().wal.len(), segments);
     ks.put("c", "1").unwrap();
     let after = sim.crash(CrashPolicy::DropAll, 7);
+    assert_eq!(count(&builder(after.world()).open("/db").unwrap()), 2);
+}
+
+/// A damaged last edit of the manifest looks like a tear. Where that edit led the log into another segment after a failed
+/// write, opening without it used to lose every commit since, and said nothing.
+#[test]
+fn a_lost_edit_that_led_the_log_on_is_told_from_a_tear() {
+    let sim = Simulation::new(16);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = builder(world).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put("a", "1").unwrap();
+    let fault = Fault::FailHalfway(Failure::NoSpace);
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    assert!(ks.put("b", "2").is_err());
+    ks.put("c", "3").unwrap();
+    let after = sim.crash(CrashPolicy::DropAll, 7);
+    let fs = after.world().fs;
+    let dir = std::path::Path::new("/db");
+    let names = fs.list(dir).unwrap();
+    let name = names.iter().rfind(|name| name.ends_with(".manifest")).unwrap();
+    let file = fs.open(&dir.join(name), OpenMode::ReadWrite).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    let last = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    file.write_all_at(&[bytes[last] ^ 1], last as u64).unwrap();
+    let before = after.fs.image_hash();
+    for read_only in [true, false] {
+        let refused = builder(after.world()).read_only(read_only).open("/db").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corruption, "{refused}");
+        assert!(refused.path().unwrap().extension().unwrap() == "wal", "{refused}");
+    }
+    assert_eq!(after.fs.image_hash(), before);
+    // With the edit there is nothing wrong.
+    file.write_all_at(&[bytes[last]], last as u64).unwrap();
     assert_eq!(count(&builder(after.world()).open("/db").unwrap()), 2);
 }

@@ -1,0 +1,206 @@
+//! What is left in single segments, for a log that [`crate::replay`] refuses: every whole frame, and where damage stands
+//! between them. An open asks it about segments that the manifest does not list, a repair about all of them. It judges
+//! nothing and writes nothing.
+
+use std::io;
+use std::path::Path;
+
+use esker_base::frame::{self, Parsed};
+use esker_base::names::FileKind;
+use esker_base::{Error, ErrorKind, FileId, FileNumber, Result, SeqNo};
+use esker_vfs::{Fs, OpenMode};
+
+use crate::format::{FrameKind, HEADER_LEN, Header, u64_at};
+use crate::group::Group;
+use crate::reader::known_kind;
+use crate::segment::SEGMENT_LEN_MAX;
+
+/// How much is read at a time; a part that cannot be read counts as zeros.
+const CHUNK_LEN: usize = 4096;
+
+/// A part of a segment, in the order of the file.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// A whole group.
+    Group(Group<'a>),
+    /// Bytes from here on that are no frame, although a whole frame follows them.
+    Damage(u64),
+}
+
+/// A segment as far as it can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SalvagedSegment {
+    /// The file's length in bytes.
+    pub len: u64,
+    /// Behind the last whole frame; everything after is no frame.
+    pub end: u64,
+    /// Whether something other than zeros stands behind the end.
+    pub is_torn: bool,
+    /// The segment that the last whole frame says the log goes on in.
+    pub continued_by: Option<FileNumber>,
+    /// The last sequence number of the log, if the last whole frame is a seal.
+    pub sealed_at: Option<SeqNo>,
+}
+
+/// The header of a segment, and whether any frame in it is whole. `None` if the file is not there, or its header is
+/// damaged or of a newer format.
+pub fn look_at(fs: &dyn Fs, dir: &Path, number: FileNumber) -> Result<Option<(Header, bool)>> {
+    let path = dir.join(FileKind::Wal.name(number));
+    let mut content = Vec::new();
+    match crate::reader::read_file(fs, &path, true, &mut content) {
+        Err(error) if error.kind() == ErrorKind::Corruption => return Ok(None),
+        result => result?,
+    }
+    let Ok(header) = Header::decode(&content, &path) else { return Ok(None) };
+    let used = content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
+    let mut frames = frame::scan(header.file_id, HEADER_LEN as u64, &content);
+    let holds_frames = used > HEADER_LEN as u64 && frames.next().is_some();
+    Ok(Some((header, holds_frames)))
+}
+
+/// Hands every whole group of a segment to `visit`, and where damage stands between. `file_id` stands in for a damaged
+/// header. Bytes from `ends_at` on are not part of the log. `None` if the file is not there or nothing tells its
+/// identity.
+///
+/// Unsupported for frames of a newer format; otherwise errors of the file system but for failed reads, and of `visit`.
+pub fn salvage_segment(
+    fs: &dyn Fs,
+    dir: &Path,
+    number: FileNumber,
+    file_id: Option<FileId>,
+    ends_at: Option<u64>,
+    mut visit: impl FnMut(Piece<'_>) -> Result<()>,
+) -> Result<Option<SalvagedSegment>> {
+    let path = dir.join(FileKind::Wal.name(number));
+    let Some(mut content) = read_what_is_there(fs, &path)? else { return Ok(None) };
+    let len = content.len() as u64;
+    if let Some(end) = ends_at.and_then(|end| usize::try_from(end).ok()) {
+        content.truncate(end);
+    }
+    let own = match Header::decode(&content, &path) {
+        Ok(header) => Some(header.file_id),
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
+        Err(_) => None,
+    };
+    let Some(file_id) = file_id.or(own) else { return Ok(None) };
+    let mut found = SalvagedSegment {
+        len,
+        end: HEADER_LEN as u64,
+        is_torn: false,
+        continued_by: None,
+        sealed_at: None,
+    };
+    for frame in frame::scan(file_id, HEADER_LEN as u64, &content) {
+        if frame.offset != found.end {
+            visit(Piece::Damage(found.end))?;
+        }
+        (found.continued_by, found.sealed_at) = (None, None);
+        match known_kind(&frame, &path)? {
+            FrameKind::Group => match Group::decode(frame.payload) {
+                Ok(group) => visit(Piece::Group(group))?,
+                Err(_) => visit(Piece::Damage(frame.offset))?,
+            },
+            _ if frame.payload.len() != 8 => visit(Piece::Damage(frame.offset))?,
+            FrameKind::Continue => {
+                found.continued_by = Some(FileNumber(u64_at(frame.payload, 0)));
+            }
+            FrameKind::Seal => found.sealed_at = Some(SeqNo(u64_at(frame.payload, 0))),
+        }
+        found.end = frame.end();
+    }
+    // What cannot be told from blank space may still be a lost write.
+    let blank = matches!(frame::decode(file_id, found.end, &content), Parsed::Blank);
+    let rest = usize::try_from(found.end).ok().and_then(|end| content.get(end..)).unwrap_or(&[]);
+    found.is_torn = !blank || rest.iter().any(|&byte| byte != 0);
+    Ok(Some(found))
+}
+
+/// The content of a segment, zeros where it cannot be read; `None` if it is not there.
+fn read_what_is_there(fs: &dyn Fs, path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match fs.open(path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path, error)),
+    };
+    let len = file.len().map_err(|error| Error::io("get the length of", path, error))?;
+    let mut content = vec![0; len.min(SEGMENT_LEN_MAX) as usize];
+    if file.read_exact_at(&mut content, 0).is_err() {
+        for (at, part) in content.chunks_mut(CHUNK_LEN).enumerate() {
+            if file.read_exact_at(part, (at * CHUNK_LEN) as u64).is_err() {
+                part.fill(0);
+            }
+        }
+    }
+    Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::testing::{spec, world};
+    use crate::{GroupBuilder, Writer, create_segment};
+    use esker_base::LogPosition;
+
+    /// A segment of three groups; where each starts.
+    fn three_groups(fs: &dyn Fs, dir: &Path) -> Vec<u64> {
+        let segment = create_segment(fs, dir, &spec(7)).unwrap();
+        let mut writer = Writer::new(segment, SeqNo(0), LogPosition::default());
+        let starts = (1..=3).map(|seq| {
+            let start = writer.position().offset;
+            let mut group = GroupBuilder::new();
+            group.start(0, SeqNo(seq));
+            group.push(b"abc", 1).unwrap();
+            writer.append(&mut group).unwrap();
+            start
+        });
+        starts.collect()
+    }
+
+    #[test]
+    fn whole_groups_are_found_on_both_sides_of_damage() {
+        let (fs, dir) = world();
+        let starts = three_groups(&*fs, &dir);
+        let path = dir.join(FileKind::Wal.name(FileNumber(7)));
+        fs.open(&path, OpenMode::ReadWrite).unwrap().write_all_at(&[9; 4], starts[1]).unwrap();
+        let mut seen = Vec::new();
+        let found = salvage_segment(&*fs, &dir, FileNumber(7), None, None, |piece| {
+            seen.push(match piece {
+                Piece::Group(group) => group.first_seq.0,
+                Piece::Damage(offset) => offset,
+            });
+            Ok(())
+        });
+        assert_eq!(seen, [1, starts[1], 3]);
+        let found = found.unwrap().unwrap();
+        assert!(!found.is_torn && found.end > starts[2]);
+        assert!(look_at(&*fs, &dir, FileNumber(7)).unwrap().unwrap().1);
+        assert!(look_at(&*fs, &dir, FileNumber(8)).unwrap().is_none());
+        let missing = salvage_segment(&*fs, &dir, FileNumber(8), None, None, |_| Ok(()));
+        assert_eq!(missing.unwrap(), None);
+    }
+
+    #[test]
+    fn a_segment_without_its_header_needs_an_identity() {
+        let (fs, dir) = world();
+        three_groups(&*fs, &dir);
+        let path = dir.join(FileKind::Wal.name(FileNumber(7)));
+        let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+        let mut head = [0; HEADER_LEN];
+        file.read_exact_at(&mut head, 0).unwrap();
+        let file_id = Header::decode(&head, &path).unwrap().file_id;
+        file.write_all_at(&[9; HEADER_LEN], 0).unwrap();
+        let count = |file_id| {
+            let mut count = 0;
+            let found = salvage_segment(&*fs, &dir, FileNumber(7), file_id, None, |_| {
+                count += 1;
+                Ok(())
+            });
+            (count, found.unwrap().is_some())
+        };
+        assert_eq!(count(None), (0, false));
+        assert_eq!(count(Some(file_id)), (3, true));
+        assert!(look_at(&*fs, &dir, FileNumber(7)).unwrap().is_none());
+    }
+}
