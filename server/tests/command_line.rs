@@ -70,6 +70,10 @@ fn failures_say_what_to_do() {
         dir.path(),
         "no data directory",
     );
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    let export = ["export", "--table", "Things", "--data-dir", "empty"];
+    fails(&export, dir.path(), "no Esker database");
+    assert!(!dir.path().join("empty/CURRENT").exists(), "an export makes no database");
     fails(&["--host", "0.0.0.0", "--port", "0"], dir.path(), "--insecure");
     fails(&["import", "nowhere.jsonl", "--table", "Things"], dir.path(), "nowhere.jsonl");
     let endpoint = format!("http://{}", server.address);

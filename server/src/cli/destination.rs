@@ -94,7 +94,7 @@ impl Destination {
                 directory.display()
             )));
         }
-        Ok(Self::Embedded(open::tables(directory)?))
+        Ok(Self::Embedded(open::tables(directory, create)?))
     }
 
     /// Closes it, and says what could not be closed cleanly.

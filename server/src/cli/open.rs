@@ -8,9 +8,10 @@ use esker_table::Tables;
 
 use super::CliError;
 
-/// Opens the tables of a data directory, creating it if it is missing.
-pub(super) fn tables(directory: &Path) -> Result<Arc<Tables>, CliError> {
-    let db = Db::open(directory).map_err(|error| failed(directory, &error))?;
+/// Opens the tables of a data directory; `create` allows to make it.
+pub(super) fn tables(directory: &Path, create: bool) -> Result<Arc<Tables>, CliError> {
+    let builder = Db::builder().create_if_missing(create);
+    let db = builder.open(directory).map_err(|error| failed(directory, &error))?;
     let tables = Tables::open(db).map_err(|error| {
         CliError::new(format!("the tables in {} cannot be opened: {error}", directory.display()))
     })?;

@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let address = listener
         .local_addr()
         .map_err(|error| CliError::new(format!("could not read the server's address: {error}")))?;
-    let tables = open::tables(&arguments.data_dir)?;
+    let tables = open::tables(&arguments.data_dir, true)?;
     let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
     let server = Server::new(
         listener,
