@@ -1,0 +1,498 @@
+//! Every history of up to four operations, with the power cut before every call that changes the disk, and every way in
+//! which what was not synced can have arrived.
+//!
+//! A history is run once; the disk keeps a copy of itself before each call of its last operation (the calls before that
+//! belong to a shorter history). Each copy, crossed with each policy, gives an image. Images that were seen with the same
+//! expectations are skipped. The others are opened: the database must hold a prefix of the history, not older than the
+//! last write that was acknowledged as durable. For a sample the power is cut again at every call of that recovery, and of
+//! the next: each must show what the first would have.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use esker::vfs::World;
+use esker::vfs::simulated::{CrashPolicy, SimulatedFs, Simulation};
+use esker::{Builder, Db};
+use parking_lot::Mutex;
+
+use crate::checks::panic_text;
+use crate::history::{self, Model, Op, State, Strength, read_all};
+use crate::lying::{Lie, LyingFs};
+use crate::machine::small;
+use crate::policy_text;
+use crate::report::{Budget, CheckReport, Finding, Scale};
+
+/// The check's name.
+pub const NAME: &str = "exhaustive";
+
+const IMAGES: &str = "distinct crash images";
+const ALL_IMAGES: &str = "crash images made";
+const LOST: &str = "acknowledged writes lost";
+const NESTED: &str = "crashes nested in recovery";
+const HISTORIES: &str = "histories";
+const PROMISES: &str = "acknowledged writes looked for";
+
+/// After so many findings the rest would say the same.
+const FINDINGS_MAX: usize = 20;
+
+/// Identities that a recovery draws must differ from those of the run before it.
+const RECOVERY_SEED: u64 = 0x7ec0_7e57;
+
+/// What is explored.
+#[derive(Clone, Copy, Debug)]
+struct Space {
+    /// Operations in the longest history.
+    length: usize,
+    /// Writes are torn at multiples of so many bytes.
+    tear_bytes: u64,
+    /// Of so many images, one is crashed again inside its recovery.
+    nested_every: u64,
+    /// Of so many nested images, one is crashed a third time.
+    deeper_every: u64,
+    /// Of so many histories of the greatest length, one is run.
+    sample_every: u64,
+    /// A fault below the engine, to see that it is found.
+    lie: Option<Lie>,
+}
+
+/// Images by their content and what is expected of them, in parts with a lock each.
+struct Seen {
+    parts: Vec<Mutex<HashSet<u64, BuildHasherDefault<DefaultHasher>>>>,
+}
+
+impl Seen {
+    fn new() -> Seen {
+        Seen { parts: (0..64).map(|_| Mutex::default()).collect() }
+    }
+
+    fn insert(&self, hash: u64) -> bool {
+        self.parts[(hash % 64) as usize].lock().insert(hash)
+    }
+}
+
+struct Explorer<'a> {
+    budget: &'a Budget,
+    space: Space,
+    seen: Seen,
+    nested_seen: Seen,
+    report: Mutex<CheckReport>,
+}
+
+/// One history, as a finding names it.
+struct Case<'a> {
+    ops: &'a [Op],
+    strength: Strength,
+}
+
+/// Where the power was cut: before which call of the disk, and how. The first is in the history, the others are in the
+/// recoveries.
+type Cut = (u64, CrashPolicy);
+
+/// Runs the check.
+pub fn check(budget: &Budget) -> CheckReport {
+    let space = match budget.scale {
+        Scale::Test => Space {
+            length: 2,
+            tear_bytes: 512,
+            nested_every: 40,
+            deeper_every: 40,
+            sample_every: 1,
+            lie: None,
+        },
+        Scale::Ci => Space {
+            length: 4,
+            tear_bytes: 4,
+            nested_every: 400,
+            deeper_every: 25,
+            sample_every: 1,
+            lie: None,
+        },
+        Scale::Soak { round: 0 } => Space {
+            length: 4,
+            tear_bytes: 1,
+            nested_every: 100,
+            deeper_every: 50,
+            sample_every: 1,
+            lie: None,
+        },
+        Scale::Soak { .. } => Space {
+            length: 5,
+            tear_bytes: 16,
+            nested_every: 50,
+            deeper_every: 50,
+            sample_every: 20,
+            lie: None,
+        },
+    };
+    explore(budget, space)
+}
+
+fn explore(budget: &Budget, space: Space) -> CheckReport {
+    let histories = histories(budget.seed, &space);
+    let explorer = Explorer {
+        budget,
+        space,
+        seen: Seen::new(),
+        nested_seen: Seen::new(),
+        report: Mutex::new(CheckReport::new(NAME)),
+    };
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..budget.threads.max(1) {
+            scope.spawn(|| {
+                while let Some((ops, strength)) =
+                    histories.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    if budget.is_over() || explorer.is_enough() {
+                        break;
+                    }
+                    explorer.history(&Case { ops, strength: *strength });
+                }
+            });
+        }
+    });
+    let mut report = explorer.report.into_inner();
+    let done = report.figure(HISTORIES);
+    if done < histories.len() as u64 && report.findings.is_empty() {
+        report.skipped = Some(format!("{done} of {} histories in the time", histories.len()));
+    }
+    // Shown even when there are none.
+    report.add(LOST, 0);
+    report
+}
+
+fn histories(seed: u64, space: &Space) -> Vec<(Vec<Op>, Strength)> {
+    let mut all = vec![Vec::new()];
+    let mut found = Vec::new();
+    let mut at = 0;
+    for length in 0..=space.length {
+        for ops in &all {
+            for strength in Strength::ALL {
+                at += 1;
+                if length < space.length || (at + seed) % space.sample_every == 0 {
+                    found.push((ops.clone(), strength));
+                }
+            }
+        }
+        let longer = |ops: &Vec<Op>| Op::ALL.map(|op| [ops.as_slice(), &[op]].concat());
+        all = all.iter().flat_map(longer).collect();
+    }
+    found
+}
+
+fn hash_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A moment of a history: the disk, and what a recovery from it may show.
+struct Moment {
+    call: u64,
+    disk: SimulatedFs,
+    model: Model,
+}
+
+impl Space {
+    fn world(&self, simulation: &Simulation) -> World {
+        match self.lie {
+            Some(lie) => LyingFs::under(simulation.world(), lie),
+            None => simulation.world(),
+        }
+    }
+}
+
+/// Runs a history; the moments of its last operation and right after it.
+fn moments(space: &Space, case: &Case<'_>) -> Result<Vec<Moment>, String> {
+    let simulation = Simulation::new(1);
+    let builder = || small(space.world(&simulation));
+    let mut model = Model::new();
+    let mut found = Vec::new();
+    let text = |error: esker::Error| format!("refused without a fault: {error}");
+    if case.ops.is_empty() {
+        simulation.fs.record_states();
+    }
+    let mut db: Db = history::begin(builder()).map_err(text)?;
+    for (place, op) in case.ops.iter().enumerate() {
+        let is_last = place + 1 == case.ops.len();
+        let before = model.durable;
+        if is_last {
+            simulation.fs.record_states();
+        }
+        history::run(&mut db, builder, *op, place, case.strength, &mut model).map_err(text)?;
+        if is_last {
+            // During the operation nothing of it was acknowledged yet.
+            let model = Model { durable: before, ..model.clone() };
+            take(&simulation, &model, &mut found);
+        }
+    }
+    if case.ops.is_empty() {
+        take(&simulation, &model, &mut found);
+    }
+    let (call, disk) = (simulation.fs.ops(), simulation.fs.fork());
+    found.push(Moment { call, disk, model: model.clone() });
+    if case.ops.len() == space.length {
+        // Closing is in the other histories too, as the first half of a reopen.
+        simulation.fs.record_states();
+        db.close().map_err(text)?;
+        take(&simulation, &model, &mut found);
+    }
+    Ok(found)
+}
+
+fn take(simulation: &Simulation, model: &Model, found: &mut Vec<Moment>) {
+    let states = simulation.fs.take_states().into_iter();
+    found.extend(states.map(|(call, disk)| Moment { call, disk, model: model.clone() }));
+}
+
+/// Opens an image and reads it all.
+fn recover(space: &Space, image: SimulatedFs, depth: u64) -> Result<State, String> {
+    let simulation = Simulation::with_fs(image, RECOVERY_SEED + depth);
+    let builder: Builder = small(space.world(&simulation));
+    let read = || builder.open("/db").and_then(|db| read_all(&db));
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(state)) => Ok(state),
+        Ok(Err(error)) => Err(format!("refused: {error}")),
+        Err(panic) => Err(format!("panicked: {}", panic_text(&*panic))),
+    }
+}
+
+impl Explorer<'_> {
+    fn is_enough(&self) -> bool {
+        self.report.lock().findings.len() >= FINDINGS_MAX
+    }
+
+    fn history(&self, case: &Case<'_>) {
+        let moments = match moments(&self.space, case) {
+            Ok(moments) => moments,
+            Err(message) => return self.find(case, &[], message),
+        };
+        let (mut made, mut distinct, mut nested, mut promises) = (0, 0, 0, 0);
+        for Moment { call, disk, model } in &moments {
+            let expected = hash_of(model.allowed());
+            for policy in disk.exhaustive_policies(self.space.tear_bytes) {
+                let image = disk.image(policy, 0);
+                made += 1;
+                let identity = hash_of((image.image_hash(), expected));
+                if !self.seen.insert(identity) {
+                    continue;
+                }
+                distinct += 1;
+                promises += model.durable as u64;
+                let again = identity % self.space.nested_every == 0;
+                let copy = again.then(|| image.fork());
+                let cuts = [(*call, policy)];
+                let shown = match recover(&self.space, image, 0) {
+                    Ok(state) if model.allowed().contains(&state) => state,
+                    Ok(state) => {
+                        self.judge(case, &cuts, model, &state);
+                        continue;
+                    }
+                    Err(message) => {
+                        self.find(case, &cuts, message);
+                        continue;
+                    }
+                };
+                if let Some(copy) = copy {
+                    nested += self.nested(case, &cuts, copy, &shown);
+                }
+            }
+            if self.budget.is_over() || self.is_enough() {
+                break;
+            }
+        }
+        let mut report = self.report.lock();
+        report.add(HISTORIES, 1);
+        report.add(ALL_IMAGES, made);
+        report.add(IMAGES, distinct);
+        report.add(NESTED, nested);
+        report.add(PROMISES, promises);
+    }
+
+    /// Cuts the power at every call of a recovery. Whatever it had done by then, the next one must show the same.
+    fn nested(&self, case: &Case<'_>, cuts: &[Cut], image: SimulatedFs, shown: &State) -> u64 {
+        let depth = cuts.len() as u64;
+        let recording = Simulation::with_fs(image, RECOVERY_SEED + depth - 1);
+        recording.fs.record_states();
+        // The same recovery has just succeeded; closing, when the handle is dropped, is recorded too.
+        drop(small(self.space.world(&recording)).open("/db"));
+        let mut count = 0;
+        for (call, disk) in recording.fs.take_states() {
+            for policy in disk.exhaustive_policies(512) {
+                let image = disk.image(policy, 0);
+                let identity = hash_of((image.image_hash(), shown));
+                if !self.nested_seen.insert(identity) {
+                    continue;
+                }
+                count += 1;
+                let mut cuts = cuts.to_vec();
+                cuts.push((call, policy));
+                let deeper = depth < 3 && identity % self.space.deeper_every == 0;
+                let copy = deeper.then(|| image.fork());
+                match recover(&self.space, image, depth) {
+                    Ok(state) if state == *shown => {
+                        if let Some(copy) = copy {
+                            count += self.nested(case, &cuts, copy, shown);
+                        }
+                    }
+                    Ok(_) => self.find(
+                        case,
+                        &cuts,
+                        "a recovery that was interrupted shows another state".to_string(),
+                    ),
+                    Err(message) => self.find(case, &cuts, message),
+                }
+            }
+            if self.budget.is_over() || self.is_enough() {
+                break;
+            }
+        }
+        count
+    }
+
+    /// A state that recovery must not show: counts what it lacks.
+    fn judge(&self, case: &Case<'_>, cuts: &[Cut], model: &Model, state: &State) {
+        let older = model.states.iter().rposition(|known| known == state);
+        let message = match older {
+            Some(at) => {
+                let lost = model.durable - at;
+                self.report.lock().add(LOST, lost as u64);
+                format!("{lost} acknowledged writes are lost")
+            }
+            None => format!("{} entries are no prefix of the history", state.len()),
+        };
+        self.find(case, cuts, message);
+    }
+
+    fn find(&self, case: &Case<'_>, cuts: &[Cut], message: String) {
+        let replay = write_replay(case, cuts);
+        let place = replay.replace('\n', "; ");
+        let message = format!("{message} ({place})");
+        self.report.lock().findings.push(Finding { message, replay: Some(replay) });
+    }
+}
+
+fn write_replay(case: &Case<'_>, cuts: &[Cut]) -> String {
+    let ops: Vec<&str> = case.ops.iter().map(|op| op.name()).collect();
+    let mut text = format!("check {NAME}\nhistory {}\n", ops.join(" "));
+    text.push_str(&format!("strength {}\n", case.strength.name()));
+    for (call, policy) in cuts {
+        text.push_str(&format!("cut {call} {}\n", policy_text::write(*policy)));
+    }
+    text
+}
+
+/// Runs the text of a replay file, without its first line.
+///
+/// # Errors
+/// Says which line cannot be read, or that the history has no such call.
+pub fn replay(text: &str) -> Result<CheckReport, String> {
+    let (mut ops, mut strength, mut cuts) = (Vec::new(), Strength::Sync, Vec::new());
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let unreadable = || format!("cannot read the line {line:?}");
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("history") => {
+                ops = words.map(Op::named).collect::<Option<_>>().ok_or_else(unreadable)?;
+            }
+            Some("strength") => {
+                let name = words.next().unwrap_or_default();
+                let found = Strength::ALL.into_iter().find(|strength| strength.name() == name);
+                strength = found.ok_or_else(unreadable)?;
+            }
+            Some("cut") => {
+                let call = words.next().and_then(|word| word.parse().ok());
+                let policy = words.next().and_then(policy_text::read);
+                cuts.push(call.zip(policy).ok_or_else(unreadable)?);
+            }
+            _ => return Err(unreadable()),
+        }
+    }
+    replay_case(&Case { ops: &ops, strength }, &cuts)
+}
+
+fn replay_case(case: &Case<'_>, cuts: &[Cut]) -> Result<CheckReport, String> {
+    let space = Space {
+        length: case.ops.len(),
+        tear_bytes: 512,
+        nested_every: 1,
+        deeper_every: 1,
+        sample_every: 1,
+        lie: None,
+    };
+    let mut report = CheckReport::new(NAME);
+    let Some(((call, policy), later)) = cuts.split_first() else {
+        return Err("there is no line `cut CALL POLICY`".to_string());
+    };
+    let found = moments(&space, case)?;
+    let moment = found.iter().find(|moment| moment.call == *call);
+    let moment = moment.ok_or_else(|| format!("the last operation makes no call {call}"))?;
+    let mut image = moment.disk.image(*policy, 0);
+    for (at, (call, policy)) in later.iter().enumerate() {
+        let recording = Simulation::with_fs(image, RECOVERY_SEED + at as u64);
+        recording.fs.record_states();
+        drop(small(space.world(&recording)).open("/db"));
+        let states = recording.fs.take_states();
+        let disk = states.iter().find(|(at, _)| at == call).map(|(_, disk)| disk);
+        let disk = disk.ok_or_else(|| format!("the recovery makes no call {call}"))?;
+        image = disk.image(*policy, 0);
+    }
+    report.add("replayed", 1);
+    match recover(&space, image, later.len() as u64) {
+        Ok(state) if moment.model.allowed().contains(&state) => {}
+        Ok(state) => report.find(format!("recovered {} entries, not a valid state", state.len())),
+        Err(message) => report.find(message),
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn test_space(lie: Option<Lie>) -> Space {
+        Space {
+            length: 2,
+            tear_bytes: 512,
+            nested_every: 50,
+            deeper_every: 50,
+            sample_every: 1,
+            lie,
+        }
+    }
+
+    #[test]
+    fn short_histories_lose_nothing() {
+        let report = check(&Budget::test(1));
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        assert!(report.figure(IMAGES) > 1000 && report.figure(NESTED) > 100, "{report:?}");
+        assert_eq!(report.figure(HISTORIES), 43 * 3);
+    }
+
+    #[test]
+    fn a_disk_that_forgets_its_syncs_is_found() {
+        for lie in
+            [Lie::Directories, Lie::Files(".wal"), Lie::Files(".sst"), Lie::Files(".manifest")]
+        {
+            let report = explore(&Budget::test(1), test_space(Some(lie)));
+            assert!(!report.findings.is_empty(), "{lie:?}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn a_replay_file_names_a_cut_that_can_be_made_again() {
+        let text = "history put flush\nstrength mixed\ncut 999999 none\n";
+        assert!(replay(text).unwrap_err().contains("999999"));
+        let space = test_space(None);
+        let case = Case { ops: &[Op::Put, Op::Flush], strength: Strength::Mixed };
+        let call = moments(&space, &case).unwrap()[3].call;
+        let cuts = [(call, CrashPolicy::DropOne(0))];
+        let text = write_replay(&case, &cuts);
+        let report = crate::replay::run(&text).unwrap();
+        assert!(report.findings.is_empty() && report.figure("replayed") == 1, "{report:?}");
+        assert!(replay("history put jump\n").is_err());
+    }
+}
