@@ -21,9 +21,8 @@ type StartFn = fn(Arc<dyn Service>, &[u8]) -> Result<PendingAnswer, WireError>;
 /// How an operation is run.
 #[derive(Clone, Copy)]
 enum Handler {
-    /// On a thread that may block. For GetItem too: run between other requests, two busy readers on two cores got twice
-    /// as many items (56,000/s instead of 30,000/s, p50 0.03 ms instead of 0.05 ms), but the median of the writes beside
-    /// them rose from 1 ms to 10 ms, and a read that waits for the disk would hold up everyone.
+    /// On a thread that may block. For GetItem too, because a read that waits for the disk would hold up everyone. On
+    /// two busy cores this costs about half the point reads per second that a closed loop gets without it.
     Blocking(RunFn),
     /// Started, then awaited.
     Awaited(StartFn),
