@@ -15,6 +15,7 @@ pub type Check = fn(&Budget) -> CheckReport;
 /// Every check, by name, in the order in which they run.
 pub const CHECKS: &[(&str, Check)] = &[
     (crate::exhaustive::NAME, crate::exhaustive::check),
+    (crate::lives::NAME, crate::lives::check),
     ("corruption", crate::corruption::check),
     ("errors", crate::errors::check),
     ("linearizability", crate::linearizability::check),
@@ -66,14 +67,18 @@ fn selected(only: &[String]) -> impl Iterator<Item = &'static (&'static str, Che
 fn row(name: &str, check: Check, budget: &Budget, seeds: &str) -> Row {
     let clock = World::real().clock;
     let began = clock.monotonic();
-    // A check that panics is a finding like any other: the rest still runs.
+    let report = guarded(name, check, budget);
+    Row { report, elapsed: clock.monotonic().saturating_sub(began), seeds: seeds.to_string() }
+}
+
+/// Runs a check. One that panics has found something like any other: the rest still runs.
+pub(crate) fn guarded(name: &str, check: Check, budget: &Budget) -> CheckReport {
     let report = catch_unwind(AssertUnwindSafe(|| check(budget))).unwrap_or_else(|panic| {
         let mut report = CheckReport::new(name);
         report.find(format!("panicked with seed {}: {}", budget.seed, panic_text(&*panic)));
         report
     });
-    let report = CheckReport { name: name.to_string(), ..report };
-    Row { report, elapsed: clock.monotonic().saturating_sub(began), seeds: seeds.to_string() }
+    CheckReport { name: name.to_string(), ..report }
 }
 
 /// What a caught panic said.

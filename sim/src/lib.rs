@@ -13,9 +13,11 @@ pub mod errors;
 pub mod exhaustive;
 mod history;
 pub mod linearizability;
+pub mod lives;
 pub mod lying;
 mod machine;
 
+pub mod mutants;
 mod parallel;
 mod policy_text;
 pub mod replay;

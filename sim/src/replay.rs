@@ -8,7 +8,10 @@ use crate::report::CheckReport;
 pub type Replay = fn(&str) -> Result<CheckReport, String>;
 
 /// The checks that can replay, by name.
-const REPLAYS: &[(&str, Replay)] = &[(crate::exhaustive::NAME, crate::exhaustive::replay)];
+const REPLAYS: &[(&str, Replay)] = &[
+    (crate::exhaustive::NAME, crate::exhaustive::replay),
+    (crate::lives::NAME, crate::lives::replay),
+];
 
 /// Runs the text of a replay file.
 ///
