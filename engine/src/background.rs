@@ -1,7 +1,7 @@
 //! Background work: explicit steps, and the threads that merely call them.
 //!
 //! A step does one bounded piece of work and says whether there was any: flush a memtable, run a compaction, remove
-//! obsolete files, make a spare log segment. With [`Background::Manual`] the caller runs them in any order it likes;
+//! obsolete files, make a spare log segment, read a piece of an sstable to see that it is sound. With [`Background::Manual`] the caller runs them in any order it likes;
 //! nothing else happens behind its back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,15 +44,18 @@ pub enum BackgroundStep {
     CleanUp,
     /// Make the next log segment ahead of time.
     SpareSegment,
+    /// Read a piece of an sstable and check it; what is wrong goes to the metrics. Nothing to do at the end of a pass.
+    Scrub,
 }
 
 impl BackgroundStep {
     /// Every step.
-    pub const ALL: [BackgroundStep; 4] = [
+    pub const ALL: [BackgroundStep; 5] = [
         BackgroundStep::Flush,
         BackgroundStep::Compact,
         BackgroundStep::CleanUp,
         BackgroundStep::SpareSegment,
+        BackgroundStep::Scrub,
     ];
 }
 
@@ -68,6 +71,13 @@ impl BackgroundState {
 
     fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Waits for `timeout`, whatever work there is; false if the database closes meanwhile.
+    pub(crate) fn sleep(&self, timeout: Duration) -> bool {
+        let mut wakes = self.wakes.lock();
+        self.changed.wait_while_for(&mut wakes, |_| !self.is_cancelled(), timeout);
+        !self.is_cancelled()
     }
 
     fn wait(&self, seen: u64, timeout: Option<Duration>) {
@@ -95,6 +105,10 @@ impl Core {
             BackgroundStep::Compact => self.compaction_step(),
             BackgroundStep::CleanUp => Ok(self.clean_up_step()),
             BackgroundStep::SpareSegment => self.spare_step(),
+            BackgroundStep::Scrub => {
+                self.check_open()?;
+                Ok(self.scrub_step())
+            }
         }
     }
 
@@ -145,7 +159,11 @@ impl Core {
         let flush = [BackgroundStep::Flush, BackgroundStep::SpareSegment, BackgroundStep::CleanUp];
         self.spawn("esker-flush", move |core| core.work(&flush))?;
         let compact = [BackgroundStep::Compact, BackgroundStep::CleanUp];
-        self.spawn("esker-compact", move |core| core.work(&compact))
+        self.spawn("esker-compact", move |core| core.work(&compact))?;
+        if self.options.scrub_bytes_per_second > 0 {
+            self.spawn("esker-scrub", Core::run_scrub)?;
+        }
+        Ok(())
     }
 
     fn spawn(self: &Arc<Core>, name: &str, run: impl Fn(&Core) + Send + 'static) -> Result<()> {

@@ -11,6 +11,7 @@
 //! | `keyspaces` | the registry of keyspaces |
 //! | a keyspace's `change` | the replacement of its view |
 //! | `history` | recent writes and open transactions; held while a transaction takes its snapshot |
+//! | `scrub` | where the scrubbing is; a thread that holds it takes `keyspaces` and a file's leaves |
 //! | `snapshots`, `graveyard`, slots, `open_bytes` | leaves |
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::metrics::Counters;
 use crate::open::Replayed;
 use crate::options::{Background, Options};
 use crate::pacing::Pacer;
+use crate::scrub::Scrub;
 use crate::snapshot::SnapshotList;
 use crate::view::Files;
 use crate::{Batch, Durability};
@@ -62,6 +64,7 @@ pub(crate) struct Core {
     pub(crate) file_pins: AtomicUsize,
     pub(crate) next_file: AtomicU64,
     pub(crate) replayed: Replayed,
+    pub(crate) scrub: Scrub,
     /// Held until the database is closed.
     pub(crate) lock: Mutex<Option<Box<dyn FileLock>>>,
 }

@@ -39,6 +39,7 @@ mod open;
 mod options;
 mod pacing;
 mod read;
+mod scrub;
 mod snapshot;
 mod transaction;
 mod verify;
@@ -54,9 +55,9 @@ pub use commit::queue::PendingCommit;
 pub use cursor::Range;
 pub use db::Db;
 pub use esker_base::limits;
+pub use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo};
 #[doc(hidden)]
 pub use esker_base::{mutant, mutants};
-pub use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo};
 pub use esker_sstable::ReadMode;
 pub use esker_vfs as vfs;
 pub use inspect::{

@@ -49,6 +49,9 @@ pub(crate) struct Counters {
     pub(crate) stalls: Counter,
     pub(crate) stall_us: Counter,
     pub(crate) background_errors: Counter,
+    pub(crate) scrub_bytes: Counter,
+    pub(crate) scrub_files: Counter,
+    pub(crate) scrub_errors: Counter,
     /// Gauge: bytes in active memtables.
     pub(crate) memtable_bytes: Counter,
     /// Gauge: bytes in frozen memtables.
@@ -126,6 +129,14 @@ pub struct Metrics {
     pub write_stall_us: u64,
     /// Background steps that failed and will be tried again.
     pub background_errors: u64,
+    /// Bytes of sstables that were read again to see that they are sound.
+    pub scrub_bytes: u64,
+    /// Sstables that were found sound by that.
+    pub scrub_files: u64,
+    /// Sstables that were not: damaged or unreadable. A file counts in each pass.
+    pub scrub_errors: u64,
+    /// The last of these findings, with the file's name.
+    pub scrub_error: Option<String>,
     /// Memory in memtables that take writes, in bytes.
     pub memtable_bytes: u64,
     /// Memory in memtables that wait to be flushed, in bytes.

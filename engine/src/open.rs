@@ -35,6 +35,7 @@ use crate::keyspace::KeyspaceInner;
 use crate::metrics::{Counter, Counters};
 use crate::options::{Background, Options};
 use crate::pacing::Pacer;
+use crate::scrub::Scrub;
 use crate::snapshot::SnapshotList;
 use crate::view::{Files, Levels, identity};
 
@@ -235,6 +236,7 @@ impl Opening {
             file_pins: AtomicUsize::new(0),
             next_file: AtomicU64::new(next_file),
             replayed,
+            scrub: Scrub::default(),
             lock: Mutex::new(Some(self.lock)),
         };
         core.settle_memtables();

@@ -85,6 +85,9 @@ pub struct Options {
     pub sstable_bytes: u64,
     /// Who runs background work. Default: threads.
     pub background: Background,
+    /// How fast sstables are read again in the background to find damage while a copy of the data still exists, in bytes
+    /// a second; 0 for not at all. A pass begins at most every hour. Default: 4 MiB, which no disk notices.
+    pub scrub_bytes_per_second: u64,
 }
 
 /// Less memory than this is refused.
@@ -107,6 +110,7 @@ impl Default for Options {
             wal_segment_bytes: 64 << 20,
             sstable_bytes: 64 << 20,
             background: Background::Threads,
+            scrub_bytes_per_second: 4 << 20,
         }
     }
 }
@@ -230,6 +234,12 @@ impl Builder {
     /// Sets [`Options::background`].
     pub fn background(mut self, background: Background) -> Builder {
         self.options.background = background;
+        self
+    }
+
+    /// Sets [`Options::scrub_bytes_per_second`].
+    pub fn scrub_bytes_per_second(mut self, bytes: u64) -> Builder {
+        self.options.scrub_bytes_per_second = bytes;
         self
     }
 

@@ -161,6 +161,11 @@ impl Sstable {
         self.reader.get().map_or(0, |reader| reader.memory_bytes())
     }
 
+    /// Whether the file is to be removed once the last handle is dropped.
+    pub(crate) fn is_obsolete(&self) -> bool {
+        self.obsolete.load(Ordering::Acquire)
+    }
+
     /// Marks the file for removal once the last handle is dropped. Only after the edit that drops it is durable.
     pub(crate) fn set_obsolete(&self) {
         self.obsolete.store(true, Ordering::Release);

@@ -52,7 +52,7 @@ use crate::format::{
 use crate::version::{Shutdown, Version};
 
 /// The longest manifest that is read, in bytes; a rewritten one is far below.
-const MANIFEST_LEN_MAX: u64 = 4 << 30;
+pub(crate) const MANIFEST_LEN_MAX: u64 = 4 << 30;
 
 /// What [`recover()`] found.
 #[derive(Clone, Debug)]
@@ -145,10 +145,11 @@ fn read_manifest(fs: &dyn Fs, path: &Path, current: &Current) -> Result<Vec<u8>>
 }
 
 /// A manifest in memory.
-struct Reader {
-    path: PathBuf,
-    content: Vec<u8>,
-    current: Current,
+pub(crate) struct Reader {
+    pub(crate) path: PathBuf,
+    pub(crate) content: Vec<u8>,
+    /// The identity that the manifest must have.
+    pub(crate) current: Current,
 }
 
 impl Reader {
@@ -166,7 +167,7 @@ impl Reader {
     }
 
     /// The valid frame at `offset`, if its kind and version are known and it claims what it must.
-    fn frame(
+    pub(crate) fn frame(
         &self,
         offset: u64,
     ) -> Result<std::result::Result<(FrameKind, Frame<'_>), &'static str>> {
@@ -194,7 +195,7 @@ impl Reader {
     }
 
     /// The picture that the manifest starts with, and where its frames end.
-    fn snapshot(&self) -> Result<(Version, u64)> {
+    pub(crate) fn snapshot(&self) -> Result<(Version, u64)> {
         let mut at = HEADER_LEN as u64;
         let mut bytes = Vec::new();
         let mut index = 0;
@@ -230,7 +231,7 @@ impl Reader {
 
     /// Applies the edits from `at` on; how many there were, and where the first place is that is
     /// none.
-    fn edits(&self, version: &mut Version, mut at: u64) -> Result<(u64, u64)> {
+    pub(crate) fn edits(&self, version: &mut Version, mut at: u64) -> Result<(u64, u64)> {
         let mut count = 0;
         while let Ok((kind, frame)) = self.frame(at)? {
             if kind != FrameKind::Edit {
@@ -252,7 +253,7 @@ impl Reader {
 
     /// Decides what stands at `end`, where no valid frame is: the length of a tear (0 if there is
     /// only reserved space), or corruption.
-    fn judge_tail(&self, version: &Version, end: u64) -> Result<u64> {
+    pub(crate) fn judge_tail(&self, version: &Version, end: u64) -> Result<u64> {
         if let Some(later) = frame::scan(self.current.file_id, end, &self.content).next() {
             let message = format!("damaged, but a later edit at byte {} is whole", later.offset);
             return Err(self.corrupt(end, message));

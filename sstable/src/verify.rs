@@ -3,9 +3,6 @@
 //! Reads by positions also where the reader itself maps, so that an unreadable sector is an error here and not the
 //! end of the process.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use esker_base::checksum::Running;
 use esker_base::{EntryKind, Error, InternalKey, Result, key};
@@ -13,11 +10,10 @@ use esker_vfs::{File, OpenMode};
 
 use crate::block::{Position, common_prefix_len};
 use crate::block_cursor::BlockCursor;
-use crate::cache::BlockCache;
 use crate::filter::key_hash;
 use crate::format::{BLOCK_TRAILER_LEN, Compression, Defect, HEADER_LEN};
 use crate::properties::Properties;
-use crate::reader::{Identity, ReadMode, Reader};
+use crate::reader::Reader;
 
 const CHUNK_LEN: usize = 1024 * 1024;
 
@@ -43,8 +39,8 @@ pub struct VerifiedPiece {
 
 impl Reader {
     /// Reads data blocks from disk, from block `from` on, until `bytes_max` are read (one block at least), and checks
-    /// that each decodes; behind the last block header, index, filter, properties and footer. For scrubbing: it leaves
-    /// the order of the keys to [`Reader::verify`] and looks at neither map nor cache.
+    /// that each decodes. For scrubbing with a reader opened for that: opening has read the rest of the file, which is
+    /// counted with the last piece; the order of the keys is left to [`Reader::verify`].
     pub fn verify_piece(&self, from: usize, bytes_max: u64) -> Result<VerifiedPiece> {
         let file = self
             .fs()
@@ -64,12 +60,7 @@ impl Reader {
             cursor.check_restarts().map_err(defect)?;
             piece.bytes += u64::from(self.index().handle(at).len);
         }
-        // A second reader looks at everything else, as opening does.
-        let Identity { len, .. } = *self.identity();
-        let dir = self.path().parent().unwrap_or(Path::new(""));
-        let cache = Arc::new(BlockCache::new(0));
-        Reader::open(self.fs(), dir, self.identity(), ReadMode::Positioned, cache)?;
-        piece.bytes += len - self.blocks_end() + HEADER_LEN as u64;
+        piece.bytes += self.identity().len - self.blocks_end() + HEADER_LEN as u64;
         Ok(piece)
     }
 

@@ -411,3 +411,42 @@ fn a_lost_edit_that_led_the_log_on_is_told_from_a_tear() {
     file.write_all_at(&[bytes[last]], last as u64).unwrap();
     assert_eq!(count(&builder(after.world()).open("/db").unwrap()), 2);
 }
+
+#[test]
+fn scrubbing_names_a_damaged_file_and_the_database_goes_on() {
+    let sim = Simulation::new(17);
+    let db = builder(sim.world()).open("/db").unwrap();
+    let [first, second] = ["first", "second"].map(|name| db.keyspace(name).unwrap());
+    let value = |at: u32| (0..1000).map(|i| ((i * at) >> 3) as u8 ^ i as u8).collect::<Vec<_>>();
+    for at in 0..100u32 {
+        first.put(at.to_be_bytes(), value(at)).unwrap();
+        second.put(at.to_be_bytes(), value(at)).unwrap();
+    }
+    db.flush().unwrap();
+    let pass = || {
+        let mut pieces = 0;
+        while db.run_background_step(BackgroundStep::Scrub).unwrap() {
+            pieces += 1;
+        }
+        pieces
+    };
+    assert!(pass() >= 2);
+    let sound = db.metrics();
+    assert_eq!((sound.scrub_files, sound.scrub_errors, sound.scrub_error), (2, 0, None));
+    assert_eq!(sound.scrub_bytes, sound.sstable_bytes);
+
+    let fs = sim.world().fs;
+    let names = fs.list(std::path::Path::new("/db")).unwrap();
+    let name = names.iter().find(|name| name.ends_with(".sst")).unwrap();
+    let path = std::path::Path::new("/db").join(name);
+    let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 2000).unwrap();
+    file.write_all_at(&[!byte[0]], 2000).unwrap();
+    assert!(pass() >= 2);
+    let damaged = db.metrics();
+    assert_eq!((damaged.scrub_files, damaged.scrub_errors), (3, 1));
+    assert!(damaged.scrub_error.unwrap().contains(name.as_str()));
+    second.put("more", "1").unwrap();
+    assert_eq!(second.get("more").unwrap().unwrap(), "1");
+}

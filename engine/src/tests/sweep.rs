@@ -80,7 +80,11 @@ fn live(db: &Db, model: &mut Model) {
             13 | 20 => drop(db.compact()),
             15 if db.sync().is_ok() => model.all_durable(),
             18 => drop(db.checkpoint("/copy")),
-            _ => drop(db.run_background_step(BackgroundStep::ALL[at as usize % 4])),
+            _ => {
+                drop(db.run_background_step(
+                    BackgroundStep::ALL[at as usize % BackgroundStep::ALL.len()],
+                ))
+            }
         }
     }
     for (&(keyspace, key), &value) in &model.now {
