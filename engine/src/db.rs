@@ -244,6 +244,11 @@ impl Db {
         self.core().collect_metrics()
     }
 
+    /// Whether `other` is a handle on the same open database.
+    pub fn is_same(&self, other: &Db) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
+    }
+
     /// The directory it lives in.
     pub fn path(&self) -> &Path {
         &self.core().dir

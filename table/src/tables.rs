@@ -2,7 +2,7 @@
 //! looking up are here; each operation is in its own file under `operation/`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use esker::{Db, Keyspace};
 use parking_lot::{Mutex, RwLock};
@@ -78,6 +78,9 @@ pub struct Tables {
     inner: Arc<Inner>,
 }
 
+/// The tables that are open in this process. Held while some are opened, before every other lock.
+static OPEN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
 struct Inner {
     db: Db,
     catalog: Keyspace,
@@ -99,11 +102,24 @@ impl std::fmt::Debug for Tables {
 impl Tables {
     /// Opens the tables of a database, and clears away what an interrupted CreateTable or
     /// DeleteTable left. Keyspaces whose names start with `esker.` belong to the tables; others are
-    /// the caller's.
+    /// the caller's. Opening the tables of one database a second time gives another handle on the
+    /// same, because item locks and counts are shared by everybody who writes.
     ///
     /// # Errors
     /// `Internal` with the engine's report, or if the catalog is damaged.
     pub fn open(db: Db) -> Result<Self> {
+        let mut open = OPEN.lock();
+        open.retain(|tables| tables.strong_count() > 0);
+        let mut others = open.iter().filter_map(Weak::upgrade);
+        if let Some(inner) = others.find(|inner| inner.db.is_same(&db)) {
+            return Ok(Self { inner });
+        }
+        let tables = Self::open_first(db)?;
+        open.push(Arc::downgrade(&tables.inner));
+        Ok(tables)
+    }
+
+    fn open_first(db: Db) -> Result<Self> {
         let catalog = catalog::open(&db)?;
         let contents = catalog::open_contents(&db, &catalog)?;
         let mut tables = BTreeMap::new();

@@ -162,3 +162,26 @@ fn handles_and_futures_can_go_to_other_threads() {
     can_go(&fixture.tables.delete_item_async(DeleteItemRequest::default()));
     can_go(&fixture.tables.batch_write_item_async(Default::default()));
 }
+
+/// Two handles used to have item locks and counts of their own, so that writes through both lost
+/// counts.
+#[test]
+fn tables_opened_twice_on_one_database_are_the_same_tables() {
+    let fixture = Fixture::new();
+    create(&fixture.tables, TABLE, None);
+    let again = Tables::open(fixture.tables.db().clone()).unwrap();
+    std::thread::scope(|scope| {
+        for (thread, tables) in [&fixture.tables, &again].into_iter().enumerate() {
+            scope.spawn(move || {
+                for id in 0..200 {
+                    put(
+                        tables,
+                        item([("pk", id.to_string().into()), ("v", (thread as i64).into())]),
+                    );
+                }
+            });
+        }
+    });
+    assert_counts_true(&fixture.tables);
+    assert_counts_true(&again);
+}
