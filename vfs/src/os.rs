@@ -94,7 +94,7 @@ impl Fs for OsFs {
             }
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Box::new(OsLock { _file: file }))
+        Ok(Box::new(OsLock { file }))
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
@@ -103,13 +103,21 @@ impl Fs for OsFs {
     }
 }
 
-/// A lock held through an open file; closing the file releases it.
+/// A lock held through an open file.
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl FileLock for OsLock {}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that another thread is just starting holds a copy of the descriptor,
+        // and the lock with it, until it runs its program. If this fails, closing still does what it can.
+        let _ = self.file.unlock();
+    }
+}
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug)]

@@ -42,3 +42,20 @@ fn a_name_that_is_not_utf8_is_listed_all_the_same() {
         assert_eq!(OsFs.list(dir.path()).unwrap(), ["\u{fffd}"]);
     }
 }
+
+/// A process that another thread was just starting held a copy of the descriptor, and a database that had been closed was
+/// still locked for a moment.
+#[test]
+fn a_lock_goes_with_its_guard_though_copies_of_the_descriptor_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("LOCK");
+    let file = std::fs::File::create(&path).unwrap();
+    file.try_lock().unwrap();
+    let copy = file.try_clone().unwrap();
+    let lock = super::OsLock { file };
+    let taken = |mode| OsFs.lock(&path, mode).map(drop);
+    assert_eq!(taken(LockMode::Shared).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(lock);
+    taken(LockMode::Exclusive).unwrap();
+    drop(copy);
+}
