@@ -16,9 +16,11 @@ pub type Check = fn(&Budget) -> CheckReport;
 pub const CHECKS: &[(&str, Check)] = &[
     (crate::exhaustive::NAME, crate::exhaustive::check),
     (crate::lives::NAME, crate::lives::check),
+    (crate::metamorphic::NAME, crate::metamorphic::check),
     ("corruption", crate::corruption::check),
     ("errors", crate::errors::check),
     ("linearizability", crate::linearizability::check),
+    (crate::items::NAME, crate::items::check),
 ];
 
 /// More than a check takes in CI; one that is still running then returns what it has.

@@ -12,10 +12,12 @@ pub mod corruption;
 pub mod errors;
 pub mod exhaustive;
 mod history;
+pub mod items;
 pub mod linearizability;
 pub mod lives;
 pub mod lying;
 mod machine;
+pub mod metamorphic;
 
 pub mod mutants;
 mod parallel;

@@ -1,4 +1,4 @@
-//! File systems that break their promises: syncs that do nothing and say they did.
+//! File systems that break their promises: syncs that do nothing and say they did, reads that return something else.
 //!
 //! Planted under the checks by their own tests: a check that cannot see such a disk could not see an engine that forgets
 //! to sync either.
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use esker::vfs::{Advice, File, FileLock, Fs, LockMode, Metadata, OpenMode, ReadRequest, World};
+use esker::vfs::{Advice, File, FileLock, Fs, LockMode, Metadata, OpenMode, World};
 
 /// What is lied about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +17,11 @@ pub enum Lie {
     Directories,
     /// Syncs of files whose path contains this do nothing.
     Files(&'static str),
+    /// A bit of what is read from sstables is wrong.
+    Reads,
 }
 
-/// A file system over another that skips some syncs.
+/// A file system over another that skips some syncs, or falsifies reads.
 #[derive(Clone, Debug)]
 pub struct LyingFs {
     inner: Arc<dyn Fs>,
@@ -33,10 +35,10 @@ impl LyingFs {
     }
 
     fn wrap(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
-        match self.lie {
-            Lie::Files(part) if path.to_string_lossy().contains(part) => {
-                Arc::new(LyingFile { inner: file })
-            }
+        let (name, lie) = (path.to_string_lossy(), self.lie);
+        match lie {
+            Lie::Files(part) if name.contains(part) => Arc::new(LyingFile { inner: file, lie }),
+            Lie::Reads if name.contains(".sst") => Arc::new(LyingFile { inner: file, lie }),
             _ => file,
         }
     }
@@ -92,19 +94,22 @@ impl Fs for LyingFs {
     }
 }
 
-/// A file that is never synced.
+/// A file that is never synced, or read wrongly.
 #[derive(Debug)]
 struct LyingFile {
     inner: Arc<dyn File>,
+    lie: Lie,
 }
 
 impl File for LyingFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
-    }
-
-    fn read_batch(&self, requests: &mut [ReadRequest<'_>]) -> io::Result<()> {
-        self.inner.read_batch(requests)
+        let count = self.inner.read_at(buffer, offset)?;
+        if self.lie == Lie::Reads
+            && let Some(middle) = buffer.get_mut(count / 2)
+        {
+            *middle ^= 1;
+        }
+        Ok(count)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -120,10 +125,16 @@ impl File for LyingFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if self.lie == Lie::Reads {
+            return self.inner.sync_data();
+        }
         Ok(())
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        if self.lie == Lie::Reads {
+            return self.inner.sync_all();
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ pub type Replay = fn(&str) -> Result<CheckReport, String>;
 const REPLAYS: &[(&str, Replay)] = &[
     (crate::exhaustive::NAME, crate::exhaustive::replay),
     (crate::lives::NAME, crate::lives::replay),
+    (crate::metamorphic::NAME, crate::metamorphic::replay),
 ];
 
 /// Runs the text of a replay file.
