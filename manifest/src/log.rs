@@ -299,8 +299,10 @@ fn write_file(fs: &dyn Fs, path: &Path, content: &[u8], len: u64) -> Result<Arc<
         .and_then(|()| {
             file.write_all_at(content, 0).map_err(|error| Error::io("write", &path, error))
         })
-        .and_then(|()| if mutant!("manifest_file_not_synced") { Ok(()) } else { file.sync_all() }
-            .map_err(|error| Error::io("sync", &path, error)));
+        .and_then(|()| {
+            if mutant!("manifest_file_not_synced") { Ok(()) } else { file.sync_all() }
+                .map_err(|error| Error::io("sync", &path, error))
+        });
     match written {
         Ok(()) => Ok(file),
         Err(error) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use esker_sim::allocation::Counting;
 use esker_sim::report::{Row, Table};
-use esker_sim::{checks, replay};
+use esker_sim::{checks, mutants, replay};
 
 /// Counts, so that checks can promise a bound.
 #[global_allocator]
@@ -59,6 +59,18 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Plant one bug after the other and see that a check finds it; needs a build with the feature `mutants`.
+    Mutants {
+        /// The seed of all choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Plant only these.
+        #[arg(long)]
+        only: Vec<String>,
+        /// Run the checks with whatever is planted in this process.
+        #[arg(long, hide = true)]
+        child: bool,
+    },
     /// Print the names of the checks.
     List,
 }
@@ -84,6 +96,8 @@ fn main() -> ExitCode {
                 }
             }
         }
+        Command::Mutants { seed, child: true, .. } => mutants::child(seed),
+        Command::Mutants { seed, only, .. } => mutants::run(seed, &only),
         Command::List => {
             checks::CHECKS.iter().for_each(|(name, _)| println!("{name}"));
             ExitCode::SUCCESS
