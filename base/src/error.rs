@@ -91,6 +91,10 @@ impl Error {
 
     /// The database is read-only because of `cause`; every refused write carries it.
     pub fn read_only(cause: &Error) -> Error {
+        if cause.kind() == ErrorKind::ReadOnly {
+            // It was opened that way: nothing failed, and reopening it the same way would not help.
+            return cause.clone();
+        }
         let message = "the database is read-only after an earlier failure; reopen it".to_string();
         Error::build(ErrorKind::ReadOnly, message, None, None, Some(Source::Error(cause.clone())))
     }

@@ -38,9 +38,15 @@ use crate::{Batch, Builder, Durability, KeyspaceOptions, Snapshot, Transaction};
 /// db.close()
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Db {
     pub(crate) handle: Arc<DbHandle>,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("path", &self.path()).finish_non_exhaustive()
+    }
 }
 
 /// Closes the database when the last handle goes.

@@ -187,7 +187,7 @@ impl Opening {
         let last_seq = flushed.max(outcome.last_seq);
         let health = Health::default();
         let written = if self.options.read_only {
-            let cause = Error::new(ErrorKind::ReadOnly, "it was opened read-only");
+            let cause = Error::new(ErrorKind::ReadOnly, "the database was opened read-only");
             health.fail(&cause);
             None
         } else {
@@ -558,7 +558,8 @@ impl Core {
         sealed
     }
 
-    /// Seals the log and says so in the manifest, after which every changed bit of a closed database is detected.
+    /// Seals the log and says so in the manifest, after which a changed bit of the closed database is detected or
+    /// harmless: damage to the record of the closing itself only makes the next open a recovery.
     fn seal(&self) -> Result<()> {
         let mut log = self.log.lock();
         self.write_deferred(&mut log)?;
