@@ -21,7 +21,7 @@ const CHUNK_LEN: u64 = 1 << 20;
 
 impl Core {
     pub(crate) fn checkpoint(&self, target: &Path) -> Result<()> {
-        self.check_open()?;
+        self.check_writable()?;
         let fs = &*self.world.fs;
         match fs.list(target) {
             Ok(names) if names.is_empty() => sync_parent(&self.world, target)?,
@@ -52,10 +52,10 @@ impl Core {
     /// the files by then.
     fn picture(&self) -> Result<(Version, Vec<(FileNumber, u64)>)> {
         let mut log = self.log.lock();
-        if self.health.cause().is_none() {
-            self.write_deferred(&mut log)?;
-            self.sync_log(&mut log)?;
-        }
+        // After a failure the log may lack what was acknowledged, and hold a commit that was not.
+        self.check_writable()?;
+        self.write_deferred(&mut log)?;
+        self.sync_log(&mut log)?;
         let mut ends: Vec<_> = log.finished.iter().map(|s| (s.number, s.end)).collect();
         let current = log.writer()?.position();
         ends.push((current.file, current.offset));

@@ -234,7 +234,8 @@ impl Db {
     /// space; writes go on meanwhile. The copy has an identity of its own.
     ///
     /// # Errors
-    /// `InvalidArgument` if `target` exists and is not an empty directory. What was made before an error is removed.
+    /// `InvalidArgument` if `target` exists and is not an empty directory; `ReadOnly` if the database was opened so or has
+    /// failed, because the log may then lack what was acknowledged. What was made before an error is removed.
     pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<()> {
         self.core().checkpoint(target.as_ref())
     }

@@ -450,3 +450,25 @@ fn scrubbing_names_a_damaged_file_and_the_database_goes_on() {
     second.put("more", "1").unwrap();
     assert_eq!(second.get("more").unwrap().unwrap(), "1");
 }
+
+/// A copy of a database whose log had failed used to lack commits that were acknowledged and visible, and to hold the one
+/// whose sync had failed.
+#[test]
+fn a_database_that_failed_gives_no_checkpoint() {
+    let sim = Simulation::new(13);
+    let db = builder(sim.world()).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put("a", "1").unwrap();
+    ks.put_with("b", "2", Durability::Volatile).unwrap();
+    sim.fs.fail_syncs(".wal", SyncFailure::PersistedAnyway, Some(1));
+    sim.fs.fail_syncs(".wal.tmp", SyncFailure::PersistedAnyway, Some(1));
+    assert_eq!(ks.put("c", "3").unwrap_err().kind(), ErrorKind::ReadOnly);
+    sim.fs.heal_syncs();
+    let error = db.checkpoint("/copy").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+    assert!(!sim.world().fs.exists(std::path::Path::new("/copy")).unwrap());
+    drop((ks, db));
+    let db = builder(sim.world()).open("/db").unwrap();
+    db.checkpoint("/copy").unwrap();
+    assert_eq!(count(&builder(sim.world()).open("/copy").unwrap()), count(&db));
+}
