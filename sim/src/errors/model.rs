@@ -2,7 +2,8 @@
 //!
 //! The life notes every attempt and how it ended; afterwards a state is allowed or not. The promises behind it: what
 //! was acknowledged is visible; what was acknowledged durably survives; what survives is a prefix of the acknowledged
-//! commits; a commit that failed has no effect, except that the very last one may turn out to have happened.
+//! commits; a commit that failed has no effect, except that after a power cut it may turn out to be the last one that
+//! happened, as long as nothing durable was acknowledged behind it.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +23,8 @@ pub(super) struct Model {
     states: Vec<State>,
     /// The index of the oldest state that a power cut may leave.
     durable: usize,
-    /// The commits that failed since the last one that was acknowledged.
-    failed: Vec<Batch>,
+    /// The commits that failed, each with the index of the state that it was tried upon.
+    failed: Vec<(usize, Batch)>,
 }
 
 impl Model {
@@ -38,19 +39,18 @@ impl Model {
 
     pub(super) fn acknowledged(&mut self, batch: &Batch, is_durable: bool) {
         self.states.push(after(self.now(), batch));
-        self.failed.clear();
         if is_durable {
             self.all_durable();
         }
     }
 
     pub(super) fn failed(&mut self, batch: Batch) {
-        self.failed.push(batch);
+        self.failed.push((self.last(), batch));
     }
 
     /// Everything acknowledged so far is durable.
     pub(super) fn all_durable(&mut self) {
-        self.durable = self.states.len() - 1;
+        self.durable = self.last();
     }
 
     /// A recovery has shown `state`, which must stay.
@@ -60,25 +60,31 @@ impl Model {
 
     /// Whether a power cut may leave `state`.
     pub(super) fn allows(&self, state: &State) -> bool {
-        self.states[self.durable..].contains(state) || self.is_last_with_failed(state)
+        self.states[self.durable..].contains(state) || self.has_failed_into(state, self.durable)
     }
 
     /// Whether a reopen without a power cut may show `state`: nothing that was acknowledged is missing.
     pub(super) fn allows_reopened(&self, state: &State) -> bool {
-        self.now() == state || self.is_last_with_failed(state)
+        self.now() == state || self.has_failed_into(state, self.last())
     }
 
-    fn is_last_with_failed(&self, state: &State) -> bool {
-        self.failed.iter().any(|batch| after(self.now(), batch) == *state)
+    fn last(&self) -> usize {
+        self.states.len() - 1
+    }
+
+    /// Whether a commit that failed, tried upon the state `oldest` or a later one, would have made `state`.
+    fn has_failed_into(&self, state: &State, oldest: usize) -> bool {
+        let mut tried = self.failed.iter().filter(|(upon, _)| *upon >= oldest);
+        tried.any(|(upon, batch)| after(&self.states[*upon], batch) == *state)
     }
 
     /// How `state` differs from what is expected, for a message.
     pub(super) fn explain(&self, state: &State) -> String {
         let known = self.states.iter().rposition(|known| known == state);
-        let (last, durable, failed) = (self.states.len() - 1, self.durable, self.failed.len());
+        let (last, durable, failed) = (self.last(), self.durable, self.failed.len());
         match known {
             Some(at) => format!("state {at} of {last}, where {durable} is durable"),
-            None => format!("{} entries, no state of {last}, {failed} failed behind", state.len()),
+            None => format!("{} entries, no state of {last} ({durable} is durable, {failed} failed)", state.len()),
         }
     }
 }
@@ -125,7 +131,10 @@ mod tests {
         model.failed(put(2));
         assert!(model.allows(&state(&[1, 2])) && model.allows(&state(&[])));
         assert!(!model.allows(&state(&[2])), "without what stands before it");
-        model.acknowledged(&put(3), true);
-        assert!(!model.allows(&state(&[1, 2, 3])) && model.allows(&state(&[1, 3])));
+        model.acknowledged(&put(3), false);
+        assert!(model.allows(&state(&[1, 2])), "what came behind it may be lost");
+        assert!(!model.allows(&state(&[1, 2, 3])) && !model.allows_reopened(&state(&[1, 2])));
+        model.acknowledged(&put(4), true);
+        assert!(!model.allows(&state(&[1, 2])) && model.allows(&state(&[1, 3, 4])));
     }
 }
