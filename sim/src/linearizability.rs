@@ -37,7 +37,7 @@ const BALANCE: u64 = 100;
 
 /// Runs small and long histories.
 pub fn check(budget: &Budget) -> CheckReport {
-    let units = budget.count(4, 200, 1000);
+    let units = budget.count(4, 400, 1000);
     let seed = budget.seed.wrapping_mul(1 << 20);
     let work = move |unit: u64, report: &mut CheckReport| {
         if let Err(error) = small_histories(seed + unit, report) {

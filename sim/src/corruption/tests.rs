@@ -13,7 +13,7 @@ fn a_sample_of_the_matrix_finds_nothing() {
     assert_eq!(report.figure("bit flips, CURRENT, harmless"), 0);
     assert_eq!(report.figure("bit flips, sst, harmless"), 0);
     assert!(report.figure("bit flips, detected") > 500, "{report:?}");
-    assert!(report.figure("bytes of the closed database") >= 65_536, "{report:?}");
+    assert!(report.figure("bytes of the closed databases") >= 65_536, "{report:?}");
 }
 
 #[test]
