@@ -62,3 +62,23 @@ pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let peak = PEAK.with(Cell::get);
     (result, u64::try_from(peak - before).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For the tests of this crate, as the binary has it.
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    #[test]
+    fn the_peak_is_the_most_at_one_time() {
+        let (kept, peak) = peak_of(|| {
+            drop(vec![0u8; 3 << 20]);
+            vec![0u8; 2 << 20]
+        });
+        assert!((3 << 20..4 << 20).contains(&peak), "{peak}");
+        let ((), peak) = peak_of(|| drop(kept));
+        assert!(peak < 1 << 20, "{peak}");
+    }
+}

@@ -32,8 +32,8 @@ struct Matrix {
     damages: Vec<Damage>,
     /// In a test, only every so-many-th flip and damage.
     stride: u64,
-    /// The memory that the trial of an undamaged directory takes, in bytes.
-    memory: u64,
+    /// The memory that a trial may take: that of an undamaged directory and some slack, in bytes.
+    memory_max: u64,
 }
 
 /// Runs the matrix.
@@ -65,7 +65,7 @@ impl Matrix {
             }
             memory = peak.max(memory);
         }
-        Ok(Matrix { closed, live, damages, stride, memory })
+        Ok(Matrix { closed, live, damages, stride, memory_max: memory + MEMORY_SLACK })
     }
 
     fn run(self, budget: &Budget) -> CheckReport {
@@ -127,8 +127,8 @@ impl Matrix {
             Outcome::Torn if !is_in_last_group(corpus, damage) => {
                 Outcome::Broken("durable commits are lost".to_owned())
             }
-            _ if memory > self.memory + MEMORY_SLACK => {
-                Outcome::Broken(format!("{memory} bytes of memory; undamaged, {}", self.memory))
+            _ if memory > self.memory_max => {
+                Outcome::Broken(format!("{memory} bytes of memory, of {}", self.memory_max))
             }
             outcome => outcome,
         };

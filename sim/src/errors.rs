@@ -77,7 +77,12 @@ fn sweep(seed: u64, mode: usize, step: u64, report: &mut CheckReport) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use esker::vfs::simulated::Simulation;
+
     use super::*;
+    use crate::lying::{Lie, LyingFs};
 
     #[test]
     fn a_sample_of_the_sweep_finds_nothing() {
@@ -87,13 +92,27 @@ mod tests {
         assert!(report.figure("ended read-only") > 0 && report.figure("an open failed") > 0);
     }
 
-    /// The sweep must be able to fail: with a life whose model forgets nothing, a lost write is a finding. The model's
-    /// own tests plant the losses; here, that a life compares with it at all.
+    fn never() -> Rule {
+        Rule::new(Fault::Fail(Failure::Io)).after(u64::MAX)
+    }
+
     #[test]
     fn a_life_without_a_fault_is_whole_and_strikes_nothing() {
         for seed in 0..4 {
-            let outcome = life::run(seed, Rule::new(Fault::Fail(Failure::Io)).after(u64::MAX));
-            assert!(!outcome.unwrap().struck);
+            assert!(!life::run(seed, never()).unwrap().struck);
+        }
+    }
+
+    /// The sweep must be able to fail: where syncs are forgotten, or reads are wrong, a life says so.
+    #[test]
+    fn forgotten_syncs_and_wrong_reads_are_found() {
+        let lies = [Lie::Directories, Lie::Files(".wal"), Lie::Files(".manifest"), Lie::Reads];
+        for lie in lies {
+            let is_found = |seed: u64| {
+                let sim = Simulation::new(seed);
+                life::run_on(LyingFs::under(sim.world(), lie), sim, seed, never()).is_err()
+            };
+            assert!((0..20).any(is_found), "{lie:?}");
         }
     }
 }

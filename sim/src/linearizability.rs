@@ -52,7 +52,7 @@ pub fn check(budget: &Budget) -> CheckReport {
 
 /// A database whose background work is done by its own threads or, without any, by [`disturb`] alone.
 fn open(seed: u64) -> Result<(Db, Keyspace)> {
-    let background = if seed % 2 == 0 { Background::Threads } else { Background::Manual };
+    let background = if seed.is_multiple_of(2) { Background::Threads } else { Background::Manual };
     let db = Db::builder()
         .memory_budget_bytes(1 << 20)
         .sstable_bytes(4096)

@@ -56,11 +56,28 @@ fn lost_entries_and_lost_keyspaces_are_wrong_answers() {
     }
 }
 
+fn matrix_of(corpus: Corpus) -> Matrix {
+    let (closed, live) = (corpus.clone(), corpus);
+    Matrix { closed, live, damages: Vec::new(), stride: 1, memory_max: u64::MAX }
+}
+
+#[test]
+fn memory_beyond_the_bound_is_a_finding() {
+    let corpus = corpus::closed(1).unwrap();
+    let mut matrix = matrix_of(corpus.clone());
+    let flip = Damage::Flip { file: 0, offset: 3, bit: 1 };
+    let mut report = CheckReport::new(NAME);
+    matrix.try_damage(&corpus, &flip, &mut report);
+    assert!(report.findings.is_empty(), "{report:?}");
+    matrix.memory_max = 1000;
+    matrix.try_damage(&corpus, &flip, &mut report);
+    assert!(report.findings[0].message.contains("bytes of memory"), "{report:?}");
+}
+
 #[test]
 fn durable_commits_that_are_lost_are_no_tear() {
     let live = corpus::live(1).unwrap();
-    let matrix =
-        Matrix { damages: Vec::new(), stride: 1, memory: u64::MAX / 2, closed: live.clone(), live };
+    let matrix = matrix_of(live);
     let (name, start, end) = matrix.live.last_group.clone().unwrap();
     let file = matrix.live.files.iter().position(|file| file.name == name).unwrap();
     let mut report = CheckReport::new(NAME);

@@ -50,7 +50,7 @@ fn attempt(corpus: &Corpus, disk: SimulatedFs) -> Outcome {
     let before = disk.fork();
     disk.cut_power_at(disk.ops() + CALLS_MAX);
     let sim = Simulation::with_fs(disk, 1);
-    let outcome = match builder(&sim).open(DIR) {
+    match builder(&sim).open(DIR) {
         Err(error) => match check_error(&error) {
             Err(broken) => Outcome::Broken(format!("refused with {broken}")),
             Ok(()) if before.image_hash() != sim.fs.image_hash() => {
@@ -65,8 +65,7 @@ fn attempt(corpus: &Corpus, disk: SimulatedFs) -> Outcome {
             sim.fs.cut_power();
             if ran_away { Outcome::Broken("too many calls".to_owned()) } else { outcome }
         }
-    };
-    outcome
+    }
 }
 
 /// Whether an error says what damage must say.

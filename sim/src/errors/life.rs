@@ -46,7 +46,17 @@ struct Life {
 /// one was broken.
 pub(super) fn run(seed: u64, rule: Rule) -> Result<Outcome, String> {
     let sim = Simulation::new(seed);
-    let faults = Arc::new(FaultFs::new(Arc::new(sim.fs.clone())));
+    run_on(sim.world(), sim, seed, rule)
+}
+
+/// As [`run`], in `world`, which lies over the disk of `sim`.
+pub(super) fn run_on(
+    world: World,
+    sim: Simulation,
+    seed: u64,
+    rule: Rule,
+) -> Result<Outcome, String> {
+    let faults = Arc::new(FaultFs::new(world.fs));
     faults.inject(rule);
     let mut life = Life {
         faults,

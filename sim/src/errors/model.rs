@@ -84,7 +84,10 @@ impl Model {
         let (last, durable, failed) = (self.last(), self.durable, self.failed.len());
         match known {
             Some(at) => format!("state {at} of {last}, where {durable} is durable"),
-            None => format!("{} entries, no state of {last} ({durable} is durable, {failed} failed)", state.len()),
+            None => format!(
+                "{} entries, no state of {last} ({durable} is durable, {failed} failed)",
+                state.len()
+            ),
         }
     }
 }
