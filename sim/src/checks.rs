@@ -21,6 +21,12 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("errors", crate::errors::check),
     ("linearizability", crate::linearizability::check),
     (crate::items::NAME, crate::items::check),
+    ("kill9", crate::kernel::kill9),
+    ("power-cuts", crate::kernel::power_cuts),
+    ("full-disk", crate::kernel::full_disk),
+    ("failed-syncs", crate::kernel::failed_syncs),
+    ("descriptors", crate::kernel::descriptors),
+    ("open-time", crate::kernel::open_time),
 ];
 
 /// More than a check takes in CI; one that is still running then returns what it has.

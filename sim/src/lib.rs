@@ -13,6 +13,7 @@ pub mod errors;
 pub mod exhaustive;
 mod history;
 pub mod items;
+pub mod kernel;
 pub mod linearizability;
 pub mod lives;
 pub mod lying;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use esker_sim::allocation::Counting;
 use esker_sim::report::{Row, Table};
-use esker_sim::{checks, mutants, replay};
+use esker_sim::{checks, kernel, mutants, replay};
 
 /// Counts, so that checks can promise a bound.
 #[global_allocator]
@@ -73,6 +73,12 @@ enum Command {
     },
     /// Print the names of the checks.
     List,
+    /// The process that some checks kill.
+    #[command(hide = true)]
+    Victim {
+        /// What it is told.
+        orders: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -98,6 +104,7 @@ fn main() -> ExitCode {
         }
         Command::Mutants { seed, child: true, .. } => mutants::child(seed),
         Command::Mutants { seed, only, .. } => mutants::run(seed, &only),
+        Command::Victim { orders } => kernel::victim(&orders),
         Command::List => {
             checks::CHECKS.iter().for_each(|(name, _)| println!("{name}"));
             ExitCode::SUCCESS
