@@ -21,6 +21,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("errors", crate::errors::check),
     ("linearizability", crate::linearizability::check),
     (crate::items::NAME, crate::items::check),
+    (crate::groups::NAME, crate::groups::check),
     ("kill9", crate::kernel::kill9),
     ("power-cuts", crate::kernel::power_cuts),
     ("full-disk", crate::kernel::full_disk),

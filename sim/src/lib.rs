@@ -11,6 +11,7 @@ pub mod checks;
 pub mod corruption;
 pub mod errors;
 pub mod exhaustive;
+pub mod groups;
 mod history;
 pub mod items;
 pub mod kernel;

@@ -22,8 +22,16 @@ use crate::report::{Budget, Scale};
 
 /// The checks that look for mutants, cheapest first. Those of the real kernel are not among them: they need root, and
 /// would find what the simulated disk shows faster.
-const HUNTERS: [&str; 7] =
-    ["items", "lives", "exhaustive", "metamorphic", "errors", "linearizability", "corruption"];
+const HUNTERS: [&str; 8] = [
+    "items",
+    "groups",
+    "lives",
+    "exhaustive",
+    "metamorphic",
+    "errors",
+    "linearizability",
+    "corruption",
+];
 
 /// How long each check may look, in rounds: what is found quickly is found in the first.
 const ROUNDS: [(Scale, Duration); 3] = [
