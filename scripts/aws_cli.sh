@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The employee directory through the unmodified AWS CLI, every answer checked.
+# The employee directory through the unmodified AWS CLI, every answer checked; then the line that the server prints
+# and the commands of the README, as they are.
 #
 #     scripts/aws_cli.sh [path of the esker binary]      (default: target/release/esker)
 #
@@ -120,4 +121,20 @@ aws delete-table --table-name Employees |
     expect "delete-table" 'answer["TableDescription"]["TableName"] == "Employees"'
 aws wait table-not-exists --table-name Employees
 aws list-tables | expect "list-tables after it" 'answer["TableNames"] == []'
+
+# What people copy must work as it is, without what this script exported.
+copied() { (unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_DEFAULT_REGION; PATH=$tools:$PATH bash -euo pipefail -c "$1"); }
+
+printed=$(sed -nE 's/^ +try +//p' "$folder/log")
+[[ -n $printed ]] || { echo "aws_cli: the server printed no line to try" >&2; exit 1; }
+copied "$printed" | expect "the line that the server prints" 'answer["TableNames"] == []'
+
+# Only the port is another: the README's server has its default.
+block=$(awk '/^\*\*Serve\*\*/ { found = 1 } found && /^```/ { if (inside) exit; inside = 1; next } inside' "$root/README.md")
+[[ $block == *create-table* && $block == *scan* ]] || { echo "aws_cli: no Serve block in the README" >&2; exit 1; }
+copied "${block//http:\/\/127.0.0.1:8000/$endpoint}" >"$folder/readme" ||
+    { echo "aws_cli: the README's Serve block failed" >&2; exit 1; }
+grep -q '"Grace"' "$folder/readme" || { echo "aws_cli: the README's scan found nothing" >&2; exit 1; }
+aws scan --table-name employees |
+    expect "the README's Serve block" 'sorted(item["name"]["S"] for item in answer["Items"]) == ["Ada", "Grace"]'
 echo "aws_cli: the AWS CLI is served"

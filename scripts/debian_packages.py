@@ -2,7 +2,7 @@
 """Turns Debian's package index into JSON lines: one object a package, keyed by `Package`.
 
     debian_packages.py                      # what `apt-cache dumpavail` prints, to standard output
-    debian_packages.py Packages -o out      # a Packages file from a mirror
+    debian_packages.py Packages -o out      # a Packages file from a mirror; - for standard input
     debian_packages.py --synthetic 5000     # a made-up index of the same shape, where there is no apt
 
 A real and irregular data set: about 63,000 packages, no two of which need have the same attributes. What a field
@@ -114,7 +114,7 @@ def synthetic(count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("packages", nargs="?", help="a Packages file instead of apt-cache dumpavail")
+    parser.add_argument("packages", nargs="?", help="a Packages file, or - for standard input, instead of apt-cache dumpavail")
     parser.add_argument("-o", "--output", help="a file instead of standard output")
     parser.add_argument("-n", "--limit", type=int, help="write only the first LIMIT packages")
     parser.add_argument("--synthetic", type=int, metavar="COUNT", help="make up COUNT packages")
@@ -122,6 +122,8 @@ def main():
 
     if arguments.synthetic is not None:
         text = "\n".join(synthetic(arguments.synthetic))
+    elif arguments.packages == "-":
+        text = sys.stdin.buffer.read().decode("utf-8")
     elif arguments.packages:
         with open(arguments.packages, encoding="utf-8") as source:
             text = source.read()

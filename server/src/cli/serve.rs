@@ -1,6 +1,6 @@
-//! `esker serve`: opens the data directory, serves until SIGTERM or Ctrl-C, drains, and closes the database.
+//! `esker serve`: opens the data directory, serves until SIGTERM, SIGHUP or Ctrl-C, drains, and closes the database.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::inspect::print;
 use super::{CliError, Outcome, open};
 use crate::host::AllowedHosts;
 use crate::limits::Limits;
@@ -53,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let address = listener
         .local_addr()
         .map_err(|error| CliError::new(format!("could not read the server's address: {error}")))?;
-    let tables = open::tables(&arguments.data_dir, true)?;
+    let tables = open::tables(&arguments.data_dir, open::Use::Serve)?;
     let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
     let server = Server::new(
         listener,
@@ -72,6 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     }
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     open::close(&tables)?;
+    print("closed\n");
     Ok(Outcome::Done)
 }
 
@@ -106,7 +108,7 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Resolves on SIGTERM or Ctrl-C; listens for them from now on.
+/// Resolves on SIGTERM, SIGHUP or Ctrl-C; listens for them from now on.
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
     let listen = |kind| {
         signal(kind)
@@ -114,12 +116,30 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
     };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = if hangup_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) };
+    let hung_up = async move {
+        match &mut hangup {
+            Some(hangup) => drop(hangup.recv().await),
+            None => std::future::pending().await,
+        }
+    };
     Ok(async move {
         tokio::select! {
+            () = hung_up => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Whether this process was started to outlive its terminal, as nohup does it. Where that cannot be told, SIGHUP
+/// keeps the effect that it was started with.
+#[allow(clippy::disallowed_methods, reason = "the process's own state, not the database")]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_none_or(|mask| mask & 1 != 0)
 }
 
 fn announce(address: SocketAddr, data_dir: &Path) {
@@ -132,12 +152,10 @@ fn announce(address: SocketAddr, data_dir: &Path) {
         "Esker {version} is serving DynamoDB's API\n\
          \x20 address  http://{address}\n\
          \x20 data     {directory}\n\
-         \x20 try      AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 \
-         aws dynamodb list-tables --endpoint-url http://{reachable}\n",
+         \x20 try      AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \
+         aws dynamodb list-tables --region us-east-1 --endpoint-url http://{reachable}\n",
         version = env!("CARGO_PKG_VERSION"),
         directory = directory.display(),
     );
-    // Nobody may be reading; the server serves all the same.
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    print(&text);
 }

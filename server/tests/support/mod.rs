@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 pub fn esker() -> Command {
@@ -21,6 +21,7 @@ pub fn esker() -> Command {
 /// `esker serve` on a port of its own choice; killed when it is dropped.
 pub struct Server {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     pub address: SocketAddr,
     /// What it printed when it started.
     pub printed: String,
@@ -34,15 +35,14 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut printed = String::new();
         while !printed.contains("  try ") {
-            printed.push_str(&lines.next().expect("the server ended").unwrap());
-            printed.push('\n');
+            assert_ne!(stdout.read_line(&mut printed).unwrap(), 0, "the server ended");
         }
         let address = printed.split("http://").nth(1).unwrap().split_whitespace().next().unwrap();
         let address = address.parse().unwrap();
-        Self { child, address, printed }
+        Self { child, stdout, address, printed }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -68,6 +68,13 @@ impl Server {
 
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+
+    /// What it prints from here to its end.
+    pub fn rest_printed(&mut self) -> String {
+        let mut text = String::new();
+        self.stdout.read_to_string(&mut text).unwrap();
+        text
     }
 
     pub fn wait(mut self) -> ExitStatus {
