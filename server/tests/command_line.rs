@@ -30,20 +30,21 @@ fn fails(arguments: &[&str], directory: &Path, needle: &str) {
 
 #[test]
 fn signals_drain_and_close() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(dir.path());
+        let mut server = Server::start(dir.path());
         assert!(
             server.printed.contains(&format!("{}", dir.path().display())),
             "{}",
             server.printed
         );
-        assert!(
-            server.printed.contains("aws dynamodb list-tables --endpoint-url http://127.0.0.1:")
-        );
+        assert!(server.printed.contains(
+            "aws dynamodb list-tables --region us-east-1 --endpoint-url http://127.0.0.1:"
+        ));
         let mut idle = server.connect();
         assert_eq!(exchange(&mut idle, &request("ListTables", "{}")).unwrap().status, 200);
         server.signal(signal);
+        assert_eq!(server.rest_printed(), "closed\n");
         assert_eq!(server.wait().code(), Some(0));
         let shown = run(&["inspect", dir.path().to_str().unwrap()], dir.path());
         let text = String::from_utf8(shown.stdout).unwrap();
@@ -76,10 +77,31 @@ fn failures_say_what_to_do() {
     assert!(!dir.path().join("empty/CURRENT").exists(), "an export makes no database");
     fails(&["--host", "0.0.0.0", "--port", "0"], dir.path(), "--insecure");
     fails(&["import", "nowhere.jsonl", "--table", "Things"], dir.path(), "nowhere.jsonl");
+    fails(&["verify", data], dir.path(), "look at a checkpoint");
+    fails(&["export", "--table", "T", "--data-dir", data], dir.path(), "--endpoint");
     let endpoint = format!("http://{}", server.address);
     std::fs::write(dir.path().join("one.jsonl"), "{\"a\":\"x\"}\n").unwrap();
+    for command in [&["inspect", "one.jsonl"][..], &["--port", "0", "--data-dir", "one.jsonl"]] {
+        fails(command, dir.path(), "one.jsonl is a file, not a directory");
+    }
+    let schemeless = ["export", "--table", "T", "--endpoint", "127.0.0.1:8000"];
+    fails(&schemeless, dir.path(), "do you mean http://127.0.0.1:8000?");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("http://{nobody}");
+    fails(&["export", "--table", "T", "--endpoint", &nobody], dir.path(), &nobody);
     let import = ["import", "one.jsonl", "--table", "Missing", "--endpoint", &endpoint];
     fails(&import, dir.path(), "--key");
+    let rejected = [&import[..], &["--key", "a", "--rejected", "./one.jsonl"]].concat();
+    fails(&rejected, dir.path(), "is the file that is read");
+    assert_eq!(std::fs::read(dir.path().join("one.jsonl")).unwrap().len(), 10);
+
+    // Exit code 2 is for what a command found, not for how it was called.
+    assert_eq!(run(&["import"], dir.path()).status.code(), Some(1));
+    let help = run(&["--help"], dir.path());
+    assert_eq!(help.status.code(), Some(0));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("Exit codes:"));
+    let logged = run(&["--log", "trace", "--port", &port, "--data-dir", "other"], dir.path());
+    assert!(!stderr(&logged).contains('\u{1b}'), "{}", stderr(&logged));
 }
 
 const LINES: &str = r#"{"id": "a", "n": 12345678901234567890.123456789012345678, "tags": ["x", {"y": null}]}
@@ -105,6 +127,19 @@ fn import_and_export(dir: &Path, place: &[&str]) {
         assert!(report.contains(&format!("{{\"line\":{line},\"reason\":\"")), "{report}");
     }
     assert_eq!(report.lines().count(), 4);
+    let numbers: Vec<&str> = report.lines().map(|line| &line[..9]).collect();
+    assert!(numbers.is_sorted(), "{report}");
+    for (said, needle) in [
+        (&["--key", "name"][..], "--key id:S"),
+        (&["--key", "id:N"], "--key id:S"),
+        (&["--key", "id", "--sort-key", "n"], "--key id:S"),
+        (&["--key", "id:X"], "S, N or B"),
+    ] {
+        let wrong = [&["import", "in.jsonl", "--table", "Things"], said, place].concat();
+        let output = run(&wrong, dir);
+        assert_eq!(output.status.code(), Some(1), "{said:?}");
+        assert!(stderr(&output).contains(needle), "{said:?}: {}", stderr(&output));
+    }
 
     // The later of two lines with the same key won; the last line of a file needs no end.
     let export = [&["export", "--table", "Things", "out.jsonl"], place].concat();
@@ -121,13 +156,29 @@ fn import_and_export(dir: &Path, place: &[&str]) {
         ]
     );
 
+    // An export that fails leaves the file alone.
+    let missing = [&["export", "--table", "Missing", "out.jsonl"], place].concat();
+    fails(&missing, dir, "there is no table Missing");
+    assert_eq!(std::fs::read_to_string(dir.join("out.jsonl")).unwrap(), text);
+    assert!(!dir.join("out.jsonl.tmp").exists());
+
     // What was exported goes in again as it is, from where one says.
     let again =
         [&["import", "out.jsonl", "--table", "Again", "--key", "id:S", "--skip-lines", "1"], place]
             .concat();
     let output = run(&again, dir);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stderr(&output).contains("imported 1 items into Again"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("imported 1 item into Again"), "{}", stderr(&output));
+    let past = [&["import", "out.jsonl", "--table", "Again", "--skip-lines", "9"], place].concat();
+    let output = run(&past, dir);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--skip-lines 9 is past the end"), "{}", stderr(&output));
+    // A report is about the last import that began at the start.
+    std::fs::write(dir.join("in.jsonl"), "\u{feff}{\"id\":\"b\"}\n").unwrap();
+    let bom = [&["import", "in.jsonl", "--table", "Again", "--key", "id:S"], place].concat();
+    let output = run(&bom, dir);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!dir.join("in.jsonl.rejected.jsonl").exists());
     let plain = [&["export", "--table", "Things", "--format", "plain"], place].concat();
     let text = String::from_utf8(run(&plain, dir).stdout).unwrap();
     assert!(text.contains(r#"{"bytes":"AAE=","id":"b","set":[1,2]}"#), "{text}");
@@ -137,6 +188,60 @@ fn import_and_export(dir: &Path, place: &[&str]) {
 fn import_and_export_through_a_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     import_and_export(dir.path(), &["--data-dir", "data"]);
+}
+
+/// Every file with its bytes.
+fn contents(dir: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn an_export_changes_nothing_and_the_environment_names_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("in.jsonl"), "{\"id\":\"a\"}\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = esker();
+        command.args(arguments).current_dir(dir.path()).env("ESKER_DATA_DIR", "elsewhere");
+        command.output().unwrap()
+    };
+    let output = run(&["import", "in.jsonl", "--table", "Things", "--key", "id"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!dir.path().join("esker-data").exists());
+    let before = contents(&dir.path().join("elsewhere"));
+    let output = run(&["export", "--table", "Things", "out.jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("exported 1 item of"), "{}", stderr(&output));
+    assert_eq!(contents(&dir.path().join("elsewhere")), before);
+    // A server that is named counts more than the environment.
+    let output = run(&["export", "--table", "Things", "--endpoint", "nonsense"]);
+    assert!(stderr(&output).contains("nonsense"), "{}", stderr(&output));
+    let output = run(&["inspect"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("table \"Things\" (keyspace esker.t.1): 1 item of"), "{text}");
+}
+
+#[test]
+fn verification_says_what_the_log_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    server.ok(
+        "CreateTable",
+        r#"{"TableName":"Things","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"a",
+        "AttributeType":"S"}],"KeySchema":[{"AttributeName":"a","KeyType":"HASH"}]}"#,
+    );
+    server.ok("PutItem", r#"{"TableName":"Things","Item":{"a":{"S":"x"}}}"#);
+    server.kill();
+    let output = run(&["verify", "data"], dir.path());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("entries replayed from the log"), "{text}");
+    assert!(!text.contains(" 0 entries replayed") && text.contains("1 table, 1 item of"), "{text}");
 }
 
 #[test]
@@ -191,10 +296,10 @@ fn an_interrupted_import_says_how_to_go_on() {
     assert!(report.contains("not json") && report.contains("nor this"), "{report}");
     let verified = run(&["verify", "data"], dir.path());
     let text = String::from_utf8(verified.stdout).unwrap();
-    assert!(text.contains(&format!("1 tables, {} items", lines - 1)), "{text}");
+    assert!(text.contains(&format!("1 table, {} items", lines - 1)), "{text}");
     let shown = run(&["inspect", "data"], dir.path());
     let text = String::from_utf8(shown.stdout).unwrap();
-    assert!(text.contains(&format!("table Things: {} items of", lines - 1)), "{text}");
+    assert!(text.contains(&format!("(keyspace esker.t.1): {} items of", lines - 1)), "{text}");
 }
 
 #[test]

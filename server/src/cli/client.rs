@@ -30,10 +30,11 @@ pub(super) struct Reply {
 impl Client {
     /// A client of the server at `url`, such as `http://127.0.0.1:8000`.
     pub(super) fn new(url: &str) -> Result<Self, String> {
-        let authority = url
-            .strip_prefix("http://")
-            .ok_or_else(|| format!("{url} is not an http:// address"))?
-            .trim_end_matches('/');
+        let no_scheme = || match url.contains("://") {
+            true => format!("{url} is not an http:// address"),
+            false => format!("{url} is not an http:// address: do you mean http://{url}?"),
+        };
+        let authority = url.strip_prefix("http://").ok_or_else(no_scheme)?.trim_end_matches('/');
         let fits = |c: char| c.is_ascii_graphic() && !"/?#@".contains(c);
         if authority.is_empty() || !authority.chars().all(fits) {
             return Err(format!("{url} is not of the form http://host:port"));
@@ -42,6 +43,11 @@ impl Client {
         let has_port = authority[bracket_end..].contains(':');
         let authority = if has_port { authority.to_owned() } else { format!("{authority}:80") };
         Ok(Self { authority, idle: Mutex::new(Vec::new()) })
+    }
+
+    /// The server's address, for people.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.authority)
     }
 
     /// Makes one call. What it asks for must be safe to ask twice: a kept connection may turn out to be closed.
@@ -137,6 +143,8 @@ mod tests {
         for url in ["https://x", "127.0.0.1:8000", "http://", "http://a/b", "http://a b:80"] {
             assert!(Client::new(url).is_err(), "{url}");
         }
+        let hint = Client::new("127.0.0.1:8000").err().unwrap();
+        assert!(hint.contains("do you mean http://127.0.0.1:8000?"), "{hint}");
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //! Both speak the table layer's requests and responses; for a server these go over HTTP as JSON.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use esker_table::operation::{
     BatchWriteItemRequest, CreateTableRequest, DescribeTableRequest, ScanRequest, WriteRequest,
 };
-use esker_table::schema::KeyType;
+use esker_table::schema::{KeyType, ScalarAttributeType};
 use esker_table::{Item, TableError, TableErrorKind, Tables};
 use serde::de::MapAccess;
 
@@ -20,6 +20,8 @@ use crate::operation::requests;
 
 /// The directory that is used where neither is named.
 const DEFAULT_DATA_DIR: &str = "esker-data";
+/// What names the directory where `--data-dir` does not.
+const DATA_DIR_VARIABLE: &str = "ESKER_DATA_DIR";
 
 /// How often a call that may succeed later is made, and how long to wait at first; the wait doubles.
 const ATTEMPTS: u32 = 6;
@@ -29,7 +31,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Arguments {
-    /// The data directory, while no server has it open [default: esker-data].
+    /// The data directory, while no server has it open [env: ESKER_DATA_DIR=] [default: esker-data].
+    // The environment is asked below: one that names a directory must not get in the way of --endpoint.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
@@ -74,6 +77,23 @@ impl From<TableError> for CallError {
     }
 }
 
+/// A key attribute, and its type where it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) kind: Option<ScalarAttributeType>,
+}
+
+/// The type that a key attribute's letter stands for.
+pub(super) fn key_type(letter: &str) -> Option<ScalarAttributeType> {
+    match letter {
+        "S" => Some(ScalarAttributeType::S),
+        "N" => Some(ScalarAttributeType::N),
+        "B" => Some(ScalarAttributeType::B),
+        _ => None,
+    }
+}
+
 /// One page of a scan.
 #[derive(Default)]
 pub(super) struct Page {
@@ -82,19 +102,25 @@ pub(super) struct Page {
 }
 
 impl Destination {
-    /// Opens what the arguments name; `create` allows to make the data directory.
-    pub(super) fn open(arguments: &Arguments, create: bool) -> Result<Self, CliError> {
+    /// Opens what the arguments name, to `write` to it (a data directory is then made where it is missing) or only to
+    /// read it, which changes nothing in the data directory.
+    pub(super) fn open(arguments: &Arguments, write: bool) -> Result<Self, CliError> {
         if let Some(url) = &arguments.endpoint {
             return Ok(Self::Remote(Client::new(url).map_err(CliError::new)?));
         }
-        let directory = arguments.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
-        if !create && !directory.exists() {
+        let named = || std::env::var_os(DATA_DIR_VARIABLE).filter(|value| !value.is_empty());
+        let directory = arguments.data_dir.clone().or_else(|| named().map(PathBuf::from));
+        let directory = directory.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+        if write {
+            return Ok(Self::Embedded(open::tables(&directory, open::Use::Import)?));
+        }
+        if !directory.exists() {
             return Err(CliError::new(format!(
                 "there is no data directory {}: name one with --data-dir",
                 directory.display()
             )));
         }
-        Ok(Self::Embedded(open::tables(directory, create)?))
+        Ok(Self::Embedded(open::tables_to_read(&directory)?))
     }
 
     /// Closes it, and says what could not be closed cleanly.
@@ -105,21 +131,39 @@ impl Destination {
         }
     }
 
-    /// The names of the table's key attributes, the partition key first.
-    pub(super) fn key_names(&self, table: &str) -> Result<Vec<String>, CallError> {
+    /// The table's key attributes, the partition key first.
+    pub(super) fn key(&self, table: &str) -> Result<Vec<Key>, CallError> {
         match self {
             Self::Embedded(tables) => {
                 let request = DescribeTableRequest { table_name: table.to_owned() };
-                let mut key = tables.describe_table(request)?.table.key_schema;
+                let table = tables.describe_table(request)?.table;
+                let mut key = table.key_schema;
                 key.sort_by_key(|element| element.key_type != KeyType::Hash);
-                Ok(key.into_iter().map(|element| element.attribute_name).collect())
+                let kind = |name: &str| {
+                    let mut definitions = table.attribute_definitions.iter();
+                    definitions.find(|of| of.attribute_name == name).map(|of| of.attribute_type)
+                };
+                let named = |name: String| Key { kind: kind(&name), name };
+                Ok(key.into_iter().map(|element| named(element.attribute_name)).collect())
             }
             Self::Remote(client) => {
                 let body = json::to_bytes(&BTreeMap::from([("TableName", table)]));
                 let reply: Described = call(client, "DescribeTable", &body)?;
-                let mut key = reply.table.unwrap_or_default().key_schema.unwrap_or_default();
+                let table = reply.table.unwrap_or_default();
+                let mut key = table.key_schema.unwrap_or_default();
                 key.sort_by_key(|element| element.key_type.as_deref() != Some("HASH"));
-                Ok(key.into_iter().filter_map(|element| element.attribute_name).collect())
+                let definitions = table.attribute_definitions.unwrap_or_default();
+                let kind = |name: &str| {
+                    let mut definitions = definitions.iter();
+                    let of = definitions.find(|of| of.attribute_name.as_deref() == Some(name))?;
+                    key_type(of.attribute_type.as_deref()?)
+                };
+                let named = |name: String| Key { kind: kind(&name), name };
+                Ok(key
+                    .into_iter()
+                    .filter_map(|element| element.attribute_name)
+                    .map(named)
+                    .collect())
             }
         }
     }
@@ -206,7 +250,7 @@ fn call<T: Members>(client: &Client, operation: &str, body: &[u8]) -> Result<T, 
         let reply = match client.call(operation, body) {
             Ok(reply) => reply,
             Err(error) => {
-                problem = format!("the server cannot be reached: {error}");
+                problem = format!("the server {} cannot be reached: {error}", client.url());
                 continue;
             }
         };
@@ -260,7 +304,14 @@ macro_rules! reply {
 reply!(ErrorReply { "__type" => kind: String = json::text, "message" => message: String = json::text });
 reply!(Ignored {});
 reply!(Described { "Table" => table: TableReply = json::structure });
-reply!(TableReply { "KeySchema" => key_schema: Vec<KeyReply> = json::list });
+reply!(TableReply {
+    "KeySchema" => key_schema: Vec<KeyReply> = json::list,
+    "AttributeDefinitions" => attribute_definitions: Vec<DefinitionReply> = json::list,
+});
+reply!(DefinitionReply {
+    "AttributeName" => attribute_name: String = json::text,
+    "AttributeType" => attribute_type: String = json::text,
+});
 reply!(KeyReply {
     "AttributeName" => attribute_name: String = json::text,
     "KeyType" => key_type: String = json::text,

@@ -10,6 +10,7 @@ mod worker;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, IsTerminal};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -22,11 +23,11 @@ use esker_table::schema::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::worker::{Shared, Work, write_batches};
-use super::destination::{self, CallError, Destination};
+use super::destination::{self, CallError, Destination, Key};
 use super::input::{self, Format, Line};
 use super::rejected::Rejected;
 use super::serve::stop_signal;
-use super::{CliError, Outcome};
+use super::{CliError, Outcome, counted};
 
 /// How many batches are written at a time.
 const WORKERS: usize = 8;
@@ -46,11 +47,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME")]
     table: String,
 
-    /// The partition key, to create the table where it is missing; its type is S unless it says N or B.
+    /// The partition key, to create the table where it is missing; its type is S unless it says N or B. A table that is
+    /// there must have this key.
     #[arg(long, value_name = "ATTRIBUTE[:TYPE]", value_parser = key)]
     key: Option<Key>,
 
-    /// The sort key of a table to create.
+    /// The sort key, likewise.
     #[arg(long, value_name = "ATTRIBUTE[:TYPE]", value_parser = key, requires = "key")]
     sort_key: Option<Key>,
 
@@ -70,19 +72,15 @@ pub(super) struct Arguments {
     destination: destination::Arguments,
 }
 
-/// A key attribute and its type.
-#[derive(Clone, Debug, PartialEq)]
-struct Key {
-    name: String,
-    kind: ScalarAttributeType,
-}
-
 fn key(text: &str) -> Result<Key, String> {
     let (name, kind) = match text.rsplit_once(':') {
-        Some((name, "S")) => (name, ScalarAttributeType::S),
-        Some((name, "N")) => (name, ScalarAttributeType::N),
-        Some((name, "B")) => (name, ScalarAttributeType::B),
-        _ => (text, ScalarAttributeType::S),
+        Some((name, letter)) => {
+            let kind = destination::key_type(letter).ok_or_else(|| {
+                format!("the type after the last colon must be S, N or B, not {letter:?}")
+            })?;
+            (name, Some(kind))
+        }
+        None => (text, None),
     };
     if name.is_empty() {
         return Err("the attribute's name is missing".to_owned());
@@ -102,11 +100,18 @@ struct Reading {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let started = Instant::now();
     let (mut input, total_bytes) = open_input(&arguments.file)?;
+    let report = arguments.rejected.clone().unwrap_or_else(|| report_path(&arguments.file));
+    if is_same_file(&arguments.file, &report) {
+        let report = report.display();
+        return Err(CliError::new(format!("--rejected {report} is the file that is read")));
+    }
     let destination = Destination::open(&arguments.destination, true)?;
     let key_names = prepare_table(&destination, arguments)?;
-    let report = arguments.rejected.clone().unwrap_or_else(|| report_path(&arguments.file));
     // Going on after an import that stopped, the lines that it reported stay reported.
-    let shared = Arc::new(Shared::new(Rejected::new(report, arguments.skip_lines > 0)));
+    let rejected = Rejected::new(report.clone(), arguments.skip_lines > 0).map_err(|error| {
+        CliError::new(format!("could not remove the old report {}: {error}", report.display()))
+    })?;
+    let shared = Arc::new(Shared::new(rejected));
     stop_on_signal(&shared)?;
     let mut reading = Reading::default();
 
@@ -131,7 +136,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     summarise(arguments, &shared, &reading, started.elapsed())
 }
 
-/// Stops the import at the first Ctrl-C or SIGTERM, and the process at the second: the first waits for the line that
+/// Stops the import at the first Ctrl-C, SIGTERM or SIGHUP, and the process at the second: the first waits for the line that
 /// is being read, which may never end where a person types.
 fn stop_on_signal(shared: &Arc<Shared>) -> Result<(), CliError> {
     let failed = |error| CliError::new(format!("could not listen for signals: {error}"));
@@ -164,6 +169,13 @@ fn open_input(path: &Path) -> Result<(Box<dyn io::BufRead>, Option<u64>), CliErr
     Ok((Box::new(BufReader::with_capacity(1 << 20, file)), length))
 }
 
+/// Whether the two are one file, by whatever names.
+fn is_same_file(input: &Path, other: &Path) -> bool {
+    let input = if input.as_os_str() == "-" { Path::new("/dev/stdin") } else { input };
+    let (Ok(input), Ok(other)) = (input.metadata(), other.metadata()) else { return false };
+    input.is_file() && (input.dev(), input.ino()) == (other.dev(), other.ino())
+}
+
 fn report_path(input: &Path) -> PathBuf {
     if input.as_os_str() == "-" {
         return PathBuf::from("stdin.rejected.jsonl");
@@ -179,8 +191,11 @@ fn prepare_table(
     arguments: &Arguments,
 ) -> Result<Vec<String>, CliError> {
     let table = &arguments.table;
-    match destination.key_names(table) {
-        Ok(names) => return Ok(names),
+    match destination.key(table) {
+        Ok(key) => {
+            check_key(arguments, &key)?;
+            return Ok(key.into_iter().map(|key| key.name).collect());
+        }
         Err(CallError::NoTable) => {}
         Err(error) => return Err(error.into()),
     }
@@ -193,7 +208,7 @@ fn prepare_table(
     let keys = || keys.iter().filter_map(|(key, role)| key.map(|key| (key, *role)));
     let definition = |(key, _): (&Key, _)| AttributeDefinition {
         attribute_name: key.name.clone(),
-        attribute_type: key.kind,
+        attribute_type: key.kind.unwrap_or(ScalarAttributeType::S),
     };
     let element = |(key, key_type): (&Key, _)| KeySchemaElement {
         attribute_name: key.name.clone(),
@@ -207,6 +222,28 @@ fn prepare_table(
         ..Default::default()
     })?;
     Ok(keys().map(|(key, _)| key.name.clone()).collect())
+}
+
+/// Refuses a table whose key is another than the arguments say, where they say one.
+fn check_key(arguments: &Arguments, table_key: &[Key]) -> Result<(), CliError> {
+    let Some(key) = &arguments.key else { return Ok(()) };
+    let said: Vec<&Key> = [key].into_iter().chain(&arguments.sort_key).collect();
+    let agrees = |(said, is): (&&Key, &Key)| {
+        said.name == is.name && (said.kind.is_none() || is.kind.is_none() || said.kind == is.kind)
+    };
+    if said.len() == table_key.len() && said.iter().zip(table_key).all(agrees) {
+        return Ok(());
+    }
+    let shown = |key: &Key| match key.kind {
+        Some(kind) => format!("{}:{kind:?}", key.name),
+        None => key.name.clone(),
+    };
+    let mut is = format!("--key {}", table_key.first().map(shown).unwrap_or_default());
+    if let Some(sort_key) = table_key.get(1) {
+        is.push_str(&format!(" --sort-key {}", shown(sort_key)));
+    }
+    let table = &arguments.table;
+    Err(CliError::new(format!("the table {table} is there with another key: {is}")))
 }
 
 fn read_lines(
@@ -246,6 +283,10 @@ fn take_line(
     reading: &mut Reading,
 ) -> Result<(), CliError> {
     let text = match line {
+        // A byte order mark is no part of the text.
+        Line::Text(mut text) if number == 1 && text.starts_with('\u{feff}') => {
+            text.split_off('\u{feff}'.len_utf8())
+        }
         Line::Text(text) => text,
         Line::Unreadable(reason) => return shared.reject(number, &reason, ""),
     };
@@ -301,12 +342,13 @@ impl Progress {
         match &mut self.next_report {
             Some(next) if Instant::now() >= *next => {
                 *next += REPORT_EVERY;
-                eprintln!("imported {imported} items, read {} lines", reading.lines);
+                let (items, lines) = (counted(imported, "item"), counted(reading.lines, "line"));
+                eprintln!("imported {items}, read {lines}");
             }
             Some(_) => {}
             None => {
                 self.bar.set_position(reading.bytes);
-                self.bar.set_message(format!("{imported} items"));
+                self.bar.set_message(counted(imported, "item"));
             }
         }
     }
@@ -325,18 +367,26 @@ fn summarise(
     let imported = shared.imported();
     let (rejected, report) = shared.rejected();
     eprintln!(
-        "imported {imported} items into {} in {:.1} s: {} lines read, {} skipped, {} blank, {rejected} \
-         rejected",
+        "imported {} into {} in {:.1} s: {} read, {} skipped, {} blank, {rejected} rejected",
+        counted(imported, "item"),
         arguments.table,
         elapsed.as_secs_f64(),
-        reading.lines,
+        counted(reading.lines, "line"),
         arguments.skip_lines.min(reading.lines),
         reading.blank,
     );
     if rejected > 0 {
         eprintln!("the rejected lines and their reasons are in {}", report.display());
     }
-    match shared.failure() {
+    let failure = shared.failure();
+    if failure.is_none() && arguments.skip_lines > reading.lines {
+        eprintln!(
+            "warning: --skip-lines {} is past the end: the input has {}",
+            arguments.skip_lines,
+            counted(reading.lines, "line")
+        );
+    }
+    match failure {
         Some(failure) => Err(CliError::new(format!(
             "stopped: {failure}. Every line up to {done} has been dealt with; go on with --skip-lines \
              {done}",
@@ -354,10 +404,11 @@ mod tests {
     #[test]
     fn keys_have_a_name_and_perhaps_a_type() {
         let of = |text| key(text).map(|key| (key.name, key.kind));
-        assert_eq!(of("Package"), Ok(("Package".to_owned(), ScalarAttributeType::S)));
-        assert_eq!(of("id:N"), Ok(("id".to_owned(), ScalarAttributeType::N)));
-        assert_eq!(of("a:b"), Ok(("a:b".to_owned(), ScalarAttributeType::S)));
-        assert_eq!(of("a:b:B"), Ok(("a:b".to_owned(), ScalarAttributeType::B)));
-        assert!(of(":N").is_err() && of("").is_err());
+        assert_eq!(of("Package"), Ok(("Package".to_owned(), None)));
+        assert_eq!(of("id:N"), Ok(("id".to_owned(), Some(ScalarAttributeType::N))));
+        assert_eq!(of("a:b:B"), Ok(("a:b".to_owned(), Some(ScalarAttributeType::B))));
+        for wrong in [":N", "", "a:b", "id:X", "id:"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! Lines of an input file, bounded in length, and what each holds: plain JSON or DynamoDB JSON. Called by
 //! `import.rs`.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read as _};
 
-use esker_table::Item;
+use esker_table::{AttributeValue, Item};
 use serde::de::MapAccess;
+use serde_json::value::RawValue;
 
 use super::plain;
 use crate::json::{self, Decoded, Members};
@@ -15,7 +17,7 @@ pub(super) const LINE_BYTES_MAX: usize = 8 << 20;
 /// How the lines of a file are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// Lines `{"Item": {...}}` with typed values are DynamoDB JSON, all others plain JSON.
+    /// Lines `{"Item": {...}}` with typed values are DynamoDB JSON, others plain JSON, in doubt rejected.
     Auto,
     /// Plain JSON objects.
     Plain,
@@ -61,7 +63,10 @@ pub(super) fn parse(line: &str, format: Format) -> Result<Item, String> {
         Format::Plain => plain::item(line),
         Format::Dynamodb => typed(line).unwrap_or_else(|| {
             let bare = format!("{{\"Item\":{line}}}");
-            typed(&bare).unwrap_or_else(|| Err("not DynamoDB JSON".to_owned()))
+            typed(&bare).unwrap_or_else(|| {
+                // A line that is no object at all is best said so.
+                plain::item(line).and_then(|_| Err("not DynamoDB JSON".to_owned()))
+            })
         }),
         Format::Auto => {
             // Only a line of this shape can be DynamoDB JSON; most lines need not be tried.
@@ -70,9 +75,43 @@ pub(super) fn parse(line: &str, format: Format) -> Result<Item, String> {
                 .strip_prefix('{')
                 .is_some_and(|rest| rest.trim_start().starts_with("\"Item\""));
             let typed = if looks_typed { typed(line) } else { None };
-            typed.unwrap_or_else(|| plain::item(line))
+            typed.unwrap_or_else(|| plain::item(line).and_then(certainly_plain))
         }
     }
+}
+
+/// Refuses what is valid as plain JSON but was hardly meant so: the types would become the data.
+fn certainly_plain(item: Item) -> Result<Item, String> {
+    if is_typed(&item) {
+        return Err(
+            "the values look like DynamoDB JSON, but there is no \"Item\" around them: say \
+                    --format dynamodb or --format plain"
+                .to_owned(),
+        );
+    }
+    match item.get("Item") {
+        Some(AttributeValue::M(inner)) if is_typed(inner) => Err(if item.len() > 1 {
+            "\"Item\" looks like DynamoDB JSON, but there is more beside it: say --format plain to \
+             take all of it as plain JSON"
+        } else {
+            "\"Item\" looks like DynamoDB JSON, but a value is not of its type: say --format plain to \
+             take it as plain JSON"
+        }
+        .to_owned()),
+        _ => Ok(item),
+    }
+}
+
+/// Whether every value is an object of one member that is named like a type.
+fn is_typed(item: &Item) -> bool {
+    const TYPES: [&str; 10] = ["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"];
+    let of_one_type = |value: &AttributeValue| match value {
+        AttributeValue::M(inner) => {
+            inner.len() == 1 && inner.keys().all(|name| TYPES.contains(&name.as_str()))
+        }
+        _ => false,
+    };
+    !item.is_empty() && item.values().all(of_one_type)
 }
 
 /// The item of a line `{"Item": {...}}`; `None` where the line has another shape.
@@ -81,7 +120,26 @@ fn typed(line: &str) -> Option<Result<Item, String>> {
     if envelope.others {
         return None;
     }
-    Some(envelope.item?.map_err(|error| error.message().to_owned()))
+    let item = envelope.item?.map_err(|error| blamed(line, error.message()));
+    Some(item.and_then(|item| match plain::duplicate(line) {
+        Some(reason) => Err(reason),
+        None => Ok(item),
+    }))
+}
+
+/// The reason with the attribute's name, which the service's wording leaves out.
+fn blamed(line: &str, reason: &str) -> String {
+    let name = || {
+        let envelope: BTreeMap<String, BTreeMap<String, &RawValue>> =
+            serde_json::from_str(line).ok()?;
+        let mut attributes = envelope.into_iter().next()?.1.into_iter();
+        attributes.find_map(|(name, raw)| {
+            let alone = format!("{{\"Item\":{{\"x\":{raw}}}}}");
+            let envelope: Envelope = json::read(alone.as_bytes()).ok()?;
+            envelope.item?.is_err().then_some(name)
+        })
+    };
+    name().map_or_else(|| reason.to_owned(), |name| format!("attribute {name:?}: {reason}"))
 }
 
 #[derive(Default)]
@@ -108,7 +166,6 @@ impl Members for Envelope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use esker_table::AttributeValue;
 
     #[test]
     fn formats_are_told_apart() {
@@ -119,11 +176,35 @@ mod tests {
         assert_eq!(of(typed, Format::Dynamodb).unwrap(), expected);
         assert_eq!(of(typed, Format::Plain).unwrap().1.type_name(), "M");
         assert_eq!(of(r#"{"a": {"N": "1.5"}}"#, Format::Dynamodb).unwrap(), expected);
-        assert_eq!(of(r#"{"a": {"N": "1.5"}}"#, Format::Auto).unwrap().1.type_name(), "M");
+        assert_eq!(of(r#"{"a": {"n": "1.5"}}"#, Format::Auto).unwrap().1.type_name(), "M");
+        assert_eq!(of(r#"{"a": {"N": "1.5"}}"#, Format::Plain).unwrap().1.type_name(), "M");
         assert_eq!(of(r#"{"Item": "x"}"#, Format::Auto).unwrap().1.type_name(), "S");
-        assert_eq!(of(r#"{"Item": {"a": {"S": "x"}}, "b": 1}"#, Format::Auto).unwrap().0, "Item");
-        assert!(parse(r#"{"Item": {"a": {"S": "x", "N": "1"}}}"#, Format::Auto).is_err());
+        assert_eq!(of(r#"{"Item": {"a": {"x": "x"}}, "b": 1}"#, Format::Auto).unwrap().0, "Item");
         assert_eq!(parse(r#"{"a": 5}"#, Format::Dynamodb).unwrap_err(), "not DynamoDB JSON");
+    }
+
+    #[test]
+    fn refusals_say_what_is_wrong() {
+        for (line, reason) in [
+            (r#"{"a": {"S": "x"}, "b": {"L": []}}"#, "no \"Item\" around them"),
+            (r#"{"Item": {"a": {"S": "x"}}, "b": 1}"#, "more beside it"),
+            (r#"{"Item": {"a": {"S": 5}}}"#, "not of its type"),
+            (
+                r#"{"Item": {"a": {"S": "x"}, "b": {"S": "x", "N": "1"}}}"#,
+                "attribute \"b\": Supplied",
+            ),
+            (r#"{"Item": {"a": {"S": "x"}, "b": {}}}"#, "attribute \"b\": Supplied"),
+            (r#"{"Item": {"a": {"S": "x"}, "a": {"S": "y"}}}"#, "\"a\" is there twice"),
+            (
+                r#"{"Item": {"a": {"M": {"b": {"S": "x"}, "b": {"S": "y"}}}}}"#,
+                "\"b\" is there twice",
+            ),
+        ] {
+            let refusal = parse(line, Format::Auto).unwrap_err();
+            assert!(refusal.contains(reason), "{line}: {refusal}");
+        }
+        let array = parse("[]", Format::Dynamodb).unwrap_err();
+        assert_eq!(array, "an array, not an object");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use esker::{Inspection, KeyspaceInspection};
 use esker_table::StoredTable;
 
-use super::{CliError, Outcome, open};
+use super::{CliError, Outcome, counted, open};
 
 /// The arguments of `esker inspect`.
 #[derive(clap::Args)]
@@ -46,11 +46,11 @@ fn render(
     files: bool,
 ) -> String {
     let mut text = String::new();
-    let sstables = |keyspace: &KeyspaceInspection| -> (usize, u64) {
+    let sstables = |keyspace: &KeyspaceInspection| -> (u64, u64) {
         keyspace
             .levels
             .iter()
-            .fold((0, 0), |(count, bytes), l| (count + l.sstables.len(), bytes + l.bytes()))
+            .fold((0, 0), |(count, bytes), l| (count + l.sstables.len() as u64, bytes + l.bytes()))
     };
     let total: u64 = inspection.keyspaces.iter().map(|keyspace| sstables(keyspace).1).sum();
     let state = if inspection.is_closed { "closed cleanly" } else { "not closed cleanly" };
@@ -60,9 +60,9 @@ fn render(
     };
     line(format!("directory  {}", dir.display()));
     line(format!("database   {}, {state}", inspection.database_id));
-    line(format!("opened     {} times for writing", inspection.epoch));
+    line(format!("opened     {} for writing", counted(inspection.epoch, "time")));
     line(format!("sequence   {}", inspection.last_seq));
-    line(format!("log        {} segments", inspection.wal.len()));
+    line(format!("log        {}", counted(inspection.wal.len() as u64, "segment")));
     line(format!("sstables   {}", bytes(total)));
     if let Err(error) = tables {
         line(format!("tables     cannot be read: {error}"));
@@ -70,30 +70,33 @@ fn render(
     for keyspace in &inspection.keyspaces {
         let (count, size) = sstables(keyspace);
         line(String::new());
-        line(format!(
-            "keyspace {} {:?}: {}, {count} sstables of {}, {} entries in memory",
-            keyspace.id,
-            keyspace.name,
-            keyspace.strategy,
-            bytes(size),
-            keyspace.memtable_entries,
-        ));
         let mut tables = tables.iter().flatten();
-        if let Some(table) = tables.find(|table| table.keyspace == keyspace.name) {
-            line(format!(
-                "  table {}: {} items of {}",
+        match tables.find(|table| table.keyspace == keyspace.name) {
+            Some(table) => line(format!(
+                "table {:?} (keyspace {}): {} of {}",
                 table.name,
-                table.item_count,
+                keyspace.name,
+                counted(table.item_count, "item"),
                 bytes(table.size_bytes)
-            ));
+            )),
+            None => line(format!("keyspace {:?}", keyspace.name)),
         }
+        line(format!(
+            "  id {}, {}, {} of {}, {} in memory",
+            keyspace.id,
+            keyspace.strategy,
+            counted(count, "sstable"),
+            bytes(size),
+            counted(keyspace.memtable_entries, "entry"),
+        ));
         for level in &keyspace.levels {
             let entries: u64 = level.sstables.iter().map(|sstable| sstable.entries).sum();
             line(format!(
-                "  level {}  {:>6} files  {:>10}  {entries:>12} entries",
+                "  level {}  {:>12}  {:>10}  {:>20}",
                 level.level,
-                level.sstables.len(),
+                counted(level.sstables.len() as u64, "file"),
                 bytes(level.bytes()),
+                counted(entries, "entry"),
             ));
             for sstable in level.sstables.iter().filter(|_| files) {
                 line(format!(

@@ -1,5 +1,5 @@
 //! The command line: which commands there are, and how each ends. One file per command. A failure is one line that
-//! says what to do, and exit code 1; an import or a verification that found something is exit code 2.
+//! says what to do, and exit code 1; an import, a verification or a repair that found something is exit code 2.
 
 mod client;
 mod destination;
@@ -10,20 +10,26 @@ mod inspect;
 mod open;
 mod plain;
 mod rejected;
+mod repair;
 mod serve;
 mod verify;
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+/// What `--help` says about how commands end.
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 an error, said on stderr; 2 an import rejected lines, or a \
+                          verification found damage.";
+
 /// A DynamoDB-compatible database on one machine.
 ///
 /// Without a command, `esker` serves.
 #[derive(Parser)]
-#[command(name = "esker", version, args_conflicts_with_subcommands = true)]
+#[command(name = "esker", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -41,13 +47,17 @@ enum Command {
     /// Serve tables over the DynamoDB wire protocol (the default).
     Serve(serve::Arguments),
     /// Read JSON lines into a table.
+    #[command(after_help = EXIT_CODES)]
     Import(import::Arguments),
-    /// Write the items of a table as JSON lines.
+    /// Write the items of a table as JSON lines. A FILE that exists is replaced, once the new one is complete.
     Export(export::Arguments),
     /// Show the keyspaces, levels and files of a data directory that no server has open.
     Inspect(inspect::Arguments),
     /// Read every file of a data directory and check every byte; no server may have it open.
+    #[command(after_help = EXIT_CODES)]
     Verify(verify::Arguments),
+    /// Say what is wrong with a data directory and, with --apply, save what can be saved; nothing is deleted.
+    Repair(repair::Arguments),
 }
 
 /// How a command that did not fail ended.
@@ -76,7 +86,14 @@ impl fmt::Display for CliError {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody may be reading. Exit code 2, clap's own for this, has another meaning here.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     if let Err(error) = start_log(&cli.log) {
         return failed(&error);
     }
@@ -87,6 +104,7 @@ pub fn main() -> ExitCode {
         Some(Command::Export(arguments)) => export::run(&arguments),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments),
         Some(Command::Verify(arguments)) => verify::run(&arguments),
+        Some(Command::Repair(arguments)) => repair::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -103,14 +121,35 @@ fn failed(error: &CliError) -> ExitCode {
 fn start_log(filter: &str) -> Result<(), CliError> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| CliError::new(format!("--log '{filter}' is not a log filter: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(!plain && std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     Ok(())
+}
+
+/// A number of things: `1 item`, `2 items`, `3 entries`.
+fn counted(count: u64, thing: &str) -> String {
+    match thing.strip_suffix('y') {
+        _ if count == 1 => format!("1 {thing}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {thing}s"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn numbers_agree_with_their_nouns() {
+        assert_eq!(counted(1, "entry"), "1 entry");
+        assert_eq!(counted(0, "entry"), "0 entries");
+        assert_eq!(counted(2, "item"), "2 items");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -7,7 +7,7 @@ use esker::ErrorKind;
 use esker_table::TablesReport;
 
 use super::inspect::{bytes, print};
-use super::{CliError, Outcome, open};
+use super::{CliError, Outcome, counted, open};
 
 /// The arguments of `esker verify`.
 #[derive(clap::Args)]
@@ -22,14 +22,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let outcome = open::try_read_only(&arguments.dir).and_then(|db| {
         let report = db.verify()?;
-        // A database that is only looked at keeps in memory exactly what the log had beyond the sstables.
-        let replayed: u64 = db.inspect().keyspaces.iter().map(|k| k.memtable_entries).sum();
         let tables = esker_table::verify(&db);
         db.close()?;
-        Ok((report, replayed, tables))
+        Ok((report, tables))
     });
     match outcome {
-        Ok((report, replayed, tables)) => {
+        Ok((report, tables)) => {
             let tables = match tables {
                 Ok(tables) if tables.problem_count == 0 => tables,
                 Ok(tables) => return Ok(damaged_tables(&arguments.dir, &tables)),
@@ -39,17 +37,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
                 }
             };
             print(&format!(
-                "{} is sound: {} sstables of {}, {} blocks, {} entries; {} finished log segments, \
-                 {} commit groups; {replayed} entries replayed from the log; {} tables, {} items of {}\n",
+                "{} is sound: {} of {} ({}, {}); {} replayed from the log ({}), {} of it read again ({}); \
+                 {}, {} of {}\n",
                 arguments.dir.display(),
-                report.sstables,
+                counted(report.sstables, "sstable"),
                 bytes(report.sstable_bytes),
-                report.blocks,
-                report.entries,
-                report.wal_segments,
-                report.wal_groups,
-                tables.tables,
-                tables.items,
+                counted(report.blocks, "block"),
+                counted(report.entries, "entry"),
+                counted(report.replayed_entries, "entry"),
+                counted(report.replayed_groups, "commit group"),
+                counted(report.wal_segments, "finished segment"),
+                counted(report.wal_groups, "commit group"),
+                counted(tables.tables, "table"),
+                counted(tables.items, "item"),
                 bytes(tables.item_bytes),
             ));
             Ok(Outcome::Done)
@@ -58,13 +58,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
             print(&format!("{} is damaged: {error}\n", arguments.dir.display()));
             Ok(Outcome::Incomplete)
         }
-        Err(error) => Err(open::failed(&arguments.dir, &error)),
+        Err(error) => Err(open::failed(&arguments.dir, open::Use::Look, &error)),
     }
 }
 
 fn damaged_tables(dir: &Path, tables: &TablesReport) -> Outcome {
-    let mut text =
-        format!("{} is damaged: {} problems in its tables\n", dir.display(), tables.problem_count);
+    let mut text = format!(
+        "{} is damaged: {} in its tables\n",
+        dir.display(),
+        counted(tables.problem_count, "problem")
+    );
     for problem in &tables.problems {
         text.push_str(&format!("  {problem}\n"));
     }

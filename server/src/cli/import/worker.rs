@@ -58,8 +58,10 @@ impl Shared {
 
     /// Reports a line that is not imported.
     pub(super) fn reject(&self, line: u64, reason: &str, content: &str) -> Result<(), CliError> {
+        // Lines that begin later come later in the file too; only what is open may still go before others.
+        let settled = self.done_up_to(u64::MAX);
         let mut rejected = self.rejected.lock();
-        rejected.add(line, reason, content).map_err(|error| {
+        rejected.add(line, reason, content, settled).map_err(|error| {
             let path = rejected.path().display();
             CliError::new(format!("could not write the report {path}: {error}"))
         })
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_account_knows_from_where_to_go_on() {
-        let shared = Shared::new(Rejected::new(PathBuf::from("unused"), false));
+        let shared = Shared::new(Rejected::new(PathBuf::from("unused"), true).unwrap());
         assert_eq!(shared.done_up_to(7), 7);
         for line in [3, 4, 5] {
             shared.begin(line);
