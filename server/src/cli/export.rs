@@ -18,7 +18,8 @@ use crate::json::ItemOut;
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Arguments {
-    /// The file to write, in place of one that is there; `-` or nothing for stdout.
+    /// The file to write; `-` or nothing for stdout. It is FILE.tmp until it is complete, then it replaces FILE; an export
+    /// that fails leaves FILE as it was.
     file: Option<PathBuf>,
 
     /// The table to read.
@@ -88,7 +89,8 @@ fn to_file(
     let unfinished = Path::new(&unfinished);
     let name = unfinished.display().to_string();
     let mut out = BufWriter::new(File::create(unfinished).map_err(failed(unfinished))?);
-    write_all(source, arguments, &mut out, count, &name)?;
+    write_all(source, arguments, &mut out, count, &name)
+        .map_err(|error| CliError::new(format!("{error}; {} is as it was", path.display())))?;
     out.get_ref().sync_all().map_err(failed(unfinished))?;
     fs::rename(unfinished, path).map_err(failed(path))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
