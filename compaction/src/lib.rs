@@ -13,5 +13,5 @@ pub mod run;
 pub mod strategy;
 
 pub use retain::{Below, Retain, Rules, Survivors};
-pub use run::{BuildContext, Limiter, Unlimited, build, compact, compression_of};
+pub use run::{BuildContext, Limiter, Unlimited, build, compact, compression_of, file_meta};
 pub use strategy::{Options, Picture, Strategy, Task, TaskKind, for_kind, pick_range};

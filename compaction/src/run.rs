@@ -296,7 +296,8 @@ impl<'c, 'a> Outputs<'c, 'a> {
     }
 }
 
-fn file_meta(summary: Summary, created_ms: u64) -> FileMeta {
+/// What the manifest is to know of a file that was written.
+pub fn file_meta(summary: Summary, created_ms: u64) -> FileMeta {
     FileMeta {
         number: summary.number,
         file_id: summary.file_id,

@@ -39,6 +39,7 @@ mod open;
 mod options;
 mod pacing;
 mod read;
+mod repair;
 mod scrub;
 mod snapshot;
 mod transaction;
@@ -66,6 +67,7 @@ pub use inspect::{
 pub use keyspace::Keyspace;
 pub use metrics::Metrics;
 pub use options::{Background, Builder, CompactionStrategy, Durability, KeyspaceOptions, Options};
+pub use repair::{LostCommits, LostKeys, RepairOptions, RepairReport, repair};
 pub use snapshot::Snapshot;
 pub use transaction::{Transaction, TransactionRange};
 pub use verify::VerifyReport;

@@ -92,7 +92,7 @@ pub(crate) fn create_dir(world: &World, dir: &Path) -> Result<()> {
     missing.into_iter().try_for_each(|path| sync_parent(world, path))
 }
 
-fn is_denied(error: &Error) -> bool {
+pub(crate) fn is_denied(error: &Error) -> bool {
     let source = std::error::Error::source(error);
     let source = source.and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
@@ -123,7 +123,7 @@ fn create(world: &World, dir: &Path) -> Result<Version> {
     Ok(version)
 }
 
-fn take_lock(world: &World, dir: &Path, read_only: bool) -> Result<Box<dyn FileLock>> {
+pub(crate) fn take_lock(world: &World, dir: &Path, read_only: bool) -> Result<Box<dyn FileLock>> {
     let path = dir.join(LOCK);
     let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
     world.fs.lock(&path, mode).map_err(|error| match error.kind() {

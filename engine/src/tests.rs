@@ -6,6 +6,7 @@ mod crash;
 mod faults;
 mod limits;
 mod metamorphic;
+mod repair;
 mod strategies;
 mod stress;
 mod submit;

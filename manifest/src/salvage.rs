@@ -52,9 +52,11 @@ pub fn salvage(fs: &dyn Fs, dir: &Path) -> Result<Remains> {
     for number in manifests {
         let Some(reader) = open(fs, dir, number, current)? else { continue };
         remains.database_id.get_or_insert(reader.current.database_id);
-        // An older manifest than the one that was live is out of date, however sound it is.
-        let may_be_live =
-            Some(number) == newest && current.is_none_or(|current| current.manifest <= number);
+        // Another manifest than the one that was live is out of date or was never finished, however sound it is.
+        let may_be_live = match current {
+            Some(current) => current.manifest == number,
+            None => Some(number) == newest,
+        };
         remains.take(&reader, may_be_live)?;
     }
     Ok(remains)
@@ -129,7 +131,9 @@ impl Remains {
             if only_supported(whole)?.is_some() && long_enough && may_be_live {
                 self.version = Some(version.clone());
             }
-            self.before_damage = Some(reader.before_damage(snapshot, at));
+            if may_be_live || self.before_damage.is_none() {
+                self.before_damage = Some(reader.before_damage(snapshot, at));
+            }
         }
         for frame in frame::scan(reader.current.file_id, from, &reader.content) {
             if frame.kind == FrameKind::Edit as u8

@@ -82,7 +82,9 @@ pub fn salvage_segment(
         Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
         Err(_) => None,
     };
-    let Some(file_id) = file_id.or(own) else { return Ok(None) };
+    let Some(file_id) = file_id.or(own).filter(|_| len >= HEADER_LEN as u64) else {
+        return Ok(None);
+    };
     let mut found = SalvagedSegment {
         len,
         end: HEADER_LEN as u64,
@@ -111,7 +113,9 @@ pub fn salvage_segment(
     // What cannot be told from blank space may still be a lost write.
     let blank = matches!(frame::decode(file_id, found.end, &content), Parsed::Blank);
     let rest = usize::try_from(found.end).ok().and_then(|end| content.get(end..)).unwrap_or(&[]);
-    found.is_torn = !blank || rest.iter().any(|&byte| byte != 0);
+    // Neither a header nor a frame: whatever was there is gone.
+    let is_void = own.is_none() && found.end == HEADER_LEN as u64;
+    found.is_torn = is_void || !blank || rest.iter().any(|&byte| byte != 0);
     Ok(Some(found))
 }
 

@@ -1,0 +1,295 @@
+//! Carrying out a repair: new sstables, links to everything that goes aside, the new manifest, and only then the old
+//! names go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use esker_base::cursor::Cursor;
+use esker_base::merge::MergingCursor;
+use esker_base::names::{CURRENT, FileKind};
+use esker_base::{Error, FileNumber, KeyspaceId, Result, SeqNo, batch, key};
+use esker_compaction::{compression_of, file_meta};
+use esker_manifest::{
+    FileMeta, KeyspaceMeta, KeyspaceState, LEVEL_COUNT, ManifestLog, StrategyKind, Version,
+};
+use esker_memtable::Memtable;
+use esker_sstable::{BlockCache, ReadMode, Reader, Writer, WriterOptions};
+use esker_vfs::World;
+
+use super::examine::{DamagedFile, Plan};
+use super::log::TakenLog;
+use super::{RepairReport, link_or_copy, numbered};
+use crate::core::new_file_id;
+use crate::open::create_dir;
+use crate::view::identity;
+
+/// Entries of the log are written to sstables when they take this much memory.
+const MEMTABLES_BYTES: usize = 32 << 20;
+
+/// The size at which a merge starts a new file, in bytes.
+const SSTABLE_BYTES: u64 = 64 << 20;
+
+pub(super) fn apply(
+    world: &World,
+    dir: &Path,
+    plan: Plan,
+    report: &mut RepairReport,
+) -> Result<()> {
+    let highest = numbered(&*world.fs, dir)?.into_iter().map(|(_, number)| number.0).max();
+    let next_file = plan.version.next_file.0.max(highest.unwrap_or(0) + 1);
+    let mut work = Work { world, dir, next_file, made: BTreeSet::new() };
+    work.run(plan, report).inspect_err(|_| work.remove_made(|_| true))
+}
+
+struct Work<'a> {
+    world: &'a World,
+    dir: &'a Path,
+    next_file: u64,
+    /// Sstables that the repair wrote.
+    made: BTreeSet<FileNumber>,
+}
+
+impl Work<'_> {
+    fn run(&mut self, plan: Plan, report: &mut RepairReport) -> Result<()> {
+        let Plan { mut version, damaged, log, is_rebuilt } = plan;
+        for file in &damaged {
+            self.replace(&mut version, file)?;
+        }
+        if let Some(log) = &log {
+            self.write_log(&mut version, log, is_rebuilt)?;
+            // Segments of the old log that are not away yet are then of an earlier open.
+            version.epoch = version.epoch.next();
+        }
+        let states: Vec<_> = version.keyspaces.values().cloned().collect();
+        for state in states {
+            let mut state = KeyspaceState::clone(&state);
+            if is_rebuilt {
+                report.replaced_sstables += self.merge(&mut state)?;
+            }
+            // Newest first, as level 0 is read.
+            state.levels[0].sort_by_key(|file| std::cmp::Reverse((file.max_seq, file.number)));
+            version.last_seq =
+                state.files().map(|(_, file)| file.max_seq).fold(version.last_seq, SeqNo::max);
+            version.keyspaces.insert(state.meta.id, Arc::new(state));
+        }
+        let number = self.take_number();
+        version.next_file = FileNumber(self.next_file);
+        version.check()?;
+        let fs = &*self.world.fs;
+        fs.sync_dir(self.dir).map_err(|error| Error::io("sync", self.dir, error))?;
+        let (aside, names) = self.link_aside(&version)?;
+        ManifestLog::create(self.world, self.dir, number, new_file_id(self.world), &version)?;
+        // From here on the database is repaired; what cannot be removed now is removed by the next open.
+        for name in names.iter().filter(|name| *name != CURRENT) {
+            let _ = fs.remove_file(&self.dir.join(name));
+        }
+        let live = version.live_sstables();
+        self.remove_made(|number| !live.contains(&number));
+        let _ = fs.sync_dir(self.dir);
+        report.moved = names;
+        report.moved_to = Some(aside);
+        Ok(())
+    }
+
+    fn take_number(&mut self) -> FileNumber {
+        self.next_file += 1;
+        FileNumber(self.next_file - 1)
+    }
+
+    /// Best effort: what stays is an orphan that the next open removes.
+    fn remove_made(&self, is_unneeded: impl Fn(FileNumber) -> bool) {
+        for &number in self.made.iter().filter(|number| is_unneeded(**number)) {
+            let _ = self.world.fs.remove_file(&self.dir.join(FileKind::Sstable.name(number)));
+        }
+    }
+
+    fn writer(&mut self, keyspace: &KeyspaceMeta) -> Result<Writer> {
+        let number = self.take_number();
+        let options = WriterOptions {
+            compression: compression_of(keyspace.compression),
+            keyspace: keyspace.id,
+            ..WriterOptions::default()
+        };
+        let fs = Arc::clone(&self.world.fs);
+        let writer = Writer::create(fs, self.dir, number, new_file_id(self.world), options)?;
+        self.made.insert(number);
+        Ok(writer)
+    }
+
+    fn finish(&self, writer: Writer) -> Result<Arc<FileMeta>> {
+        Ok(Arc::new(file_meta(writer.finish()?, self.world.clock.wall_ms())))
+    }
+
+    /// Writes what can be read of a damaged file to a new one in its place.
+    fn replace(&mut self, version: &mut Version, file: &DamagedFile) -> Result<()> {
+        let Some(state) = version.keyspaces.get(&file.keyspace).cloned() else { return Ok(()) };
+        let mut writer = None;
+        let (fs, dir) = (Arc::clone(&self.world.fs), self.dir);
+        esker_sstable::salvage(&*fs, dir, file.number, file.file_id, |key, value| {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => writer.insert(self.writer(&state.meta)?),
+            };
+            writer.add(key, value)
+        })?;
+        if let Some(writer) = writer {
+            let meta = self.finish(writer)?;
+            let mut state = KeyspaceState::clone(&state);
+            let files = &mut state.levels[file.level];
+            files.push(meta);
+            if file.level > 0 {
+                files.sort_by(|a, b| key::compare(&a.smallest, &b.smallest));
+            }
+            version.keyspaces.insert(file.keyspace, Arc::new(state));
+        }
+        Ok(())
+    }
+
+    /// Writes what is taken of the log to sstables of level 0.
+    fn write_log(&mut self, version: &mut Version, log: &TakenLog, is_rebuilt: bool) -> Result<()> {
+        let mut tables: BTreeMap<KeyspaceId, Arc<Memtable>> = BTreeMap::new();
+        let mut written = Vec::new();
+        let fs = Arc::clone(&self.world.fs);
+        log.replay(&*fs, self.dir, |group| {
+            for ops in group.batches() {
+                let mut seq = ops.first_seq;
+                for op in batch::ops(ops.bytes).flatten() {
+                    // What a keyspace has flushed is in its files, or lost with them.
+                    let state = version.keyspaces.get(&op.keyspace);
+                    if state.is_some_and(|state| is_rebuilt || seq > state.flushed_through) {
+                        let table = tables.entry(op.keyspace).or_default();
+                        table.insert(op.key, seq, op.kind, op.value);
+                    }
+                    seq = seq.next();
+                }
+            }
+            let bytes: usize = tables.values().map(|table| table.memory_bytes()).sum();
+            if bytes >= MEMTABLES_BYTES {
+                written.extend(self.write_tables(version, std::mem::take(&mut tables))?);
+            }
+            Ok(())
+        })?;
+        written.extend(self.write_tables(version, tables)?);
+        version.last_seq = version.last_seq.max(log.last_seq);
+        for state in version.keyspaces.values_mut() {
+            let state = Arc::make_mut(state);
+            state.flushed_through = state.flushed_through.max(log.last_taken());
+        }
+        for (id, file) in written {
+            if let Some(state) = version.keyspaces.get_mut(&id) {
+                Arc::make_mut(state).levels[0].push(file);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_tables(
+        &mut self,
+        version: &Version,
+        tables: BTreeMap<KeyspaceId, Arc<Memtable>>,
+    ) -> Result<Vec<(KeyspaceId, Arc<FileMeta>)>> {
+        let mut files = Vec::new();
+        for (id, table) in tables {
+            let Some(state) = version.keyspaces.get(&id) else { continue };
+            let mut cursor = table.cursor();
+            cursor.seek_to_first()?;
+            for file in self.write_sorted(&state.meta, &mut cursor, u64::MAX)? {
+                files.push((id, file));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Writes every entry from the cursor on, once, to files of about `file_bytes` that share no key.
+    fn write_sorted(
+        &mut self,
+        keyspace: &KeyspaceMeta,
+        cursor: &mut impl Cursor,
+        file_bytes: u64,
+    ) -> Result<Vec<Arc<FileMeta>>> {
+        let mut files = Vec::new();
+        let mut writer: Option<Writer> = None;
+        let mut last: Vec<u8> = Vec::new();
+        while cursor.valid() {
+            let is_new = last.is_empty() || key::compare(&last, cursor.key()).is_ne();
+            if is_new {
+                let is_new_key =
+                    !last.is_empty() && key::user_key(&last) != key::user_key(cursor.key());
+                if is_new_key && writer.as_ref().is_some_and(|w| w.written_bytes() >= file_bytes) {
+                    files.extend(writer.take().map(|writer| self.finish(writer)).transpose()?);
+                }
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    None => writer.insert(self.writer(keyspace)?),
+                };
+                writer.add(cursor.key(), cursor.value())?;
+                last.clear();
+                last.extend_from_slice(cursor.key());
+            }
+            cursor.next()?;
+        }
+        files.extend(writer.map(|writer| self.finish(writer)).transpose()?);
+        Ok(files)
+    }
+
+    /// Merges the files of a keyspace, whose levels are unknown, into its last level; how many files of the database
+    /// that replaces. Every version stays, because nothing tells which may go.
+    fn merge(&mut self, state: &mut KeyspaceState) -> Result<u64> {
+        // One file needs no order, and the files of FIFO follow one another.
+        if state.meta.strategy == StrategyKind::Fifo || state.levels[0].len() <= 1 {
+            return Ok(0);
+        }
+        let files = std::mem::take(&mut state.levels[0]);
+        let mut cursors = Vec::new();
+        for file in &files {
+            let (fs, cache) = (&self.world.fs, Arc::new(BlockCache::new(0)));
+            let mode = ReadMode::Positioned;
+            let reader = Reader::open(fs, self.dir, &identity(file), mode, cache)?;
+            cursors.push(Arc::new(reader).cursor(false));
+        }
+        let mut cursor = MergingCursor::new(cursors);
+        cursor.seek_to_first()?;
+        state.levels[LEVEL_COUNT - 1] =
+            self.write_sorted(&state.meta, &mut cursor, SSTABLE_BYTES)?;
+        Ok(files.iter().filter(|file| !self.made.contains(&file.number)).count() as u64)
+    }
+
+    /// Links every file that the repaired database does without into a new directory, durably; the directory and the
+    /// names.
+    fn link_aside(&self, version: &Version) -> Result<(PathBuf, Vec<String>)> {
+        let fs = &*self.world.fs;
+        let mut live: BTreeSet<(FileKind, FileNumber)> = BTreeSet::new();
+        live.extend(version.live_sstables().into_iter().map(|n| (FileKind::Sstable, n)));
+        live.extend(version.wal.iter().map(|segment| (FileKind::Wal, segment.number)));
+        live.extend(self.made.iter().map(|&number| (FileKind::Sstable, number)));
+        let files = numbered(fs, self.dir)?;
+        let dead = files.difference(&live).map(|(kind, number)| kind.name(*number));
+        let mut names: Vec<String> = dead.collect();
+        match fs.exists(&self.dir.join(CURRENT)) {
+            Ok(true) => names.push(CURRENT.to_string()),
+            Ok(false) => {}
+            Err(error) => return Err(Error::io("look at", self.dir, error)),
+        }
+        let aside = self.new_directory()?;
+        for name in &names {
+            link_or_copy(fs, &self.dir.join(name), &aside.join(name))?;
+        }
+        fs.sync_dir(&aside).map_err(|error| Error::io("sync", &aside, error))?;
+        Ok((aside, names))
+    }
+
+    fn new_directory(&self) -> Result<PathBuf> {
+        for at in 1u32.. {
+            let path = self.dir.join(format!("lost-and-found-{at}"));
+            match self.world.fs.exists(&path) {
+                Ok(true) => {}
+                Ok(false) => return create_dir(self.world, &path).map(|()| path),
+                Err(error) => return Err(Error::io("look at", &path, error)),
+            }
+        }
+        let error = io::Error::from(io::ErrorKind::AlreadyExists);
+        Err(Error::io("create directory", self.dir, error))
+    }
+}
