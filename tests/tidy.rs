@@ -129,6 +129,43 @@ fn a_wrong_door_is_noticed() {
     assert!(violations(&BTreeMap::from([("wal".to_string(), allowed)])).is_empty());
 }
 
+/// Planted bugs are for `esker-sim mutants` alone: nothing that the server is built from may turn them on by default.
+#[test]
+fn the_server_is_built_without_planted_bugs() {
+    let features = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--prefix", "none", "--edges", "normal,build,features"])
+            .args(arguments)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let planted = "esker-base feature \"mutants\"";
+    let server = features(&["--package", "esker-server"]);
+    assert!(server.contains("esker-base") && !server.contains("mutants"), "{server}");
+    // A check that cannot fail is no check.
+    assert!(features(&["--package", "esker-sim", "--features", "mutants"]).contains(planted));
+}
+
+/// A mutant without a call site would live for ever.
+#[test]
+fn every_planted_bug_is_planted() {
+    let list = std::fs::read_to_string(root().join("base/src/mutants.rs")).unwrap();
+    let names: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("    (\"")?.split_once("\", \"").map(|(name, _)| name))
+        .collect();
+    assert!(names.len() >= 40, "{names:?}");
+    let sources: Vec<String> =
+        sources().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    for name in names {
+        let call = format!("mutant!(\"{name}\")");
+        assert!(sources.iter().any(|text| text.contains(&call)), "{name} has no call site");
+    }
+}
+
 /// The sources of the work tree: every `.rs` file outside build output and hidden folders.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -114,7 +114,8 @@ impl Range {
         }
         // The two ends meet: what the back yielded is not yielded again.
         let met = |key: &[u8]| self.back.yielded().is_some_and(|last| key >= last);
-        if !cursor.valid || !self.bounds.ends_after(&cursor.key) || met(&cursor.key) {
+        let crosses = mutant!("cursor_ends_cross");
+        if !cursor.valid || !self.bounds.ends_after(&cursor.key) || met(&cursor.key) && !crosses {
             return Ok(None);
         }
         Ok(Some(cursor.entry()))
@@ -273,7 +274,7 @@ impl VisibleCursor {
 
     fn next(&mut self) -> Result<()> {
         let passed = std::mem::take(&mut self.key);
-        if self.backward && !mutant!("cursor_turn_repeats") {
+        if self.backward {
             self.inner.seek(&key::last_key(&passed))?;
         } else {
             self.inner.next()?;

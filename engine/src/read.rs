@@ -17,15 +17,15 @@ pub(crate) fn get<T>(
     owned: impl FnOnce(Bytes) -> T,
 ) -> Result<Option<T>> {
     counters.reads.add(1);
-    for memtable in std::iter::once(&view.active).chain(&view.frozen) {
-        if let Some(found) = memtable.get(key, seq) {
-            return has_value(found.kind).map(|put| put.then(|| borrowed(found.value)));
-        }
-    }
     if mutant!("read_frozen_oldest_first")
         && let Some(found) = view.frozen.iter().rev().find_map(|table| table.get(key, seq))
     {
         return has_value(found.kind).map(|put| put.then(|| borrowed(found.value)));
+    }
+    for memtable in std::iter::once(&view.active).chain(&view.frozen) {
+        if let Some(found) = memtable.get(key, seq) {
+            return has_value(found.kind).map(|put| put.then(|| borrowed(found.value)));
+        }
     }
     // Level 0 is newest first and every deeper level is older, so the first version found is the newest.
     for file in view.levels.candidates(key) {

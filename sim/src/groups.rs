@@ -51,7 +51,7 @@ pub fn check(budget: &Budget) -> CheckReport {
         }
         report.add(&format!("scenes: {name}"), 1);
     };
-    let rounds = budget.count(12, 1000, 5000);
+    let rounds = budget.count(30, 1000, 5000);
     parallel::run(NAME, budget, rounds * SCENES.len() as u64, Arc::new(work))
 }
 
@@ -200,6 +200,11 @@ fn manifest_in_doubt(seed: u64) -> Verdict {
 
 /// A weak batch over two keyspaces, and a power cut while they are flushed: both parts are there, or none.
 fn two_keyspaces(seed: u64) -> Verdict {
+    let mut rng = Rng::new(seed);
+    (0..8).try_for_each(|_| split_batch(rng.number()))
+}
+
+fn split_batch(seed: u64) -> Verdict {
     let (sim, mut rng) = (Simulation::new(seed), Rng::new(seed));
     let db = open(&sim)?;
     let both = [db.keyspace("a").map_err(text)?, db.keyspace("b").map_err(text)?];
@@ -348,6 +353,14 @@ fn turns(seed: u64) -> Verdict {
         }
     }
     let map = contents(&keyspace)?;
+    let mut range = keyspace.iter();
+    let mut met = Map::new();
+    while let Some(entry) = if rng.chance(50) { range.next() } else { range.next_back() } {
+        let (key, value) = entry.map_err(text)?;
+        let known = met.insert(key.to_vec(), value.to_vec());
+        expect(known.is_none(), "the ends of a range have passed each other")?;
+    }
+    expect(met == map, "a range from both ends misses an entry")?;
     let mut range = keyspace.iter();
     for _ in 0..20 {
         // A jump of one end, and a few steps from there.

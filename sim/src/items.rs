@@ -43,12 +43,15 @@ pub fn check(budget: &Budget) -> CheckReport {
     let seed = budget.seed.wrapping_mul(1 << 20);
     let work = move |unit: u64, report: &mut CheckReport| {
         let seed = seed + unit;
-        let outcome = if unit % 4 == 3 { together(seed, report) } else { lives(seed, report) };
+        let outcome = match unit % 4 {
+            3 => together(seed, report),
+            at => lives(seed, at == 2, report),
+        };
         if let Err(broken) = outcome {
             report.find(format!("seed {seed}: {broken}"));
         }
     };
-    parallel::run(NAME, budget, budget.count(12, 800, 4000), Arc::new(work))
+    parallel::run(NAME, budget, budget.count(40, 800, 4000), Arc::new(work))
 }
 
 /// What an operation did to the model: nothing yet, or perhaps something, because the power failed.
@@ -63,14 +66,17 @@ struct Life {
     /// The state that is there, and the one that may be there as well if the power failed in between.
     model: Model,
     maybe: Option<Model>,
+    /// Tables come and go all the time, and so does the power.
+    restless: bool,
 }
 
-fn lives(seed: u64, report: &mut CheckReport) -> Result<(), String> {
+fn lives(seed: u64, restless: bool, report: &mut CheckReport) -> Result<(), String> {
     let (sim, rng) = (Simulation::new(seed), Rng::new(seed));
-    let mut life = Life { sim, rng, model: Model::new(), maybe: None };
-    for _ in 0..LIVES {
+    let mut life = Life { sim, rng, model: Model::new(), maybe: None, restless };
+    let (restarts, calls) = if restless { (4 * LIVES, 150) } else { (LIVES, 700) };
+    for _ in 0..restarts {
         if life.rng.chance(70) {
-            life.sim.fs.cut_power_at(life.sim.fs.ops() + life.rng.below(700));
+            life.sim.fs.cut_power_at(life.sim.fs.ops() + life.rng.below(calls));
         }
         life.live(report)?;
         report.add("restarts", 1);
@@ -146,7 +152,8 @@ impl Life {
         let key = (format!("p{}", self.rng.below(3)), self.rng.below(9) as i64 - 4);
         let mut next = self.model.clone();
         let is_there = self.model.contains_key(&name);
-        let result = match self.rng.below(40) {
+        let choice = if self.restless && self.rng.chance(30) { 0 } else { self.rng.below(40) };
+        let result = match choice {
             _ if !is_there => {
                 next.insert(name.clone(), BTreeMap::new());
                 tables.create_table(table_request(&name)).map(|_| ())

@@ -92,9 +92,7 @@ impl Tail<'_> {
         for made in &self.made {
             publish(self.fs, &made.path)?;
         }
-        if !mutant!("wal_tail_dir_not_synced") {
-            sync_dir(self.fs, self.dir)?;
-        }
+        sync_dir(self.fs, self.dir)?;
         writer.resume(last_seq_floor.max(self.outcome.last_seq));
         let specs = self.made.iter().map(|made| made.spec);
         Ok(RewrittenTail { cut, finished: finished.into_iter().zip(specs).collect(), writer })
