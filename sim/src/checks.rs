@@ -31,18 +31,21 @@ pub const CHECKS: &[(&str, Check)] = &[
 ];
 
 /// More than a check takes in CI; one that is still running then returns what it has.
-const CI_LIMIT: Duration = Duration::from_secs(600);
+pub const CI_LIMIT: Duration = Duration::from_secs(600);
 
-/// Runs every check, or those named in `only`, once.
-pub fn ci(seed: u64, only: &[String]) -> Table {
+/// Runs every check, or those named in `only`, once, each for at most `limit`. `done` is told of each that has ended.
+pub fn ci(seed: u64, limit: Duration, only: &[String], done: impl Fn(&Row)) -> Table {
     let rows = selected(only).map(|(name, check)| {
-        row(name, *check, &Budget::new(seed, Scale::Ci, CI_LIMIT), &seed.to_string())
+        let row = row(name, *check, &Budget::new(seed, Scale::Ci, limit), &seed.to_string());
+        done(&row);
+        row
     });
     Table { commit: commit(), rows: rows.collect() }
 }
 
 /// Runs every check, or those named in `only`, in rounds with other seeds until `limit` has passed.
-pub fn soak(seed: u64, limit: Duration, only: &[String]) -> Table {
+/// `done` is told of each that has ended, in every round.
+pub fn soak(seed: u64, limit: Duration, only: &[String], done: impl Fn(&Row)) -> Table {
     let whole = Budget::new(seed, Scale::Ci, limit);
     let mut rows: Vec<Row> = Vec::new();
     let count = selected(only).count().max(1) as u32;
@@ -56,6 +59,7 @@ pub fn soak(seed: u64, limit: Duration, only: &[String]) -> Table {
             let budget = Budget::new(seed + round, Scale::Soak { round }, share);
             let seeds = format!("{seed}..={}", seed + round);
             let next = row(name, *check, &budget, &seeds);
+            done(&next);
             match rows.get_mut(at) {
                 None => rows.push(next),
                 Some(row) => {

@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use esker::vfs::World;
@@ -21,6 +22,7 @@ use crate::checks::panic_text;
 use crate::history::{self, Model, Op, State, Strength, read_all};
 use crate::lying::{Lie, LyingFs};
 use crate::machine::small;
+use crate::parallel;
 use crate::policy_text;
 use crate::report::{Budget, CheckReport, Finding, Scale};
 
@@ -31,8 +33,12 @@ const IMAGES: &str = "distinct crash images";
 const ALL_IMAGES: &str = "crash images made";
 const LOST: &str = "acknowledged writes lost";
 const NESTED: &str = "crashes nested in recovery";
+const DEEPER: &str = "recoveries cut again at depth 3 and 4";
 const HISTORIES: &str = "histories";
 const PROMISES: &str = "acknowledged writes looked for";
+
+/// The power is cut so often in a row, the first cut included.
+const DEPTH_MAX: u64 = 4;
 
 /// After so many findings the rest would say the same.
 const FINDINGS_MAX: usize = 20;
@@ -72,12 +78,13 @@ impl Seen {
     }
 }
 
-struct Explorer<'a> {
-    budget: &'a Budget,
+struct Explorer {
+    budget: Budget,
     space: Space,
     seen: Seen,
     nested_seen: Seen,
-    report: Mutex<CheckReport>,
+    /// Findings so far, of all threads.
+    found: AtomicUsize,
 }
 
 /// One history, as a finding names it.
@@ -103,8 +110,8 @@ pub fn check(budget: &Budget) -> CheckReport {
         },
         Scale::Ci => Space {
             length: 4,
-            tear_bytes: 4,
-            nested_every: 400,
+            tear_bytes: 8,
+            nested_every: 800,
             deeper_every: 25,
             sample_every: 1,
             lie: None,
@@ -131,33 +138,19 @@ pub fn check(budget: &Budget) -> CheckReport {
 
 fn explore(budget: &Budget, space: Space) -> CheckReport {
     let histories = histories(budget.seed, &space);
+    let count = histories.len() as u64;
     let explorer = Explorer {
-        budget,
+        budget: budget.clone(),
         space,
         seen: Seen::new(),
         nested_seen: Seen::new(),
-        report: Mutex::new(CheckReport::new(NAME)),
+        found: AtomicUsize::new(0),
     };
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..budget.threads.max(1) {
-            scope.spawn(|| {
-                while let Some((ops, strength)) =
-                    histories.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    if budget.is_over() || explorer.is_enough() {
-                        break;
-                    }
-                    explorer.history(&Case { ops, strength: *strength });
-                }
-            });
-        }
-    });
-    let mut report = explorer.report.into_inner();
-    let done = report.figure(HISTORIES);
-    if done < histories.len() as u64 && report.findings.is_empty() {
-        report.skipped = Some(format!("{done} of {} histories in the time", histories.len()));
-    }
+    let unit = move |at: u64, report: &mut CheckReport| {
+        let (ops, strength) = &histories[at as usize];
+        explorer.history(&Case { ops, strength: *strength }, report);
+    };
+    let mut report = parallel::run(NAME, budget, count, Arc::new(unit));
     // Shown even when there are none.
     report.add(LOST, 0);
     report
@@ -247,6 +240,15 @@ fn take(simulation: &Simulation, model: &Model, found: &mut Vec<Moment>) {
     found.extend(states.map(|(call, disk)| Moment { call, disk, model: model.clone() }));
 }
 
+/// The disk before each change that a recovery makes to it, and that closing makes afterwards.
+fn states_of_recovery(space: &Space, image: SimulatedFs, depth: u64) -> Vec<(u64, SimulatedFs)> {
+    let recording = Simulation::with_fs(image, RECOVERY_SEED + depth);
+    recording.fs.record_states();
+    // Its outcome is known: the same recovery was run before.
+    drop(small(space.world(&recording)).open("/db"));
+    recording.fs.take_states()
+}
+
 /// Opens an image and reads it all.
 fn recover(space: &Space, image: SimulatedFs, depth: u64) -> Result<State, String> {
     let simulation = Simulation::with_fs(image, RECOVERY_SEED + depth);
@@ -259,118 +261,119 @@ fn recover(space: &Space, image: SimulatedFs, depth: u64) -> Result<State, Strin
     }
 }
 
-impl Explorer<'_> {
+impl Explorer {
     fn is_enough(&self) -> bool {
-        self.report.lock().findings.len() >= FINDINGS_MAX
+        self.budget.is_over() || self.found.load(Ordering::Relaxed) >= FINDINGS_MAX
     }
 
-    fn history(&self, case: &Case<'_>) {
+    fn history(&self, case: &Case<'_>, report: &mut CheckReport) {
+        if self.is_enough() {
+            return;
+        }
         let moments = match moments(&self.space, case) {
             Ok(moments) => moments,
-            Err(message) => return self.find(case, &[], message),
+            Err(message) => return self.find(case, &[], message, report),
         };
-        let (mut made, mut distinct, mut nested, mut promises) = (0, 0, 0, 0);
+        report.add(HISTORIES, 1);
         for Moment { call, disk, model } in &moments {
             let expected = hash_of(model.allowed());
             for policy in disk.exhaustive_policies(self.space.tear_bytes) {
                 let image = disk.image(policy, 0);
-                made += 1;
+                report.add(ALL_IMAGES, 1);
                 let identity = hash_of((image.image_hash(), expected));
                 if !self.seen.insert(identity) {
                     continue;
                 }
-                distinct += 1;
-                promises += model.durable as u64;
+                report.add(IMAGES, 1);
+                report.add(PROMISES, model.durable as u64);
                 let again = identity % self.space.nested_every == 0;
                 let copy = again.then(|| image.fork());
                 let cuts = [(*call, policy)];
-                let shown = match recover(&self.space, image, 0) {
-                    Ok(state) if model.allowed().contains(&state) => state,
-                    Ok(state) => {
-                        self.judge(case, &cuts, model, &state);
-                        continue;
+                match recover(&self.space, image, 0) {
+                    Ok(state) if model.allowed().contains(&state) => {
+                        if let Some(copy) = copy {
+                            self.nested(case, &cuts, copy, &state, report);
+                        }
                     }
-                    Err(message) => {
-                        self.find(case, &cuts, message);
-                        continue;
-                    }
-                };
-                if let Some(copy) = copy {
-                    nested += self.nested(case, &cuts, copy, &shown);
+                    Ok(state) => self.judge(case, &cuts, model, &state, report),
+                    Err(message) => self.find(case, &cuts, message, report),
                 }
             }
-            if self.budget.is_over() || self.is_enough() {
+            if self.is_enough() {
                 break;
             }
         }
-        let mut report = self.report.lock();
-        report.add(HISTORIES, 1);
-        report.add(ALL_IMAGES, made);
-        report.add(IMAGES, distinct);
-        report.add(NESTED, nested);
-        report.add(PROMISES, promises);
     }
 
     /// Cuts the power at every call of a recovery. Whatever it had done by then, the next one must show the same.
-    fn nested(&self, case: &Case<'_>, cuts: &[Cut], image: SimulatedFs, shown: &State) -> u64 {
+    fn nested(
+        &self,
+        case: &Case<'_>,
+        cuts: &[Cut],
+        image: SimulatedFs,
+        shown: &State,
+        report: &mut CheckReport,
+    ) {
         let depth = cuts.len() as u64;
-        let recording = Simulation::with_fs(image, RECOVERY_SEED + depth - 1);
-        recording.fs.record_states();
-        // The same recovery has just succeeded; closing, when the handle is dropped, is recorded too.
-        drop(small(self.space.world(&recording)).open("/db"));
-        let mut count = 0;
-        for (call, disk) in recording.fs.take_states() {
+        for (call, disk) in states_of_recovery(&self.space, image, depth - 1) {
             for policy in disk.exhaustive_policies(512) {
                 let image = disk.image(policy, 0);
                 let identity = hash_of((image.image_hash(), shown));
                 if !self.nested_seen.insert(identity) {
                     continue;
                 }
-                count += 1;
+                report.add(NESTED, 1);
                 let mut cuts = cuts.to_vec();
                 cuts.push((call, policy));
-                let deeper = depth < 3 && identity % self.space.deeper_every == 0;
+                let deeper = depth + 1 < DEPTH_MAX && identity % self.space.deeper_every == 0;
                 let copy = deeper.then(|| image.fork());
                 match recover(&self.space, image, depth) {
                     Ok(state) if state == *shown => {
                         if let Some(copy) = copy {
-                            count += self.nested(case, &cuts, copy, shown);
+                            report.add(DEEPER, 1);
+                            self.nested(case, &cuts, copy, shown, report);
                         }
                     }
-                    Ok(_) => self.find(
-                        case,
-                        &cuts,
-                        "a recovery that was interrupted shows another state".to_string(),
-                    ),
-                    Err(message) => self.find(case, &cuts, message),
+                    Ok(_) => {
+                        let message = "a recovery that was interrupted shows another state";
+                        self.find(case, &cuts, message.to_string(), report);
+                    }
+                    Err(message) => self.find(case, &cuts, message, report),
                 }
             }
-            if self.budget.is_over() || self.is_enough() {
+            if self.is_enough() {
                 break;
             }
         }
-        count
     }
 
     /// A state that recovery must not show: counts what it lacks.
-    fn judge(&self, case: &Case<'_>, cuts: &[Cut], model: &Model, state: &State) {
+    fn judge(
+        &self,
+        case: &Case<'_>,
+        cuts: &[Cut],
+        model: &Model,
+        state: &State,
+        report: &mut CheckReport,
+    ) {
         let older = model.states.iter().rposition(|known| known == state);
         let message = match older {
             Some(at) => {
                 let lost = model.durable - at;
-                self.report.lock().add(LOST, lost as u64);
+                report.add(LOST, lost as u64);
                 format!("{lost} acknowledged writes are lost")
             }
             None => format!("{} entries are no prefix of the history", state.len()),
         };
-        self.find(case, cuts, message);
+        self.find(case, cuts, message, report);
     }
 
-    fn find(&self, case: &Case<'_>, cuts: &[Cut], message: String) {
+    fn find(&self, case: &Case<'_>, cuts: &[Cut], message: String, report: &mut CheckReport) {
         let replay = write_replay(case, cuts);
-        let place = replay.replace('\n', "; ");
+        let place = replay.trim_end().replace('\n', "; ");
         let message = format!("{message} ({place})");
-        self.report.lock().findings.push(Finding { message, replay: Some(replay) });
+        self.found.fetch_add(1, Ordering::Relaxed);
+        report.findings.push(Finding { message, replay: Some(replay) });
     }
 }
 
@@ -431,10 +434,7 @@ fn replay_case(case: &Case<'_>, cuts: &[Cut]) -> Result<CheckReport, String> {
     let moment = moment.ok_or_else(|| format!("the last operation makes no call {call}"))?;
     let mut image = moment.disk.image(*policy, 0);
     for (at, (call, policy)) in later.iter().enumerate() {
-        let recording = Simulation::with_fs(image, RECOVERY_SEED + at as u64);
-        recording.fs.record_states();
-        drop(small(space.world(&recording)).open("/db"));
-        let states = recording.fs.take_states();
+        let states = states_of_recovery(&space, image, at as u64);
         let disk = states.iter().find(|(at, _)| at == call).map(|(_, disk)| disk);
         let disk = disk.ok_or_else(|| format!("the recovery makes no call {call}"))?;
         image = disk.image(*policy, 0);

@@ -32,6 +32,9 @@ enum Command {
         /// The seed of all choices.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// The most that one check may take, in seconds.
+        #[arg(long, default_value_t = checks::CI_LIMIT.as_secs())]
+        limit: u64,
         /// Run only these checks.
         #[arg(long)]
         only: Vec<String>,
@@ -83,10 +86,13 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Ci { seed, only, findings } => finish(&checks::ci(seed, &only), &findings),
+        Command::Ci { seed, limit, only, findings } => {
+            let limit = Duration::from_secs(limit);
+            finish(&checks::ci(seed, limit, &only, progress), &findings)
+        }
         Command::Soak { minutes, seed, only, findings } => {
             let limit = Duration::from_secs(minutes.saturating_mul(60));
-            finish(&checks::soak(seed, limit, &only), &findings)
+            finish(&checks::soak(seed, limit, &only, progress), &findings)
         }
         Command::Replay { file } => {
             let text = std::fs::read_to_string(&file).map_err(|error| error.to_string());
@@ -110,6 +116,12 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Says that a check has ended, beside the table that comes last.
+fn progress(row: &Row) {
+    let (found, seconds) = (row.report.findings.len(), row.elapsed.as_secs_f64());
+    eprintln!("{}: {found} findings, {seconds:.0} s", row.report.name);
 }
 
 /// Prints the table and keeps the replay files; a failure if anything was found, or nothing ran.

@@ -51,6 +51,8 @@ struct Life {
     perhaps_dropped: Vec<u8>,
     next_keyspace: u32,
     snapshots: Vec<(Snapshot, State)>,
+    /// Checkpoints tried, so that each gets a directory of its own.
+    copies: u32,
     /// A sync may have failed since the database was opened.
     faulty: bool,
     outcome: Outcome,
@@ -70,6 +72,7 @@ pub(super) fn live(seed: u64, steps: &[Step], between: Between) -> Result<Outcom
         perhaps_dropped: Vec::new(),
         next_keyspace: 0,
         snapshots: Vec::new(),
+        copies: 0,
         faulty: false,
         outcome: Outcome::default(),
     };
@@ -319,14 +322,15 @@ impl Life {
         self.states.push(next);
     }
 
-    /// The write that was proposed has ended.
+    /// The write that was proposed has ended. It was `refused` if the database was read-only before; the failure that
+    /// turns it read-only leaves in doubt whether the write is there.
     fn settle(
         &mut self,
         db: &Db,
         durability: Durability,
+        refused: bool,
         result: Result<(), Error>,
     ) -> Result<(), String> {
-        let refused = matches!(&result, Err(error) if error.kind() == ErrorKind::ReadOnly);
         if self.allow(result)?.is_some() {
             self.visible = self.states.len() - 1;
             if durability == Durability::Sync {
@@ -334,7 +338,7 @@ impl Life {
             }
             self.outcome.writes += 1;
         } else if refused || !(self.simulation.fs.power_is_off() || self.is_read_only(db)) {
-            // An error of a database that goes on: nothing was written.
+            // Refused for an earlier failure, or an error of a database that goes on: nothing was written.
             self.states.truncate(self.visible + 1);
         }
         Ok(())
@@ -355,8 +359,9 @@ impl Life {
             }
         }
         self.propose(next);
+        let refused = self.is_read_only(db);
         let result = db.write_with(batch, durability);
-        self.settle(db, durability, result)
+        self.settle(db, durability, refused, result)
     }
 
     fn transaction(
@@ -402,8 +407,9 @@ impl Life {
             };
         }
         self.propose(next);
+        let refused = self.is_read_only(db);
         let result = transaction.commit_with(durability);
-        self.settle(db, durability, result)
+        self.settle(db, durability, refused, result)
     }
 
     fn create(&mut self, db: &Db, number: u8, strategy: u8, compress: bool) -> Result<(), String> {
@@ -416,8 +422,8 @@ impl Life {
             // Far more than is ever written: nothing is dropped.
             _ => CompactionStrategy::Fifo { size_bytes_max: 1 << 40 },
         };
+        let refused = self.is_read_only(db);
         let result = db.create_keyspace(&name(number), KeyspaceOptions { strategy, compress });
-        let refused = matches!(&result, Err(error) if error.kind() == ErrorKind::ReadOnly);
         let id = self.next_keyspace;
         self.next_keyspace += 1;
         if self.allow(result)?.is_some() {
@@ -433,8 +439,8 @@ impl Life {
         if !self.live.contains_key(&number) || self.perhaps_dropped.contains(&number) {
             return Ok(());
         }
+        let refused = self.is_read_only(db);
         let result = db.drop_keyspace(&name(number));
-        let refused = matches!(&result, Err(error) if error.kind() == ErrorKind::ReadOnly);
         if self.allow(result)?.is_some() {
             self.live.remove(&number);
         } else if !refused && (self.is_read_only(db) || self.simulation.fs.power_is_off()) {
@@ -458,7 +464,8 @@ impl Life {
     }
 
     fn checkpoint(&mut self, db: &Db) -> Result<(), String> {
-        let dir = format!("/copy{}", self.simulation.fs.ops());
+        self.copies += 1;
+        let dir = format!("/copy{}", self.copies);
         if self.allow(db.checkpoint(&dir))?.is_none() {
             return Ok(());
         }
