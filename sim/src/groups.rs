@@ -24,8 +24,11 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 /// What a scene says is broken.
 type Verdict = Result<(), String>;
 
+/// Plays one scene with a seed.
+type Scene = fn(u64) -> Verdict;
+
 /// The scenes, by name.
-const SCENES: &[(&str, fn(u64) -> Verdict)] = &[
+const SCENES: &[(&str, Scene)] = &[
     ("one group", one_group),
     ("a failed sync", failed_sync),
     ("a manifest in doubt", manifest_in_doubt),
