@@ -70,25 +70,25 @@ impl Matrix {
 
     fn run(self, budget: &Budget) -> CheckReport {
         let matrix = Arc::new(self);
-        let flips = [&matrix.closed, &matrix.live].map(|corpus| bits(corpus) / matrix.stride + 1);
+        let flips = |corpus: &Corpus| bits(corpus) / matrix.stride + 1;
         let others = matrix.damages.len() as u64 / matrix.stride + 1;
-        let units = [flips[0], flips[1], others].map(|count| count.div_ceil(UNIT));
+        // The many flips come last: where the time is short, each of the other damages is still done.
+        let counts = [others, flips(&matrix.live), flips(&matrix.closed)];
+        let [others, live, closed] = counts.map(|count| count.div_ceil(UNIT));
         let shared = Arc::clone(&matrix);
         let work = move |unit: u64, report: &mut CheckReport| {
-            let (part, unit) = match unit {
-                unit if unit < units[0] => (0, unit),
-                unit if unit < units[0] + units[1] => (1, unit - units[0]),
-                unit => (2, unit - units[0] - units[1]),
-            };
-            for at in (unit * UNIT..(unit + 1) * UNIT).map(|at| at * shared.stride) {
-                match part {
-                    0 => shared.flip(&shared.closed, at, report),
-                    1 => shared.flip(&shared.live, at, report),
-                    _ => shared.damage(at, report),
-                }
+            let first = |before: u64| (unit - before) * UNIT;
+            let numbers = |first: u64| (first..first + UNIT).map(|at| at * shared.stride);
+            if unit < others {
+                numbers(first(0)).for_each(|at| shared.damage(at, report));
+            } else if unit < others + live {
+                numbers(first(others)).for_each(|at| shared.flip(&shared.live, at, report));
+            } else {
+                let first = first(others + live);
+                numbers(first).for_each(|at| shared.flip(&shared.closed, at, report));
             }
         };
-        let mut report = parallel::run(NAME, budget, units.iter().sum(), Arc::new(work));
+        let mut report = parallel::run(NAME, budget, others + live + closed, Arc::new(work));
         report.add("bytes of the closed databases", bits(&matrix.closed) / 8);
         let group = matrix.live.last_group.as_ref().map_or(0, |(_, start, end)| end - start);
         report.add("live: bytes of the last groups", group);
