@@ -1,5 +1,5 @@
 //! The command line: which commands there are, and how each ends. One file per command. A failure is one line that
-//! says what to do, and exit code 1; an import or a verification that found something is exit code 2.
+//! says what to do, and exit code 1; an import, a verification or a repair that found something is exit code 2.
 
 mod client;
 mod destination;
@@ -10,6 +10,7 @@ mod inspect;
 mod open;
 mod plain;
 mod rejected;
+mod repair;
 mod serve;
 mod verify;
 
@@ -55,6 +56,8 @@ enum Command {
     /// Read every file of a data directory and check every byte; no server may have it open.
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Arguments),
+    /// Say what is wrong with a data directory and, with --apply, save what can be saved; nothing is deleted.
+    Repair(repair::Arguments),
 }
 
 /// How a command that did not fail ended.
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Some(Command::Export(arguments)) => export::run(&arguments),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments),
         Some(Command::Verify(arguments)) => verify::run(&arguments),
+        Some(Command::Repair(arguments)) => repair::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

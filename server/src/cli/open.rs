@@ -86,7 +86,9 @@ pub(super) fn failed(directory: &Path, purpose: Use, error: &esker::Error) -> Cl
         }
         ErrorKind::NotFound => format!("{dir} holds no Esker database"),
         ErrorKind::NoSpace => format!("the disk that holds {dir} is full: free some space"),
-        ErrorKind::Corruption => format!("{dir} is damaged: {error}; esker repair {dir} says what can be saved"),
+        ErrorKind::Corruption => {
+            format!("{dir} is damaged: {error}; esker repair {dir} says what can be saved")
+        }
         ErrorKind::Unsupported => format!("{dir} needs a newer version of Esker: {error}"),
         _ => format!("{dir} cannot be opened: {error}"),
     })

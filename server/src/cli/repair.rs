@@ -1,0 +1,146 @@
+//! `esker repair`: says what is wrong with a data directory and what a repair would lose; with `--apply` it repairs, in
+//! place or in a copy, and deletes nothing. A loss is exit code 2.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use esker::{RepairOptions, RepairReport};
+
+use super::inspect::print;
+use super::{CliError, Outcome, open};
+
+/// The arguments of `esker repair`.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    /// The data directory.
+    #[arg(env = "ESKER_DATA_DIR", default_value = "esker-data")]
+    dir: PathBuf,
+
+    /// Do it. Without, nothing is written.
+    #[arg(long)]
+    apply: bool,
+
+    /// Repair a copy in this new directory, and leave the data directory alone.
+    #[arg(long, value_name = "DIR", requires = "apply")]
+    to: Option<PathBuf>,
+
+    /// Take commits from behind damage in the log too, although earlier ones are missing.
+    #[arg(long)]
+    skip_damaged_log: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
+    let options = RepairOptions {
+        apply: arguments.apply,
+        to: arguments.to.clone(),
+        skip_damaged_log: arguments.skip_damaged_log,
+        world: None,
+    };
+    let report = esker::repair(&arguments.dir, &options)
+        .map_err(|error| open::failed(&arguments.dir, open::Use::Look, &error))?;
+    print(&text(arguments, &report));
+    let is_done = report.is_sound() || (report.is_applied && report.is_lossless());
+    Ok(if is_done { Outcome::Done } else { Outcome::Incomplete })
+}
+
+fn text(arguments: &Arguments, report: &RepairReport) -> String {
+    let dir = arguments.dir.display();
+    if report.is_sound() {
+        return format!("{dir} is sound: there is nothing to repair\n");
+    }
+    let mut out = format!("{dir} is damaged:\n");
+    for damage in &report.damage {
+        let _ = writeln!(out, "  {damage}");
+    }
+    if report.is_rebuilt {
+        out.push_str(
+            "The manifest is of no use: keyspaces are rebuilt from what the other files say. What was deleted shortly \
+             before may be back.\n",
+        );
+    }
+    for name in &report.unnamed_keyspaces {
+        let _ = writeln!(out, "A keyspace has lost its name and is now called {name}.");
+    }
+    for lost in &report.lost_keys {
+        let keyspace = match &lost.keyspace {
+            Some((_, name)) => format!("keyspace {name}"),
+            None => "some keyspace".to_string(),
+        };
+        let from = lost.from.as_deref().map_or("the first".to_string(), key);
+        let through = lost.through.as_deref().map_or("the last".to_string(), key);
+        let _ = write!(out, "Lost: keys of {keyspace} from {from} through {through}");
+        if let Some((min, max)) = lost.seqs {
+            let _ = write!(out, ", of commits {min} to {max}");
+        }
+        let _ = writeln!(out, " ({})", lost.file);
+    }
+    for lost in &report.lost_commits {
+        let _ = match lost.through {
+            Some(through) => writeln!(out, "Lost: commits {} to {through}", lost.from),
+            None => writeln!(out, "Lost: commits from {} on, if there were any", lost.from),
+        };
+    }
+    if report.is_lossless() {
+        out.push_str("Nothing is lost.\n");
+    }
+    match &report.moved_to {
+        Some(aside) => {
+            let _ = writeln!(
+                out,
+                "Repaired {}; what it does without, {} files, is in {}",
+                arguments.to.as_ref().unwrap_or(&arguments.dir).display(),
+                report.moved.len(),
+                aside.display()
+            );
+        }
+        None => {
+            let _ = writeln!(
+                out,
+                "Nothing was changed. esker repair {dir} --apply repairs it; nothing will be deleted.",
+            );
+        }
+    }
+    out
+}
+
+/// A key for people: text where it is text.
+fn key(bytes: &[u8]) -> String {
+    format!("\"{}\"", bytes.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_sstable_is_repaired_and_the_loss_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = esker::Db::open(dir.path()).unwrap();
+        db.keyspace("k").unwrap().put("key", "value").unwrap();
+        db.flush().unwrap();
+        db.close().unwrap();
+        drop(db);
+        let arguments = |apply| Arguments {
+            dir: dir.path().to_path_buf(),
+            apply,
+            to: None,
+            skip_damaged_log: false,
+        };
+        assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Done));
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let path = files.into_iter().find(|p| p.extension().is_some_and(|e| e == "sst")).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[60] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(run(&arguments(false)).unwrap(), Outcome::Incomplete));
+        assert!(path.exists());
+        let report = esker::repair(dir.path(), &RepairOptions::default()).unwrap();
+        let text = text(&arguments(false), &report);
+        assert!(text.contains("Lost: keys of keyspace k from \"key\" through \"key\""), "{text}");
+        assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Incomplete));
+        assert!(!path.exists() && dir.path().join("lost-and-found-1").exists());
+        assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Done));
+    }
+}
