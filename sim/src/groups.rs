@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use esker::vfs::World;
+use esker::vfs::fault::{Failure, Fault, FaultFs, Rule};
 use esker::vfs::simulated::{CrashPolicy, Simulation, SyncFailure};
 use esker::{
     BackgroundStep, CompactionStrategy, Db, Durability, Error, ErrorKind, Keyspace, KeyspaceOptions,
@@ -31,6 +33,7 @@ type Scene = fn(u64) -> Verdict;
 const SCENES: &[(&str, Scene)] = &[
     ("one group", one_group),
     ("a failed sync", failed_sync),
+    ("a failed call in an open", failed_open),
     ("a manifest in doubt", manifest_in_doubt),
     ("a batch over two keyspaces", two_keyspaces),
     ("a full memtable", full_memtable),
@@ -172,6 +175,30 @@ fn failed_sync(seed: u64) -> Verdict {
     let sim = sim.crash(CrashPolicy::DropAll, seed);
     let again = contents(&open(&sim)?.keyspace("k").map_err(text)?)?;
     expect(shown == again, "what one recovery has shown, the next does not")
+}
+
+/// A call of an open fails: whatever it answers, nothing is taken for absent that cannot be read.
+fn failed_open(seed: u64) -> Verdict {
+    let (sim, mut rng) = (Simulation::new(seed), Rng::new(seed));
+    let db = open(&sim)?;
+    let keyspace = db.keyspace("k").map_err(text)?;
+    for at in 0..2 + rng.below(4) {
+        keyspace.put([at as u8], b"acknowledged").map_err(text)?;
+    }
+    let before = contents(&keyspace)?;
+    sim.fs.cut_power();
+    drop((keyspace, db));
+    let sim = sim.crash(CrashPolicy::KeepAll, seed);
+    for at in 0..30 {
+        let faults = FaultFs::new(Arc::new(sim.fs.fork()));
+        faults.inject(Rule::new(Fault::Fail(Failure::Io)).after(at));
+        let opened = small(World { fs: Arc::new(faults), ..sim.world() }).open("/db");
+        if let Ok(db) = opened {
+            let found = contents(&db.keyspace("k").map_err(text)?)?;
+            expect(found == before, "an open takes what it cannot read for absent")?;
+        }
+    }
+    Ok(())
 }
 
 /// A sync of the manifest fails, perhaps only so it says: whatever it named stays on the disk.
