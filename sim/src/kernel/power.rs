@@ -29,7 +29,10 @@ const IMAGE_BYTES: u64 = 160 << 20;
 
 /// How ext4 can be told to treat data and metadata; each is a different promise to those who do not sync.
 const MOUNT_OPTIONS: [&str; 4] =
-    ["data=ordered", "data=writeback", "data=journal", "data=ordered,nodelalloc"];
+    ["data=ordered", "data=writeback", JOURNAL, "data=ordered,nodelalloc"];
+
+/// The mode in which data goes through the journal too, and a sync amid the cut tells the truth.
+const JOURNAL: &str = "data=journal";
 
 /// Runs the check.
 pub(super) fn check(budget: &Budget) -> CheckReport {
@@ -70,7 +73,7 @@ fn one_database(
             break;
         }
         let mount = image.mount(options)?;
-        let done = cycle(&mount, &mut ledger, &mut rng, report);
+        let done = cycle(&mount, options, &mut ledger, &mut rng, report);
         if let Err(message) = done {
             let kept = super::keep_copy(&mount.path().join("db"));
             return Err(format!("{message} (mounted with {options}); {kept}"));
@@ -103,6 +106,7 @@ fn look_again(
 /// Checks, writes, and cuts.
 fn cycle(
     mount: &Mount<'_>,
+    mode: &str,
     ledger: &mut Ledger,
     rng: &mut Rng,
     report: &mut CheckReport,
@@ -166,11 +170,14 @@ fn cycle(
     }
     report.add(CUTS, 1);
     report.add("of these before the database was open", u64::from(!was_open));
+    let is_lenient = mode != JOURNAL;
     for (early, said) in &reports {
         match said {
-            // The ioctl is not one moment as a power cut is: while it runs, a sync that is under way can return without
-            // having written (seen with data=writeback). Only what was acknowledged before it began is promised.
-            Report::Ack(ack) if !*early => {
+            // The ioctl is not one moment as a power cut is. While it runs, the kernel can return success from a sync
+            // whose blocks, reserved but never written before, then read as zeros. A bare loop of pwrite and fdatasync
+            // shows it in about half of the cuts that a sync returned amid, never for a sync before, and never with
+            // data=journal. So elsewhere only what was acknowledged before the cut began is promised.
+            Report::Ack(ack) if is_lenient && !*early => {
                 let is_promise = ack.durability == Durability::Sync;
                 report.add(
                     "synced writes acknowledged amid a cut, not judged",
@@ -178,7 +185,7 @@ fn cycle(
                 );
                 ledger.hear(&Report::Ack(Ack { durability: Durability::Volatile, ..*ack }))?;
             }
-            Report::Synced(_) if !*early => {}
+            Report::Synced(_) if is_lenient && !*early => {}
             _ => ledger.hear(said)?,
         }
         report.add("writes acknowledged", u64::from(matches!(said, Report::Ack(_))));
