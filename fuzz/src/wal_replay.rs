@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
     replay(data);
     let mut resealed = data.to_vec();
     if let Some(header) = resealed.first_chunk_mut() {
-        *header = Header { number: NUMBER, epoch: Epoch(1), file_id: ID }.encode();
+        *header = Header { number: NUMBER, epoch: Epoch(1), file_id: ID, size_bytes: 0 }.encode();
         reseal::frames(ID, &mut resealed, HEADER_LEN);
     }
     replay(&resealed);

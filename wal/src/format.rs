@@ -11,7 +11,7 @@
 //! | 10 | 2 | 0 |
 //! | 12 | 4 | compatible feature bits: a reader that does not know one ignores it; none is defined |
 //! | 16 | 4 | incompatible feature bits: a reader that does not know one refuses the file; none is defined |
-//! | 20 | 4 | 0 |
+//! | 20 | 4 | the length in bytes that the file was made with; shorter means cut off, except behind a Seal |
 //! | 24 | 8 | segment number, the same as in the file's name |
 //! | 32 | 8 | epoch: which writable open of the database made the segment |
 //! | 40 | 16 | file id, random; the checksum of every frame covers it |
@@ -21,8 +21,8 @@
 //! A header is valid if magic and checksum match, the version is 1 and no unknown incompatible bit
 //! is set. Magic, version and checksum stay where they are in every later version, so that an old
 //! reader can tell *newer* from *damaged*. Example, segment 2 of epoch 3 with a file id of sixteen
-//! 0x11: `45 53 4b 45 52 57 41 4c 01 00`, 14 zeros, `02 00 00 00 00 00 00 00 03 00 00 00 00 00 00
-//! 00`, 16 times `11`, `00 00 00 00 2b 78 2c f2`.
+//! 0x11, made with 65,536 bytes: `45 53 4b 45 52 57 41 4c 01 00`, 10 zeros, `00 00 01 00 02 00 00 00 00 00 00 00 03 00 00 00 00 00 00
+//! 00`, 16 times `11`, `00 00 00 00 c9 85 a4 7f`.
 //!
 //! Frame kinds, each with payload version 1:
 //!
@@ -113,6 +113,8 @@ pub struct Header {
     pub epoch: Epoch,
     /// Its identity.
     pub file_id: FileId,
+    /// The length in bytes that the file was made with.
+    pub size_bytes: u32,
 }
 
 impl Header {
@@ -121,6 +123,7 @@ impl Header {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.size_bytes.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.number.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.epoch.0.to_le_bytes());
         bytes[40..56].copy_from_slice(&self.file_id.0);
@@ -153,6 +156,7 @@ impl Header {
             number: FileNumber(u64_at(bytes, 24)),
             epoch: Epoch(u64_at(bytes, 32)),
             file_id,
+            size_bytes: u32_at(bytes, 20),
         })
     }
 }
@@ -179,7 +183,8 @@ mod tests {
     use esker_base::ErrorKind;
 
     fn sample() -> Header {
-        Header { number: FileNumber(2), epoch: Epoch(3), file_id: FileId([0x11; 16]) }
+        let file_id = FileId([0x11; 16]);
+        Header { number: FileNumber(2), epoch: Epoch(3), file_id, size_bytes: 0x0001_0000 }
     }
 
     /// Writes `value` at `at` and a checksum that matches.
@@ -195,9 +200,9 @@ mod tests {
         let hex: Vec<_> = sample().encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex.join(" "),
-            "45 53 4b 45 52 57 41 4c 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 \
+            "45 53 4b 45 52 57 41 4c 01 00 00 00 00 00 00 00 00 00 00 00 00 00 01 00 \
              02 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00 \
-             11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 00 00 00 00 2b 78 2c f2"
+             11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 00 00 00 00 c9 85 a4 7f"
         );
         assert_eq!(Header::decode(&sample().encode(), Path::new("x")).unwrap(), sample());
     }

@@ -109,6 +109,7 @@ pub fn replay(
                     return Err(link.broken("missing, blank or not listed next"));
                 }
                 replay.read_segment(expected, &path, &buffer, &mut visit)?;
+                replay.check_length(expected, &path, header, buffer.len())?;
             }
             (State::Open, found) => {
                 // Behind an end that the manifest vouches for, an unused spare is not yet part of
@@ -116,6 +117,7 @@ pub fn replay(
                 let used = found.is_some() && buffer[HEADER_LEN..].iter().any(|&byte| byte != 0);
                 if used || !expected.optional {
                     replay.read_segment(expected, &path, &buffer, &mut visit)?;
+                    replay.check_length(expected, &path, header, buffer.len())?;
                 } else {
                     replay.end_before(expected.number);
                 }
@@ -296,6 +298,24 @@ impl Replay {
             self.judge_rest(expected, offset, file);
         }
         Ok(())
+    }
+
+    /// A segment has its whole length from before its first frame until it is closed or its end is recorded, so a shorter
+    /// one was cut off, and what it held cannot be known.
+    fn check_length(
+        &self,
+        expected: &SegmentExpectation,
+        path: &Path,
+        header: Option<Header>,
+        len: usize,
+    ) -> Result<()> {
+        let made = header.map_or(0, |header| header.size_bytes as usize);
+        if self.vouched || self.sealed_at.is_some() || len >= made {
+            return Ok(());
+        }
+        let number = expected.number;
+        let message = format!("log segment {number} was made with {made} bytes and has {len}");
+        Err(Error::corruption(path, len as u64, message))
     }
 
     /// Follows one valid frame; whether it was the last of its segment.

@@ -14,6 +14,8 @@ use crate::format::{CONTROL_LEN, HEADER_LEN, Header};
 /// The largest segment, in bytes (1 GiB): a reader holds one segment in memory.
 pub const SEGMENT_LEN_MAX: u64 = 1 << 30;
 
+const _: () = assert!(SEGMENT_LEN_MAX <= u32::MAX as u64);
+
 /// Segment sizes that [`segment_size_for`] returns are multiples of this.
 const SIZE_STEP: u64 = 4096;
 
@@ -118,7 +120,12 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
         None => create(fs, &temporary, spec),
         Some(spare) => recycle(fs, &dir.join(FileKind::Wal.name(spare)), &temporary, spec),
     };
-    let header = Header { number: spec.number, epoch: spec.epoch, file_id: spec.file_id };
+    let header = Header {
+        number: spec.number,
+        epoch: spec.epoch,
+        file_id: spec.file_id,
+        size_bytes: spec.size_bytes as u32,
+    };
     let made = made.and_then(|file| {
         let written = file.write_all_at(&header.encode(), 0);
         written.map_err(|error| Error::io("write", &temporary, error)).map(|()| file)

@@ -302,7 +302,9 @@ impl Writer {
     }
 
     fn sync_sealed(&self) -> Result<()> {
+        // The seal is durable before the file is cut behind it: a shorter file without a seal is refused as damage.
         self.unsynced.iter().try_for_each(sync_data)?;
+        sync_data(&self.current())?;
         let Segment { file, path, .. } = &self.segment;
         file.truncate(self.offset).map_err(|error| Error::io("truncate", path, error))?;
         file.sync_all().map_err(|error| Error::io("sync", path, error))
