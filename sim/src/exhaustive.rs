@@ -164,7 +164,7 @@ fn histories(seed: u64, space: &Space) -> Vec<(Vec<Op>, Strength)> {
         for ops in &all {
             for strength in Strength::ALL {
                 at += 1;
-                if length < space.length || (at + seed) % space.sample_every == 0 {
+                if length < space.length || (at + seed).is_multiple_of(space.sample_every) {
                     found.push((ops.clone(), strength));
                 }
             }

@@ -281,8 +281,11 @@ fn step(
     Ok(())
 }
 
+/// One end of a range of keys.
+type KeyBound = Bound<Arc<[u8]>>;
+
 /// From the lower key on, up to and without the higher.
-fn bounds(a: u64, b: u64) -> (Bound<Arc<[u8]>>, Bound<Arc<[u8]>>) {
+fn bounds(a: u64, b: u64) -> (KeyBound, KeyBound) {
     let (a, b) = (key(a), key(b));
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
     (Bound::Included(low), Bound::Excluded(high))

@@ -124,6 +124,14 @@ impl Life {
         Err(format!("an error without a cause: {error}"))
     }
 
+    /// A step that makes everything durable, if it was done.
+    fn make_durable(&mut self, result: Result<(), Error>) -> Result<(), String> {
+        if self.allow(result)?.is_some() {
+            self.all_durable();
+        }
+        Ok(())
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Cut(calls) => {
@@ -243,18 +251,12 @@ impl Life {
                 self.create(db, *number, *strategy, *compress)?;
             }
             Step::Drop(number) => self.drop_keyspace(db, *number)?,
-            Step::Flush => {
-                if self.allow(db.flush())?.is_some() {
-                    self.all_durable();
-                }
-            }
-            Step::Sync => {
-                if self.allow(db.sync())?.is_some() {
-                    self.all_durable();
-                }
-            }
+            Step::Flush => self.make_durable(db.flush())?,
+            Step::Sync => self.make_durable(db.sync())?,
             Step::Compact => drop(self.allow(db.compact())?),
-            Step::Verify => drop(self.allow(db.verify())?),
+            Step::Verify => {
+                self.allow(db.verify())?;
+            }
             Step::Background(at) => {
                 let step = BackgroundStep::ALL[usize::from(*at) % BackgroundStep::ALL.len()];
                 self.allow(db.run_background_step(step))?;
