@@ -369,8 +369,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_differs_is_found() {
-        let (k, v, other): (Arc<[u8]>, Arc<[u8]>, Arc<[u8]>) =
-            ((*b"k").into(), (*b"v").into(), (*b"w").into());
+        let [k, v, other] = [b"k", b"v", b"w"].map(|text| Arc::<[u8]>::from(&text[..]));
         let map = Map::from([(k, v)]);
         let entry = |value: &Arc<[u8]>| {
             vec![Ok((Value::from_static(b"k"), Value::copy_from_slice(value)))].into_iter()
