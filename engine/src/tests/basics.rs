@@ -294,3 +294,17 @@ fn indexes_and_filters_count_against_the_budget_of_the_block_cache() {
     assert_eq!(db.metrics().index_and_filter_bytes, 0);
     assert!(capacity().abs_diff(budget) < budget / 64);
 }
+
+#[test]
+fn every_handle_can_be_sent_and_shared() {
+    fn check<T: Send + Sync>() {}
+    check::<Db>();
+    check::<crate::Keyspace>();
+    check::<crate::Batch>();
+    check::<crate::Snapshot>();
+    check::<crate::Range>();
+    check::<crate::Transaction>();
+    check::<crate::TransactionRange>();
+    check::<crate::PendingCommit>();
+    check::<crate::Error>();
+}
