@@ -121,18 +121,15 @@ impl Life {
     /// After a recovery: decides which of the possible states is there.
     fn settle(&mut self, tables: &Tables) -> Result<End, String> {
         let mut differences = Vec::new();
-        for model in std::iter::once(self.model.clone()).chain(self.maybe.take()) {
+        for model in std::iter::once(self.model.clone()).chain(self.maybe.clone()) {
             match compare(tables, &model, &mut self.rng) {
                 Ok(None) => {
-                    self.model = model;
+                    (self.model, self.maybe) = (model, None);
                     return Ok(End::Done);
                 }
                 Ok(Some(difference)) => differences.push(difference),
-                Err(error) => {
-                    // Neither is ruled out.
-                    self.maybe = Some(model).filter(|model| *model != self.model);
-                    return self.power(&error);
-                }
+                // Cut off while it looked: neither is ruled out.
+                Err(error) => return self.power(&error),
             }
         }
         Err(format!("after a restart: {}", differences.join("; or ")))
