@@ -169,6 +169,34 @@ mod tests {
         assert_eq!(batch, before);
     }
 
+    #[test]
+    fn malformed_bytes_end_the_operations() {
+        let put = [2, 7, 1, 0x6b, 1, 0x76];
+        assert_eq!(ops(&put).flatten().count(), 1);
+        // Kinds that do not stand in a batch, an unknown one, and every cut.
+        for kind in [0, 3, 4, 5, 6, 7] {
+            let mut bytes = put.to_vec();
+            bytes.extend([kind, 7, 1, 0x6b, 1, 0x76]);
+            assert_eq!(ops(&bytes).map(|op| op.is_some()).collect::<Vec<_>>(), [true, false]);
+        }
+        for len in 1..put.len() {
+            assert_eq!(ops(&put[..len]).collect::<Vec<_>>(), [None], "{len}");
+        }
+        let mut too_long = vec![1, 7];
+        varint::encode_slice(&[0; KEY_LEN_MAX + 1], &mut too_long);
+        assert_eq!(ops(&too_long).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn a_cleared_batch_starts_over() {
+        let mut batch = Batch::new();
+        batch.put(SEVEN, b"k", b"v").expect("small");
+        batch.clear();
+        assert!(batch.is_empty() && batch.as_bytes().is_empty());
+        batch.delete(SEVEN, b"k").expect("small");
+        assert_eq!((batch.count(), batch.ops().count()), (1, 1));
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {

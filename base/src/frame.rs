@@ -237,6 +237,55 @@ mod tests {
         }
     }
 
+    /// Checksums that match do not excuse a header that [`encode`] would never write.
+    #[test]
+    fn header_fields_out_of_range_are_refused() {
+        let good = sample();
+        let forged = |at: usize, bytes: &[u8]| {
+            let mut file = good.clone();
+            file[64 + at..64 + at + bytes.len()].copy_from_slice(bytes);
+            let crc = checksum::at(ID, 64, &file[68..96]);
+            file[64..68].copy_from_slice(&crc.to_le_bytes());
+            file
+        };
+        assert!(matches!(decode(ID, 64, &forged(12, &[1])), Parsed::Frame(_)));
+        let too_long = (FRAME_PAYLOAD_MAX as u32 + 1).to_le_bytes();
+        for (at, bytes) in
+            [(8, &too_long[..]), (8, &[0xff; 4]), (12, &[0]), (13, &[0]), (14, &[1]), (15, &[1])]
+        {
+            let file = forged(at, bytes);
+            let Parsed::Damaged(why) = decode(ID, 64, &file) else { panic!("{at} passed") };
+            assert_eq!(why, "header fields are out of range", "{at}");
+        }
+        // A length within the limit, but past the end of the file.
+        let at_the_limit = forged(8, &(FRAME_PAYLOAD_MAX as u32).to_le_bytes());
+        let Parsed::Damaged(why) = decode(ID, 64, &at_the_limit) else { panic!("passed") };
+        assert_eq!(why, "the file ends within a payload");
+    }
+
+    #[test]
+    fn what_a_reader_would_refuse_is_not_encoded() {
+        let synced = position(0, 0);
+        let encode = |offset, kind, version, payload_len, frame_len: usize| {
+            std::panic::catch_unwind(|| {
+                let mut frame = vec![0; frame_len];
+                encode_in_place(ID, offset, kind, version, synced, payload_len, &mut frame);
+                frame
+            })
+        };
+        let whole = encode(0, 1, 1, 8, 40).expect("a sound frame");
+        assert!(matches!(decode(ID, 0, &whole), Parsed::Frame(_)));
+        for (what, result) in [
+            ("unaligned", encode(4, 1, 1, 8, 40)),
+            ("no kind", encode(0, 0, 1, 8, 40)),
+            ("no version", encode(0, 1, 0, 8, 40)),
+            ("no room for padding", encode(0, 1, 1, 7, 39)),
+            ("too long", encode(0, 1, 1, FRAME_PAYLOAD_MAX + 1, 40)),
+        ] {
+            assert!(result.is_err(), "{what}");
+        }
+    }
+
     #[test]
     fn a_frame_does_not_pass_elsewhere_or_cut_short() {
         let file = sample();

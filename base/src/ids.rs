@@ -76,3 +76,16 @@ impl fmt::Display for LogPosition {
         write!(f, "{}:{}", self.file, self.offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_ordered_by_file_first() {
+        let position = |file, offset| LogPosition { file: FileNumber(file), offset };
+        assert!(position(1, 900) < position(2, 64) && position(2, 64) < position(2, 72));
+        assert_eq!(position(2, 64).to_string(), "2:64");
+        assert_eq!(format!("{:?}", FileId([0xab; 16])), "ab".repeat(16));
+    }
+}

@@ -167,6 +167,7 @@ mod tests {
         let encoded = encode(b"a", SeqNo(5), EntryKind::Put);
         assert_eq!(encoded, [0x61, 0x02, 0x05, 0, 0, 0, 0, 0, 0]);
         let decoded = InternalKey::decode(&encoded).expect("just encoded");
+        assert_eq!(decoded.encode(), encoded);
         assert_eq!(
             (decoded.user_key, decoded.seq, decoded.kind),
             (&b"a"[..], SeqNo(5), EntryKind::Put)
@@ -190,6 +191,15 @@ mod tests {
         ];
         for pair in ordered.windows(2) {
             assert_eq!(compare(&pair[0], &pair[1]), Ordering::Less, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_pinned() {
+        use EntryKind::*;
+        let kinds = [Delete, Put, RangeDelete, Merge, ValuePointer, Expiring];
+        for (kind, byte) in kinds.into_iter().zip(1u8..) {
+            assert_eq!((kind as u8, EntryKind::try_from(byte)), (byte, Ok(kind)));
         }
     }
 

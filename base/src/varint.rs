@@ -37,7 +37,8 @@ pub fn decode(input: &mut &[u8]) -> Option<u64> {
         }
         value |= bits << (7 * index);
         if byte < 0x80 {
-            if byte == 0 && index > 0 {
+            // A value of one byte was taken above, so a last byte of 0 makes a longer form than needed.
+            if byte == 0 {
                 return None;
             }
             *input = &input[index + 1..];
