@@ -281,6 +281,48 @@ mod tests {
         assert!(Group::decode(&payload).is_err());
     }
 
+    #[test]
+    fn a_batch_that_outgrows_the_frame_is_refused() {
+        let mut builder = GroupBuilder::default();
+        builder.push(b"abc", 2).unwrap();
+        let before = builder.payload().to_vec();
+        let error = builder.push(&vec![0; FRAME_PAYLOAD_MAX], 1).unwrap_err();
+        assert!(error.to_string().contains("does not fit"), "{error}");
+        assert_eq!((builder.payload(), builder.batch_count()), (&before[..], 1));
+        assert_eq!(builder.last_seq(), SeqNo(2));
+    }
+
+    /// Each rule of the payload's format, broken alone.
+    #[test]
+    fn a_payload_that_contradicts_itself_is_refused() {
+        let mut builder = GroupBuilder::new();
+        builder.push(b"abc", 2).unwrap();
+        builder.push(b"d", 1).unwrap();
+        let good = builder.payload();
+        assert!(Group::decode(good).is_ok());
+        let second = GROUP_HEADER_LEN + BATCH_HEADER_LEN + 3;
+        for (at, bytes, why) in [
+            (8, &0u64.to_le_bytes()[..], "sequence numbers are out of range"),
+            (8, &(1u64 << 56).to_le_bytes(), "last sequence number is wrong"),
+            (16, &(1u64 << 56).to_le_bytes(), "sequence numbers are out of range"),
+            (16, &4u64.to_le_bytes(), "last sequence number is wrong"),
+            (16, &2u64.to_le_bytes(), "last sequence number is wrong"),
+            (24, &1u32.to_le_bytes(), "number of batches is wrong"),
+            (24, &0u32.to_le_bytes(), "number of batches is wrong"),
+            (second, &0u32.to_le_bytes(), "cut short or empty"),
+            (second, &u32::MAX.to_le_bytes(), "last sequence number is wrong"),
+            (second + 4, &0u32.to_le_bytes(), "cut short or empty"),
+            (second + 4, &2u32.to_le_bytes(), "cut short or empty"),
+        ] {
+            let mut bad = good.to_vec();
+            bad[at..at + bytes.len()].copy_from_slice(bytes);
+            let found = Group::decode(&bad).unwrap_err();
+            assert!(found.contains(why), "{at}: {found}");
+        }
+        assert!(Group::decode(&good[..GROUP_HEADER_LEN]).is_err());
+        assert!(Group::decode(&good[..GROUP_HEADER_LEN - 1]).is_err());
+    }
+
     proptest! {
         #[test]
         fn groups_survive_the_round_trip(

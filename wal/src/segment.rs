@@ -291,6 +291,56 @@ mod tests {
         assert_eq!(fs.list(&dir).unwrap(), names);
     }
 
+    /// Also where part of the spare is blank already, and where zeros are to be written in any case.
+    #[test]
+    fn a_large_spare_is_blanked_chunk_by_chunk() {
+        let (fs, dir) = world();
+        let size_bytes = 2 * CHUNK_LEN as u64 + 4096;
+        for (number, zero_fill) in [(1, false), (3, true)] {
+            let old = create_segment(&*fs, &dir, &SegmentSpec { size_bytes, ..spec(number) });
+            old.unwrap().file.write_all_at(&[7; 3000], size_bytes - 3000).unwrap();
+            let recycle = Some(FileNumber(number));
+            let spec = SegmentSpec { size_bytes, recycle, zero_fill, ..spec(number + 1) };
+            let segment = create_segment(&*fs, &dir, &spec).unwrap();
+            assert_eq!(segment.size_bytes(), size_bytes);
+            assert!(content(&*segment.file)[HEADER_LEN..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_made_leaves_nothing_behind() {
+        use esker_vfs::Call;
+        use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+        for (recycle, zero_fill, call, skipped) in [
+            (None, false, Call::CreateNew, 0),
+            (None, false, Call::Allocate, 0),
+            (None, true, Call::WriteAllAt, 0),
+            (None, false, Call::WriteAllAt, 0),
+            (None, false, Call::SyncAll, 0),
+            (None, false, Call::Rename, 0),
+            (Some(FileNumber(3)), false, Call::Rename, 0),
+            (Some(FileNumber(3)), false, Call::Open, 0),
+            (Some(FileNumber(3)), false, Call::Len, 0),
+            (Some(FileNumber(3)), false, Call::ReadAt, 0),
+            (Some(FileNumber(3)), true, Call::WriteAllAt, 1),
+        ] {
+            let (disk, dir) = world();
+            let fs = FaultFs::new(disk);
+            create_segment(&fs, &dir, &spec(3)).unwrap();
+            fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[call]).after(skipped));
+            let spec = SegmentSpec { recycle, zero_fill, ..spec(7) };
+            let error = create_segment(&fs, &dir, &spec).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "{call:?}");
+            assert!(!fs.list(&dir).unwrap().iter().any(|name| name.contains("07.wal")), "{call:?}");
+        }
+        // What an earlier attempt left and cannot be removed is not written over.
+        let (disk, dir) = world();
+        prepare(&*disk, &dir, &spec(7)).unwrap();
+        let fs = FaultFs::new(disk);
+        fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::RemoveFile]));
+        assert_eq!(create_segment(&fs, &dir, &spec(7)).unwrap_err().kind(), ErrorKind::Io);
+    }
+
     #[test]
     fn sizes_out_of_range_are_refused() {
         let (fs, dir) = world();

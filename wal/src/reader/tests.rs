@@ -364,6 +364,12 @@ fn forged_frames_are_refused() {
     let (fs, dir, at) = build();
     forge(&*fs, &dir, at, 4, none, &[]);
     assert_eq!(read(&*fs, &dir, &[expect(1)]).unwrap_err().kind(), ErrorKind::Unsupported);
+    // A later version of a known payload is not guessed at.
+    let (fs, dir, at) = build();
+    let mut newer = Vec::new();
+    frame::encode(spec(1).file_id, at, 1, 2, none, &good(6), &mut newer);
+    overwrite(&*fs, &dir, 1, at, &newer);
+    assert_eq!(read(&*fs, &dir, &[expect(1)]).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[test]

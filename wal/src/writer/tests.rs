@@ -44,6 +44,9 @@ fn what_is_refused_changes_nothing() {
     assert!(writer.append(&mut GroupBuilder::new()).is_err());
     assert!(writer.append(&mut group(7, 20)).is_err());
     assert!(writer.append(&mut group(8, 4096)).is_err());
+    assert!(!writer.fits(usize::MAX) && !writer.fits(usize::MAX - 64));
+    let error = writer.sync_before_failure().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     for number in [4, 5] {
         let next = create_segment(&*fs, &dir, &spec(number + 10)).unwrap();
         let next = Segment {
@@ -155,6 +158,53 @@ fn a_failed_write_or_sync_ends_the_writer() {
                 poisons(call, fault.clone(), |writer, _| writer.seal().map(drop));
             }
         }
+    }
+}
+
+/// The disk is full in the middle of a frame: what stands before it is made durable, and the log goes on in the next
+/// segment behind the end that the manifest records.
+#[test]
+fn the_log_goes_on_behind_a_failed_write() {
+    let (disk, dir) = simulated();
+    let fs = FaultFs::new(Arc::new(disk.clone()));
+    let mut writer = writer(&fs, &dir, 1);
+    append(&mut writer, 1..=2, 20);
+    writer.rotate(segment(&fs, &dir, 2)).unwrap();
+    let end = append(&mut writer, 3..=3, 20);
+    fs.inject(Rule::new(Fault::FailHalfway(Failure::NoSpace)).on(&[Call::WriteAllAt]));
+    assert_eq!(writer.append(&mut group(4, 20)).unwrap_err().kind(), ErrorKind::NoSpace);
+    let finished = writer.sync_before_failure().unwrap();
+    assert_eq!((finished.number, finished.end), (FileNumber(2), end.offset));
+    assert_eq!(finished.last_seq, SeqNo(3));
+    writer.continue_in(segment(&fs, &dir, 3));
+    append(&mut writer, 4..=4, 20);
+    writer.sync().unwrap();
+    let cut = SegmentExpectation { ends_at: Some(end.offset), ..expect(2) };
+    let image = disk.crash(CrashPolicy::DropAll, 0);
+    let (found, outcome) = read(&image, &dir, &[expect(1), cut, expect(3)]).unwrap();
+    assert_eq!((found, outcome.torn_bytes), (vec![1, 2, 3, 4], 0));
+}
+
+#[test]
+fn a_sync_that_fails_after_a_failed_write_ends_the_writer() {
+    // The finished segment's, or the current one's.
+    for skipped in 0..2 {
+        let (disk, dir) = simulated();
+        let fs = FaultFs::new(Arc::new(disk));
+        let mut writer = writer(&fs, &dir, 1);
+        append(&mut writer, 1..=2, 20);
+        writer.rotate(segment(&fs, &dir, 2)).unwrap();
+        append(&mut writer, 3..=3, 20);
+        let known = writer.known_synced();
+        fs.inject(Rule::new(Fault::Fail(Failure::NoSpace)).on(&[Call::WriteAllAt]));
+        fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::SyncData]).after(skipped));
+        writer.append(&mut group(4, 20)).unwrap_err();
+        let error = writer.sync_before_failure().unwrap_err();
+        assert_eq!((error.kind(), writer.known_synced()), (ErrorKind::Io, known));
+        // The failed sync is what counts from now on: it is not run again.
+        let syncs = fs.calls_of(Call::SyncData);
+        let again = writer.sync_before_failure().unwrap_err();
+        assert_eq!((again.to_string(), fs.calls_of(Call::SyncData)), (error.to_string(), syncs));
     }
 }
 
