@@ -19,6 +19,7 @@ use crate::host::AllowedHosts;
 use crate::limits::{Budget, Limits};
 use crate::request_id::RequestIds;
 use crate::service::Service;
+use crate::stall::InRequest;
 
 const AMZ_JSON: &str = "application/x-amz-json-1.0";
 const PLAIN: &str = "text/plain";
@@ -32,6 +33,19 @@ pub(crate) struct Shared {
     pub(crate) ids: RequestIds,
     /// Set once the server is told to stop.
     pub(crate) draining: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(service: Arc<dyn Service>, limits: Limits, hosts: AllowedHosts) -> Self {
+        Self {
+            service,
+            budget: Budget::new(limits.bodies_bytes_max),
+            limits,
+            hosts,
+            ids: RequestIds::new(),
+            draining: AtomicBool::new(false),
+        }
+    }
 }
 
 /// What to answer.
@@ -57,11 +71,13 @@ impl Answer {
     }
 }
 
-/// Answers one request. An `Err` closes the connection without an answer: the client is gone.
+/// Answers one request, which lasts as long as `in_request`. An `Err` closes the connection without an answer: the client is gone.
 pub(crate) async fn answer(
     shared: Arc<Shared>,
+    in_request: InRequest,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, ClientGone> {
+    let _in_request = in_request;
     let id = shared.ids.next();
     let answer = route(&shared, request, &id).await?;
     let Ok(response) = respond(answer, &id);

@@ -18,12 +18,20 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Connections at a time: 4096. Further ones are closed at once.
     pub connections_max: usize,
-    /// From an idle connection to the end of its next request's headers: 60 s.
+    /// Bytes of all responses that clients have not taken yet: 256 MiB. Small ones do not count.
+    pub responses_bytes_max: usize,
+    /// What the operations under way may cost in bytes, as the dispatcher estimates it: 64 MiB. Further ones wait.
+    pub work_bytes_max: usize,
+    /// From the end of a response, or the connection's start, to the first byte of the next request: 60 s.
+    pub idle_timeout: Duration,
+    /// From the first byte of a request to the end of its headers: 10 s.
     pub header_timeout: Duration,
     /// From the end of the headers to the end of the body: 30 s.
     pub body_timeout: Duration,
     /// How long a client may take none of the bytes of a response: 30 s.
     pub write_timeout: Duration,
+    /// How long a client may take over a whole response: 5 minutes.
+    pub response_timeout: Duration,
     /// How long requests may take to finish once the server is told to stop: 10 s.
     pub drain_timeout: Duration,
 }
@@ -35,9 +43,13 @@ impl Default for Limits {
             bodies_bytes_max: 256 << 20,
             header_bytes_max: 64 << 10,
             connections_max: 4096,
-            header_timeout: Duration::from_secs(60),
+            responses_bytes_max: 256 << 20,
+            work_bytes_max: 64 << 20,
+            idle_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(10),
         }
     }

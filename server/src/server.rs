@@ -4,22 +4,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::host::AllowedHosts;
 use crate::http::{self, Shared};
-use crate::limits::{Budget, Limits};
-use crate::request_id::RequestIds;
+use crate::limits::Limits;
 use crate::service::Service;
-use crate::stall::StallGuard;
+use crate::stall::{Phase, StallGuard};
 
 /// How long to wait before accepting again when the machine is out of file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -38,15 +38,7 @@ impl Server {
         limits: Limits,
         hosts: AllowedHosts,
     ) -> Self {
-        let shared = Arc::new(Shared {
-            service,
-            budget: Budget::new(limits.bodies_bytes_max),
-            limits,
-            hosts,
-            ids: RequestIds::new(),
-            draining: AtomicBool::new(false),
-        });
-        Self { listener, shared }
+        Self { listener, shared: Arc::new(Shared::new(service, limits, hosts)) }
     }
 
     /// Serves until `stop` is done, then lets the requests in flight finish for `drain_timeout` at most. Answers
@@ -93,34 +85,49 @@ impl Server {
     }
 }
 
-async fn serve(socket: TcpStream, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+async fn serve(socket: TcpStream, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!("could not set TCP_NODELAY: {error}");
     }
-    let limits = shared.limits.clone();
-    let io = TokioIo::new(StallGuard::new(socket, limits.write_timeout));
-    let service = service_fn(move |request| http::answer(Arc::clone(&shared), request));
+    if let Err(error) = serve_connection(socket, shared, stopped).await {
+        tracing::debug!("a connection ended: {error}");
+    }
+}
+
+/// Serves one connection, over whatever carries its bytes, until the client or a deadline ends it; once `stopped` holds
+/// true, only what has been asked is still answered.
+pub(crate) async fn serve_connection<I>(
+    io: I,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), hyper::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let phase = Phase::default();
+    let limits = &shared.limits;
+    let io = TokioIo::new(StallGuard::new(io, limits, phase.clone()));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
         // A client may end its half once it has asked, and still wants the answer.
         .half_close(true)
-        .header_read_timeout(limits.header_timeout)
+        // `StallGuard` has the deadlines.
+        .header_read_timeout(None)
         .max_buf_size(limits.header_bytes_max)
-        .serve_connection(io, service);
+        .serve_connection(
+            io,
+            service_fn(|request| http::answer(Arc::clone(&shared), phase.request(), request)),
+        );
     let mut connection = std::pin::pin!(connection);
     let stop = async {
         // The sender outlives the connections; were it gone, stopping would be right too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let result = tokio::select! {
+    tokio::select! {
         result = connection.as_mut() => result,
         () = stop => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!("a connection ended: {error}");
     }
 }
 

@@ -1,27 +1,108 @@
-//! A socket that gives up on a client which does not read. hyper has deadlines for reading headers but none for
-//! writing, so a client that stops reading would hold a connection, and the response in it, for ever. `server.rs`
-//! puts every connection into one.
+//! A socket that gives up on a client which does not go on: one that sends nothing, that never ends its headers, or
+//! that does not take its response. hyper has one timer for the wait for a request and for its headers, and none for
+//! writing; here each has its own. `server.rs` puts every connection into one. The deadlines of a body are in
+//! `body.rs`. Never decides what a request is: `http.rs` says when one begins and ends, through [`Phase`].
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Ends writes with `TimedOut` once none of their bytes has been taken for `timeout`.
+use crate::limits::Limits;
+
+/// Whether a connection is between two requests (even) or inside one (odd): a count of the changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Phase(Arc<AtomicU64>);
+
+impl Phase {
+    /// Inside a request until what this returns is dropped.
+    pub(crate) fn request(&self) -> InRequest {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        InRequest(Self(Arc::clone(&self.0)))
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The time from a request's headers to its response's first byte.
+pub(crate) struct InRequest(Phase);
+
+impl Drop for InRequest {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Ends reads and writes with `TimedOut` once a deadline has passed.
 pub(crate) struct StallGuard<T> {
     inner: T,
-    timeout: Duration,
+    deadlines: Deadlines,
+    phase: Phase,
+    /// The phase in which the two below hold.
+    seen: u64,
+    /// When the first byte of the next request's headers came.
+    head_since: Option<Instant>,
+    /// Runs while a read between two requests is waiting.
+    reading: Option<Pin<Box<Sleep>>>,
     /// Runs while a write is waiting.
-    waiting: Option<Pin<Box<Sleep>>>,
+    writing: Option<Pin<Box<Sleep>>>,
+    /// When the client first did not take all that there was for it; forgotten once it has.
+    behind_since: Option<Instant>,
+}
+
+/// The deadlines of [`Limits`] that are kept here.
+struct Deadlines {
+    idle: Duration,
+    header: Duration,
+    write: Duration,
+    response: Duration,
 }
 
 impl<T> StallGuard<T> {
-    pub(crate) fn new(inner: T, timeout: Duration) -> Self {
-        Self { inner, timeout, waiting: None }
+    pub(crate) fn new(inner: T, limits: &Limits, phase: Phase) -> Self {
+        let deadlines = Deadlines {
+            idle: limits.idle_timeout,
+            header: limits.header_timeout,
+            write: limits.write_timeout,
+            response: limits.response_timeout,
+        };
+        Self {
+            inner,
+            deadlines,
+            phase,
+            seen: 0,
+            head_since: None,
+            reading: None,
+            writing: None,
+            behind_since: None,
+        }
+    }
+
+    /// Notes that a read brought `count` bytes.
+    fn received(&mut self, count: usize) {
+        if count > 0 && self.head_since.is_none() {
+            self.head_since = Some(Instant::now());
+            self.reading = None;
+        }
+    }
+
+    /// Waits for the deadline of a read that found nothing.
+    fn wait_to_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (end, what) = match self.head_since {
+            Some(since) => (since + self.deadlines.header, "its headers did not end in time"),
+            None => (Instant::now() + self.deadlines.idle, "no request came in time"),
+        };
+        let deadline = self.reading.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))
     }
 
     /// Passes the outcome of a write on, or the deadline's where the write waits for too long.
@@ -31,16 +112,20 @@ impl<T> StallGuard<T> {
         outcome: Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
-            self.waiting = None;
+            self.writing = None;
+            // A client that takes its response is not idle.
+            if let (Some(reading), None) = (&mut self.reading, self.head_since) {
+                reading.as_mut().reset(Instant::now() + self.deadlines.idle);
+            }
             return outcome;
         }
-        let timeout = self.timeout;
-        let deadline = self.waiting.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        let now = Instant::now();
+        let behind_since = *self.behind_since.get_or_insert(now);
+        let end = (now + self.deadlines.write).min(behind_since + self.deadlines.response);
+        let deadline = self.writing.get_or_insert_with(|| Box::pin(sleep_until(end)));
         ready!(deadline.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("the client took no bytes for {timeout:?}"),
-        )))
+        let what = "the response was not taken in time";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))
     }
 }
 
@@ -50,7 +135,23 @@ impl<T: AsyncRead + Unpin> AsyncRead for StallGuard<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        let phase = self.phase.now();
+        if phase != self.seen {
+            self.seen = phase;
+            self.head_since = None;
+            self.reading = None;
+        }
+        let is_in_request = phase % 2 == 1;
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if is_in_request {
+            return outcome;
+        }
+        if outcome.is_pending() {
+            return self.wait_to_read(context);
+        }
+        self.received(buffer.filled().len() - before);
+        outcome
     }
 }
 
@@ -77,8 +178,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for StallGuard<T> {
         self.inner.is_write_vectored()
     }
 
+    /// hyper flushes once it has nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.inner).poll_flush(context);
+        if outcome.is_ready() {
+            self.behind_since = None;
+        }
         self.watch(context, outcome)
     }
 

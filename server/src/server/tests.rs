@@ -156,6 +156,7 @@ fn small_limits() -> Limits {
     Limits {
         body_bytes_max: 1 << 20,
         bodies_bytes_max: 2 << 20,
+        idle_timeout: Duration::from_millis(200),
         header_timeout: Duration::from_millis(200),
         body_timeout: Duration::from_millis(200),
         write_timeout: Duration::from_millis(200),
