@@ -4,10 +4,54 @@
 //! so preallocating a large file costs nothing. Reads never see bytes past the length.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::hash;
 
 const PAGE: usize = 4096;
 
-type Page = [u8; PAGE];
+/// What a [`Page`] knows of its bytes: nothing yet, that all are zero, or their hash, which is
+/// neither.
+const UNKNOWN: u64 = 0;
+const ALL_ZERO: u64 = 1;
+
+#[derive(Debug)]
+struct Page {
+    bytes: [u8; PAGE],
+    /// Of the bytes, once somebody asked: most pages of an image are those of the disk it was made
+    /// from. Whoever changes the bytes sets it back.
+    hash: AtomicU64,
+}
+
+impl Page {
+    fn zeros() -> Page {
+        Page { bytes: [0; PAGE], hash: AtomicU64::new(ALL_ZERO) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; PAGE] {
+        *self.hash.get_mut() = UNKNOWN;
+        &mut self.bytes
+    }
+
+    fn hash(&self) -> u64 {
+        // Only a cache of what everybody computes alike, so the order of the accesses is no matter.
+        match self.hash.load(Ordering::Relaxed) {
+            UNKNOWN => {
+                let hash = hash::of_page(&self.bytes).map_or(ALL_ZERO, |hash| hash | 2);
+                self.hash.store(hash, Ordering::Relaxed);
+                hash
+            }
+            known => known,
+        }
+    }
+}
+
+impl Clone for Page {
+    fn clone(&self) -> Page {
+        // Cloned to be changed.
+        Page { bytes: self.bytes, hash: AtomicU64::new(UNKNOWN) }
+    }
+}
 
 /// Bytes with a length; cloning is cheap.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +74,7 @@ impl Content {
             match self.pages.get(page) {
                 Some(Some(bytes)) => {
                     let len = range.len();
-                    buffer[range].copy_from_slice(&bytes[at..at + len]);
+                    buffer[range].copy_from_slice(&bytes.bytes[at..at + len]);
                 }
                 _ => buffer[range].fill(0),
             }
@@ -59,9 +103,9 @@ impl Content {
             if pages.len() <= page {
                 pages.resize(page + 1, None);
             }
-            let slot = pages[page].get_or_insert_with(|| Arc::new([0; PAGE]));
+            let slot = pages[page].get_or_insert_with(|| Arc::new(Page::zeros()));
             let len = range.len();
-            Arc::make_mut(slot)[at..at + len].copy_from_slice(&bytes[range]);
+            Arc::make_mut(slot).bytes_mut()[at..at + len].copy_from_slice(&bytes[range]);
         }
     }
 
@@ -88,18 +132,18 @@ impl Content {
         pages.truncate(keep);
         if cut_inside
             && let Some(Some(page)) = pages.get_mut(keep - 1)
-            && page[tail..].iter().any(|byte| *byte != 0)
+            && page.bytes[tail..] != [0; PAGE][tail..]
         {
-            Arc::make_mut(page)[tail..].fill(0);
+            Arc::make_mut(page).bytes_mut()[tail..].fill(0);
         }
     }
 
-    /// The stored pages with their numbers, for hashing; pages of zeros are left out, stored or
-    /// not.
-    pub(super) fn non_zero_pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    /// The pages that are not all zeros, by number, each with a hash of its bytes. A page of zeros is
+    /// left out whether or not it is stored.
+    pub(super) fn page_hashes(&self) -> impl Iterator<Item = (u64, u64)> {
         self.pages.iter().enumerate().filter_map(|(number, page)| {
-            let page = page.as_ref()?;
-            page.iter().any(|byte| *byte != 0).then_some((number as u64, &page[..]))
+            let hash = page.as_ref()?.hash();
+            (hash != ALL_ZERO).then_some((number as u64, hash))
         })
     }
 }
@@ -148,6 +192,28 @@ mod tests {
         content.truncate(0);
         content.extend(10);
         assert_eq!(content.to_vec(), vec![0; 10]);
+    }
+
+    #[test]
+    fn a_page_forgets_its_hash_when_it_is_written() {
+        let hashes = |content: &Content| content.page_hashes().collect::<Vec<_>>();
+        let mut content = Content::default();
+        content.write(&[7; 100], 5000);
+        let copy = content.clone();
+        let before = hashes(&content);
+        assert_eq!(before.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
+        content.write(&[8], 5000);
+        assert_ne!(hashes(&content), before);
+        assert_eq!(hashes(&copy), before);
+        content.write(&[7], 5000);
+        assert_eq!(hashes(&content), before);
+        content.write(&[0; 100], 5000);
+        assert_eq!(hashes(&content), []);
+        content.write(&[9; 10], 8187);
+        content.truncate(8190);
+        let mut other = Content::default();
+        other.write(&[9; 3], 8187);
+        assert_eq!(hashes(&content), hashes(&other));
     }
 
     #[test]

@@ -52,14 +52,19 @@ pub(super) fn image(disk: &Disk, policy: CrashPolicy, seed: u64) -> Disk {
     };
     let durable = disk.nodes.iter().map(|(id, node)| (*id, node.durable.clone()));
     let mut bodies: BTreeMap<NodeId, Body> = durable.collect();
+    let mut in_parts = Vec::new();
     for (change, fate) in disk.pending.iter().zip(&fates) {
         // A change of a node that is gone has nobody to see it.
         if let Some(body) = bodies.get_mut(&change.target()) {
             apply(body, change, fate);
+            if let Fate::Part(_) = fate {
+                in_parts.push(change.target());
+            }
         }
     }
-    for body in bodies.values_mut() {
-        if let Body::File(content) = body {
+    // Only where a write arrived in parts can there be data past the length.
+    for id in in_parts {
+        if let Some(Body::File(content)) = bodies.get_mut(&id) {
             content.settle();
         }
     }
@@ -266,9 +271,9 @@ fn hash_node(disk: &Disk, id: NodeId, hash: &mut RunningHash) {
         Body::File(content) => {
             hash.number(1);
             hash.number(content.len());
-            for (number, page) in content.non_zero_pages() {
+            for (number, page) in content.page_hashes() {
                 hash.number(number);
-                hash.bytes(page);
+                hash.number(page);
             }
         }
         Body::Directory(entries) => {
