@@ -138,7 +138,7 @@ pub fn decode(file_id: FileId, offset: u64, file: &[u8]) -> Parsed<'_> {
             Parsed::Damaged("the file ends within a header")
         };
     };
-    if header.iter().all(|&byte| byte == 0) {
+    if *header == [0; HEADER_LEN] {
         return Parsed::Blank;
     }
     if u32_at(header, 0) != checksum::at(file_id, offset, &header[4..]) {
@@ -171,11 +171,23 @@ pub fn scan(file_id: FileId, from: u64, file: &[u8]) -> impl Iterator<Item = Fra
                     offset = frame.end();
                     return Some(frame);
                 }
-                Parsed::Blank | Parsed::Damaged(_) => offset += ALIGNMENT as u64,
+                Parsed::Damaged(_) => offset += ALIGNMENT as u64,
+                Parsed::Blank => offset = behind_blank(offset, file),
             }
         }
         None
     })
+}
+
+/// An aligned place behind the blank header at `offset`, with only blank headers between. Reserved space is long, and not
+/// to cost a try every 8 bytes.
+fn behind_blank(offset: u64, file: &[u8]) -> u64 {
+    let next = offset + ALIGNMENT as u64;
+    let rest = usize::try_from(next).ok().and_then(|start| file.get(start..)).unwrap_or(&[]);
+    let (chunks, _) = rest.as_chunks::<HEADER_LEN>();
+    let blank = chunks.iter().take_while(|chunk| **chunk == [0; HEADER_LEN]).count();
+    // The last of these chunks is a blank header itself; the one 8 bytes on reaches behind it.
+    next + (blank * HEADER_LEN).saturating_sub(HEADER_LEN - ALIGNMENT) as u64
 }
 
 fn u32_at(header: &[u8; HEADER_LEN], at: usize) -> u32 {
@@ -238,6 +250,18 @@ mod tests {
     }
 
     /// Checksums that match do not excuse a header that [`encode`] would never write.
+    #[test]
+    fn a_frame_behind_any_length_of_blank_space_is_found() {
+        for gap in (0..400).step_by(ALIGNMENT) {
+            let mut file = vec![0; 64 + gap];
+            let at = file.len() as u64;
+            encode(ID, at, 1, 1, position(3, 64), b"behind", &mut file);
+            file.resize(file.len() + gap % 48, 0);
+            let found: Vec<_> = scan(ID, 0, &file).map(|frame| frame.offset).collect();
+            assert_eq!(found, [at], "{gap}");
+        }
+    }
+
     #[test]
     fn header_fields_out_of_range_are_refused() {
         let good = sample();

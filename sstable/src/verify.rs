@@ -100,7 +100,7 @@ impl Reader {
             return Err(self.damaged(found.min(len), "the sstable's length is not what it was"));
         }
         let mut checksum = Running::new();
-        let mut buffer = vec![0; CHUNK_LEN];
+        let mut buffer = vec![0; len.min(CHUNK_LEN as u64) as usize];
         let mut offset = 0;
         while offset < len {
             let wanted = (len - offset).min(CHUNK_LEN as u64) as usize;
