@@ -18,5 +18,8 @@ pub const KEYSPACE_NAME_LEN_MAX: usize = 255;
 /// The largest number of keyspaces a database may hold.
 pub const KEYSPACE_COUNT_MAX: usize = 1_000_000;
 
+/// The largest file number, keyspace id and epoch that is taken from a disk: what counts on from there never overflows.
+pub const COUNTER_MAX: u64 = u64::MAX >> 1;
+
 const _: () = assert!(FRAME_PAYLOAD_MAX > BATCH_LEN_MAX);
 const _: () = assert!(FRAME_PAYLOAD_MAX < u32::MAX as usize);

@@ -11,6 +11,7 @@
 //! | `*.tmp` | unfinished; removed by the next writable open |
 
 use crate::ids::FileNumber;
+use crate::limits::COUNTER_MAX;
 
 /// The lock file.
 pub const LOCK: &str = "LOCK";
@@ -50,12 +51,12 @@ impl FileKind {
 }
 
 /// The kind and number of a numbered file's name; `None` for every other name, also for one that [`FileKind::name`]
-/// would not have written that way.
+/// would not have written that way, and for a number over [`COUNTER_MAX`], which no database reaches.
 pub fn parse(name: &str) -> Option<(FileKind, FileNumber)> {
     let (digits, extension) = name.split_once('.')?;
     let kind = FileKind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
     let number = FileNumber(digits.parse().ok()?);
-    (kind.name(number) == name).then_some((kind, number))
+    (number.0 <= COUNTER_MAX && kind.name(number) == name).then_some((kind, number))
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ mod tests {
     fn names_and_numbers_agree() {
         assert_eq!(FileKind::Sstable.name(FileNumber(3)), "0000000003.sst");
         for kind in FileKind::ALL {
-            for number in [0, 1, 9_999_999_999, u64::MAX] {
+            for number in [0, 1, 9_999_999_999, COUNTER_MAX] {
                 let name = kind.name(FileNumber(number));
                 assert_eq!(parse(&name), Some((kind, FileNumber(number))));
             }
@@ -79,5 +80,10 @@ mod tests {
         {
             assert_eq!(parse(name), None, "{name}");
         }
+        // Numbers that leave no room to count on.
+        for number in [COUNTER_MAX + 1, u64::MAX] {
+            assert_eq!(parse(&FileKind::Sstable.name(FileNumber(number))), None);
+        }
+        assert_eq!(parse("18446744073709551616.sst"), None);
     }
 }

@@ -24,6 +24,8 @@
 //! | 1, snapshot part | part index u32, part count u32 (1 to 64), part of a snapshot's bytes |
 //! | 2, edit | an edit's bytes |
 //!
+//! File numbers, keyspace ids and epochs are below 2^63, sequence numbers below 2^56.
+//!
 //! The snapshot's parts come first, all of them and in order; then the edits. [`crate::edit::v1`]
 //! defines the bytes of both for frame version 1. The file is as long as its space is reserved, at
 //! least the length that `CURRENT` names, so that a truncation anywhere is seen.

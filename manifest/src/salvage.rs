@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use esker_base::frame;
+use esker_base::limits::COUNTER_MAX;
 use esker_base::names::{self, CURRENT, FileKind};
 use esker_base::{Epoch, Error, ErrorKind, FileNumber, KeyspaceId, Result};
 use esker_vfs::{Fs, OpenMode};
@@ -147,16 +148,19 @@ impl Remains {
     }
 
     fn follow(&mut self, edit: Edit) {
-        for meta in edit.created_keyspaces {
-            self.next_keyspace = self.next_keyspace.max(KeyspaceId(meta.id.0.saturating_add(1)));
+        let is_sound = |meta: &KeyspaceMeta| meta.validate().is_ok() && meta.id.0 < COUNTER_MAX;
+        for meta in edit.created_keyspaces.into_iter().filter(is_sound) {
+            self.next_keyspace = self.next_keyspace.max(meta.id.next());
             self.keyspaces.insert(meta.id, meta);
         }
         for id in edit.dropped_keyspaces {
             self.keyspaces.remove(&id);
             self.dropped.insert(id);
         }
-        self.next_keyspace = self.next_keyspace.max(edit.next_keyspace.unwrap_or_default());
-        self.epoch = self.epoch.max(edit.opened.unwrap_or_default());
+        let next_keyspace = edit.next_keyspace.filter(|id| id.0 <= COUNTER_MAX).unwrap_or_default();
+        let epoch = edit.opened.filter(|epoch| epoch.0 <= COUNTER_MAX).unwrap_or_default();
+        self.next_keyspace = self.next_keyspace.max(next_keyspace);
+        self.epoch = self.epoch.max(epoch);
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use esker_base::limits::{KEYSPACE_COUNT_MAX, KEYSPACE_NAME_LEN_MAX};
+use esker_base::limits::{COUNTER_MAX, KEYSPACE_COUNT_MAX, KEYSPACE_NAME_LEN_MAX};
 use esker_base::names::FileKind;
 use esker_base::{
     Epoch, Error, FileId, FileNumber, InternalKey, KeyspaceId, LogPosition, Result, SeqNo, key,
@@ -345,6 +345,10 @@ impl Version {
     pub fn check(&self) -> Result<()> {
         if self.keyspaces.len() > KEYSPACE_COUNT_MAX {
             return Err(Error::invalid(format!("more than {KEYSPACE_COUNT_MAX} keyspaces")));
+        }
+        let counters = [self.epoch.0, self.next_file.0, self.next_keyspace.0];
+        if counters.into_iter().any(|counter| counter > COUNTER_MAX) || self.last_seq > SeqNo::MAX {
+            return Err(Error::invalid("a counter out of range"));
         }
         let mut names = BTreeSet::new();
         let mut identities = BTreeMap::new();

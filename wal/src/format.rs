@@ -18,8 +18,8 @@
 //! | 56 | 4 | 0 |
 //! | 60 | 4 | CRC-32 over bytes 0 to 59 |
 //!
-//! A header is valid if magic and checksum match, the version is 1 and no unknown incompatible bit
-//! is set. Magic, version and checksum stay where they are in every later version, so that an old
+//! A header is valid if magic and checksum match, the version is 1, no unknown incompatible bit is
+//! set and the epoch is below 2^63. Magic, version and checksum stay where they are in every later version, so that an old
 //! reader can tell *newer* from *damaged*. Example, segment 2 of epoch 3 with a file id of sixteen
 //! 0x11, made with 65,536 bytes: `45 53 4b 45 52 57 41 4c 01 00`, 10 zeros, `00 00 01 00 02 00 00 00 00 00 00 00 03 00 00 00 00 00 00
 //! 00`, 16 times `11`, `00 00 00 00 c9 85 a4 7f`.
@@ -57,6 +57,7 @@
 
 use std::path::Path;
 
+use esker_base::limits::COUNTER_MAX;
 use esker_base::{Epoch, Error, FileId, FileNumber, Result, checksum, frame};
 
 /// Bytes of the header; the offset of the first frame.
@@ -150,6 +151,9 @@ impl Header {
             let what = format!("log segment of format version {version}, features {unknown:#x}");
             return Err(Error::unsupported(path, what));
         }
+        if u64_at(bytes, 32) > COUNTER_MAX {
+            return Err(Error::corruption(path, 32, "a log segment of an impossible epoch"));
+        }
         let mut file_id = FileId::default();
         file_id.0.copy_from_slice(&bytes[40..56]);
         Ok(Header {
@@ -229,6 +233,8 @@ mod tests {
             let error = Header::decode(&bytes, Path::new("x")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{at}");
         }
+        let error = Header::decode(&with(sample().encode(), 39, 0x80), Path::new("x")).unwrap_err();
+        assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(32)));
         let compatible = with(sample().encode(), 12, 1);
         assert_eq!(Header::decode(&compatible, Path::new("x")).unwrap(), sample());
     }

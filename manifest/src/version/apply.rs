@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use esker_base::limits::KEYSPACE_COUNT_MAX;
+use esker_base::limits::{COUNTER_MAX, KEYSPACE_COUNT_MAX};
 use esker_base::{Error, FileNumber, KeyspaceId, Result, SeqNo, key};
 
 use super::{FileMeta, KeyspaceState, LEVEL_COUNT, Shutdown, Version};
@@ -16,6 +16,14 @@ pub(super) fn newer(a: &FileMeta, b: &FileMeta) -> bool {
 }
 
 pub(super) fn apply(version: &mut Version, edit: &Edit) -> Result<()> {
+    let floors = [
+        edit.opened.map(|epoch| epoch.0),
+        edit.next_file.map(|number| number.0),
+        edit.next_keyspace.map(|id| id.0),
+    ];
+    if floors.into_iter().flatten().any(|floor| floor > COUNTER_MAX) {
+        return Err(Error::invalid("a counter out of range"));
+    }
     if let Some(epoch) = edit.opened {
         if epoch <= version.epoch {
             let old = version.epoch;
@@ -53,9 +61,11 @@ pub(super) fn apply(version: &mut Version, edit: &Edit) -> Result<()> {
 fn apply_keyspaces(version: &mut Version, edit: &Edit) -> Result<()> {
     for meta in &edit.created_keyspaces {
         meta.validate()?;
-        if meta.id < version.next_keyspace || meta.id.0 == u64::MAX {
+        if meta.id < version.next_keyspace || meta.id.0 >= COUNTER_MAX {
             let id = meta.id;
-            return Err(Error::invalid(format!("keyspace id {id} was used before")));
+            return Err(Error::invalid(format!(
+                "keyspace id {id} was used before or out of range"
+            )));
         }
         if version.keyspaces.len() >= KEYSPACE_COUNT_MAX {
             return Err(Error::invalid(format!("more than {KEYSPACE_COUNT_MAX} keyspaces")));
@@ -217,7 +227,7 @@ fn level_mut(keyspace: &mut KeyspaceState, level: usize) -> Result<&mut Vec<Arc<
 }
 
 fn raise_next_file(version: &mut Version, number: FileNumber) -> Result<()> {
-    if number.0 == u64::MAX {
+    if number.0 >= COUNTER_MAX {
         return Err(Error::invalid("file number out of range"));
     }
     version.next_file = version.next_file.max(number.next());

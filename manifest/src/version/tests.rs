@@ -199,6 +199,171 @@ fn one_number_is_one_file() {
     version.apply(&shared).unwrap().check().unwrap_err();
 }
 
+/// A file whose parts contradict each other, and what is said of it.
+type BadFile = (fn(&mut FileMeta), &'static str);
+
+const BAD_FILES: &[BadFile] = &[
+    (|f| f.smallest = b"short".to_vec(), "bound"),
+    (|f| f.largest = vec![0; 9], "bound"),
+    (|f| std::mem::swap(&mut f.smallest, &mut f.largest), "above the largest"),
+    (|f| f.min_seq = SeqNo(6), "sequence numbers"),
+    (|f| f.max_seq = SeqNo(SeqNo::MAX.0 + 1), "sequence numbers"),
+    (|f| f.entry_count = 0, "counts"),
+    (|f| f.delete_count = 3, "counts"),
+];
+
+#[test]
+fn a_file_that_contradicts_itself_is_refused() {
+    let version = created();
+    for (spoil, why) in BAD_FILES {
+        let mut bad = file(1, 10, 20, 5);
+        spoil(Arc::make_mut(&mut bad));
+        let message = refused(&version, &added(&[(0, bad)]));
+        assert!(message.contains(why), "{message}");
+    }
+}
+
+#[test]
+fn what_an_edit_names_must_be_there_and_in_range() {
+    let version = created().apply(&Edit { wal_added: vec![segment(3)], ..Edit::default() });
+    let version = version.unwrap().apply(&added(&[(1, file(1, 10, 20, 5))])).unwrap();
+    let (top, next) = (COUNTER_MAX, COUNTER_MAX + 1);
+    let meta = |id, name: String| Edit {
+        created_keyspaces: vec![KeyspaceMeta::new(KeyspaceId(id), name)],
+        ..Edit::default()
+    };
+    let mut later = segment(9);
+    later.epoch = Epoch(1);
+    let mut used = segment(9);
+    used.last_seq = Some(SeqNo(SeqNo::MAX.0 + 1));
+    let mut elsewhere = added(&[(1, file(2, 1, 2, 6))]);
+    elsewhere.added_files[0].keyspace = KeyspaceId(9);
+    let step = |from, to| MovedFile { keyspace: KeyspaceId(1), number: FileNumber(1), from, to };
+    let none = Edit::default;
+    for (edit, why) in [
+        (meta(top, "far".into()), "used before or out of range"),
+        (meta(u64::MAX, "far".into()), "used before or out of range"),
+        (meta(5, "x".repeat(KEYSPACE_NAME_LEN_MAX + 1)), "256 bytes"),
+        (added(&[(2, file(top, 1, 2, 6))]), "out of range"),
+        (added(&[(LEVEL_COUNT, file(2, 1, 2, 6))]), "does not exist"),
+        (elsewhere, "keyspace 9 does not exist"),
+        (Edit { wal_added: vec![segment(3)], ..none() }, "there twice"),
+        (Edit { wal_added: vec![segment(u64::MAX)], ..none() }, "out of range"),
+        (Edit { wal_added: vec![later], ..none() }, "later epoch"),
+        (Edit { wal_added: vec![used], ..none() }, "out of range"),
+        (Edit { wal_removed: vec![FileNumber(4)], ..none() }, "not live"),
+        (Edit { last_seq: Some(SeqNo(u64::MAX)), ..none() }, "out of range"),
+        (Edit { flushed_through: vec![(KeyspaceId(9), SeqNo(1))], ..none() }, "not exist"),
+        (Edit { opened: Some(Epoch(next)), ..none() }, "out of range"),
+        (Edit { next_file: Some(FileNumber(next)), ..none() }, "out of range"),
+        (Edit { next_keyspace: Some(KeyspaceId(next)), ..none() }, "out of range"),
+        (Edit { moved_files: vec![step(1, LEVEL_COUNT)], ..none() }, "does not exist"),
+        (Edit { moved_files: vec![step(2, 1)], ..none() }, "not in level 2"),
+    ] {
+        let message = refused(&version, &edit);
+        assert!(message.contains(why), "{why}: {message}");
+    }
+    // Floors raise the counters and never lower them.
+    let floors = |file, keyspace| Edit {
+        next_file: Some(FileNumber(file)),
+        next_keyspace: Some(KeyspaceId(keyspace)),
+        ..Edit::default()
+    };
+    let raised = version.apply(&floors(70, 80)).unwrap().apply(&floors(1, 1)).unwrap();
+    assert_eq!((raised.next_file, raised.next_keyspace), (FileNumber(70), KeyspaceId(80)));
+    // A segment may end without saying what comes next, and says so once.
+    let end = WalEnd { segment: FileNumber(3), ends_at: 64, last_seq: None, continued_by: None };
+    let ended = version.apply(&Edit { wal_ended: vec![end], ..none() }).unwrap();
+    assert_eq!((ended.wal[0].ends_at, ended.wal[0].last_seq), (Some(64), None));
+}
+
+/// Each invariant of the whole picture, broken alone: a snapshot's checksum says nothing of its sense.
+#[test]
+fn a_picture_that_contradicts_itself_is_refused() {
+    let mut good = created();
+    let meta = KeyspaceMeta::new(KeyspaceId(2), "other");
+    let mut edit = added(&[(0, file(1, 1, 9, 5)), (0, file(2, 1, 9, 6)), (1, file(4, 1, 9, 7))]);
+    edit.added_files.push(add(1, file(5, 10, 19, 8)));
+    edit.created_keyspaces.push(meta);
+    edit.wal_added.push(segment(3));
+    good.apply_in_place(&edit).unwrap();
+    good.check().unwrap();
+    let state = |version: &mut Version, change: fn(&mut KeyspaceState)| {
+        change(Arc::make_mut(version.keyspaces.get_mut(&KeyspaceId(1)).unwrap()));
+    };
+    type Spoil = fn(&mut Version, fn(&mut Version, fn(&mut KeyspaceState)));
+    let cases: &[(Spoil, &str)] = &[
+        (|v, state| state(v, |s| Arc::make_mut(&mut s.meta).id = KeyspaceId(7)), "out of place"),
+        (|v, _| v.next_keyspace = KeyspaceId(2), "out of place"),
+        (|v, state| state(v, |s| Arc::make_mut(&mut s.meta).name = "other".into()), "two"),
+        (|v, state| state(v, |s| Arc::make_mut(&mut s.meta).name.clear()), "0 bytes"),
+        (|v, state| state(v, |s| s.flushed_through = SeqNo(9)), "flushed past"),
+        (|v, state| state(v, |s| drop(s.levels.pop())), "levels"),
+        (|v, state| state(v, |s| s.levels.push(Vec::new())), "levels"),
+        (|v, state| state(v, |s| s.levels[0].reverse()), "out of order"),
+        (|v, state| state(v, |s| s.levels[1].reverse()), "out of order"),
+        (|v, state| state(v, |s| s.levels[1][0] = file(4, 1, 10, 7)), "out of order"),
+        (|v, state| state(v, |s| s.levels[2].push(file(4, 1, 9, 7))), "twice"),
+        (|v, state| state(v, |s| s.levels[2].push(file(6, 1, 9, 8))), "above the counters"),
+        (|v, _| v.last_seq = SeqNo(7), "above the counters"),
+        (|v, _| v.next_file = FileNumber(5), "above the counters"),
+        (|v, _| v.wal.push(segment(6)), "not yet"),
+        (|v, _| v.wal.push(segment(3)), "there twice"),
+        (|v, _| v.wal.push(segment(4)), "a log segment and an sstable"),
+        (|v, _| v.wal[0].epoch = Epoch(1), "later epoch"),
+        (|v, _| v.epoch = Epoch(COUNTER_MAX + 1), "out of range"),
+        (|v, _| v.next_file = FileNumber(u64::MAX), "out of range"),
+        (|v, _| v.next_keyspace = KeyspaceId(u64::MAX), "out of range"),
+        (|v, _| v.last_seq = SeqNo(SeqNo::MAX.0 + 1), "out of range"),
+    ];
+    for (at, (spoil, why)) in cases.iter().enumerate() {
+        let mut bad = good.clone();
+        spoil(&mut bad, state);
+        let error = bad.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains(why), "{at}: {error}");
+    }
+    for (spoil, why) in BAD_FILES {
+        let mut bad = good.clone();
+        let state = Arc::make_mut(bad.keyspaces.get_mut(&KeyspaceId(1)).unwrap());
+        spoil(Arc::make_mut(&mut state.levels[0][1]));
+        assert!(bad.check().unwrap_err().to_string().contains(why));
+    }
+}
+
+#[test]
+fn a_keyspace_knows_its_bytes_and_where_a_key_may_be() {
+    let files = [(0, file(1, 0, 9, 5)), (1, file(2, 10, 20, 6)), (1, file(3, 30, 40, 7))];
+    let version = created().apply(&added(&files)).unwrap();
+    let state = &version.keyspaces[&KeyspaceId(1)];
+    assert_eq!((state.level_bytes(1), state.level_bytes(99), state.total_bytes()), (200, 0, 300));
+    let found = |key: u8| state.file_for(1, &[key]).map(|file| file.number.0);
+    let expected = [(9, None), (10, Some(2)), (20, Some(2)), (25, None), (40, Some(3)), (41, None)];
+    for (key, number) in expected {
+        assert_eq!(found(key), number, "{key}");
+    }
+    assert!(state.file_for(99, b"x").is_none());
+}
+
+/// The number of keyspaces is bounded, in edits and in snapshots.
+#[test]
+fn the_most_keyspaces_are_a_million() {
+    let mut version = Version::new([9; 16]);
+    let meta = |id: u64| KeyspaceMeta::new(KeyspaceId(id), id.to_string());
+    for id in 1..=KEYSPACE_COUNT_MAX as u64 {
+        let state =
+            KeyspaceState { meta: Arc::new(meta(id)), levels: vec![], flushed_through: SeqNo(0) };
+        version.keyspaces.insert(KeyspaceId(id), Arc::new(state));
+    }
+    version.next_keyspace = KeyspaceId(KEYSPACE_COUNT_MAX as u64 + 1);
+    let over = KEYSPACE_COUNT_MAX as u64 + 1;
+    let edit = Edit { created_keyspaces: vec![meta(over)], ..Edit::default() };
+    let error = version.apply_in_place(&edit).unwrap_err();
+    assert!(error.to_string().contains("more than"), "{error}");
+    version.keyspaces.insert(KeyspaceId(over), Arc::new(KeyspaceState::new(Arc::new(meta(over)))));
+    assert!(version.check().unwrap_err().to_string().contains("more than"));
+}
+
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
