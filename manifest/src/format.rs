@@ -260,6 +260,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_on_disk_are_pinned() {
+        use crate::version::{Compression, StrategyKind};
+        for (kind, byte) in [(FrameKind::Snapshot, 1), (FrameKind::Edit, 2)] {
+            assert_eq!((kind as u8, FrameKind::try_from(byte)), (byte, Ok(kind)));
+        }
+        for (kind, byte) in
+            [(StrategyKind::Leveled, 1), (StrategyKind::Tiered, 2), (StrategyKind::Fifo, 3)]
+        {
+            assert_eq!((kind as u8, StrategyKind::try_from(byte)), (byte, Ok(kind)));
+        }
+        for (kind, byte) in [(Compression::None, 1), (Compression::Lz4, 2)] {
+            assert_eq!((kind as u8, Compression::try_from(byte)), (byte, Ok(kind)));
+        }
+        for byte in [0, 9] {
+            assert_eq!(FrameKind::try_from(byte), Err(byte));
+            assert_eq!(StrategyKind::try_from(byte), Err(byte));
+            assert_eq!(Compression::try_from(byte), Err(byte));
+        }
+    }
+
+    #[test]
     fn a_later_version_is_told_from_damage() {
         let mut bytes = current().encode();
         bytes[8] = 2;
@@ -269,5 +290,32 @@ mod tests {
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
         let error = Current::decode(&bytes, Path::new("CURRENT")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
+        // Another magic is not a version, whatever the checksum says.
+        bytes[0] ^= 1;
+        let crc = checksum::plain(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_le_bytes());
+        let error = Current::decode(&bytes, Path::new("CURRENT")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corruption);
+
+        let header =
+            Header { number: FileNumber(5), file_id: FileId([0x11; 16]), database_id: [0x22; 16] };
+        let forged = |at: usize, value| {
+            let mut bytes = header.encode();
+            bytes[at] = value;
+            let crc = header_crc(&bytes);
+            bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+            Header::decode(&bytes, Path::new("m"))
+        };
+        // The version, the two bytes behind it, and a feature that a reader must know.
+        for (at, value) in [(8, 2), (9, 1), (10, 1), (16, 1), (19, 0x80)] {
+            assert_eq!(forged(at, value).unwrap_err().kind(), ErrorKind::Unsupported, "{at}");
+        }
+        assert_eq!(forged(0, b'e').unwrap_err().kind(), ErrorKind::Corruption);
+        // A feature that a reader may ignore.
+        assert_eq!(forged(12, 1).unwrap(), header);
+        for len in 0..HEADER_LEN {
+            let error = Header::decode(&header.encode()[..len], Path::new("m")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corruption, "{len}");
+        }
     }
 }

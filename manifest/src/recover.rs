@@ -267,3 +267,6 @@ impl Reader {
         Ok(torn)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub fn encode_edit(edit: &Edit) -> Result<Vec<u8>, Reason> {
     let config = bincode::config::standard().with_limit::<FRAME_PAYLOAD_MAX>();
     let bytes = bincode::serde::encode_to_vec(EditV1::from(edit), config)
         .map_err(|_| "the edit cannot be encoded")?;
-    if bytes.len() > FRAME_PAYLOAD_MAX { Err("the edit does not fit one frame") } else { Ok(bytes) }
+    within(bytes, FRAME_PAYLOAD_MAX, "the edit does not fit one frame")
 }
 
 /// The edit in `bytes`.
@@ -51,7 +51,11 @@ pub fn encode_snapshot(version: &Version) -> Result<Vec<u8>, Reason> {
     let config = bincode::config::standard().with_limit::<SNAPSHOT_LEN_MAX>();
     let bytes = bincode::serde::encode_to_vec(SnapshotV1::from(version), config)
         .map_err(|_| "the snapshot cannot be encoded")?;
-    if bytes.len() > SNAPSHOT_LEN_MAX { Err("the snapshot is too large") } else { Ok(bytes) }
+    within(bytes, SNAPSHOT_LEN_MAX, "the snapshot is too large")
+}
+
+fn within(bytes: Vec<u8>, len_max: usize, reason: Reason) -> Result<Vec<u8>, Reason> {
+    if bytes.len() > len_max { Err(reason) } else { Ok(bytes) }
 }
 
 /// The picture in `bytes`; not yet checked as a whole, see [`Version::check`].
@@ -461,4 +465,104 @@ fn level(byte: u8) -> Result<usize, Reason> {
 
 fn all<S, T>(stored: Vec<S>, convert: impl Fn(S) -> Result<T, Reason>) -> Result<Vec<T>, Reason> {
     stored.into_iter().map(convert).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn state(id: u64) -> KeyspaceState {
+        KeyspaceState::new(Arc::new(KeyspaceMeta::new(KeyspaceId(id), format!("k{id}"))))
+    }
+
+    fn with_keyspace() -> Version {
+        let mut version = Version::new([1; 16]);
+        version.keyspaces.insert(KeyspaceId(1), Arc::new(state(1)));
+        version
+    }
+
+    #[test]
+    fn an_edit_that_does_not_fit_a_frame_is_refused() {
+        let named = |len| Edit {
+            created_keyspaces: vec![KeyspaceMeta::new(KeyspaceId(1), "x".repeat(len))],
+            ..Edit::default()
+        };
+        let most = FRAME_PAYLOAD_MAX - encode_edit(&named(1 << 20)).unwrap().len() + (1 << 20);
+        assert_eq!(encode_edit(&named(most)).unwrap().len(), FRAME_PAYLOAD_MAX);
+        assert!(encode_edit(&named(most + 1)).unwrap_err().contains("does not fit"));
+    }
+
+    #[test]
+    fn bytes_that_are_cut_off_or_go_on_are_refused() {
+        let edit = Edit { last_seq: Some(SeqNo(7)), ..Edit::default() };
+        assert!(edit != Edit::default() && Edit::default().is_empty() && !edit.is_empty());
+        let mut bytes = encode_edit(&edit).unwrap();
+        assert_eq!(decode_edit(&bytes).unwrap(), edit);
+        for len in 0..bytes.len() {
+            assert!(decode_edit(&bytes[..len]).unwrap_err().contains("does not decode"), "{len}");
+        }
+        bytes.push(0);
+        assert!(decode_edit(&bytes).unwrap_err().contains("behind the edit"));
+        let mut bytes = encode_snapshot(&with_keyspace()).unwrap();
+        assert_eq!(decode_snapshot(&bytes).unwrap(), with_keyspace());
+        for len in 0..bytes.len() {
+            assert!(decode_snapshot(&bytes[..len]).is_err(), "{len}");
+        }
+        bytes.push(0);
+        assert!(decode_snapshot(&bytes).unwrap_err().contains("behind the snapshot"));
+    }
+
+    /// A length of 4 GiB in place of any byte is refused before anything is allocated for it.
+    #[test]
+    fn lengths_beyond_the_bytes_are_refused() {
+        let bytes = encode_snapshot(&with_keyspace()).unwrap();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad.splice(at..=at, [0xfc, 0xff, 0xff, 0xff, 0xff]);
+            if let Ok(version) = decode_snapshot(&bad) {
+                assert!(version != with_keyspace(), "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_mean_nothing_are_refused() {
+        let decoded = |snapshot: &SnapshotV1| {
+            let bytes = bincode::serde::encode_to_vec(snapshot, bincode::config::standard());
+            decode_snapshot(&bytes.unwrap())
+        };
+        let good = || SnapshotV1::from(&with_keyspace());
+        assert_eq!(decoded(&good()).unwrap(), with_keyspace());
+        type Spoil = fn(&mut SnapshotV1);
+        let cases: &[(Spoil, &str)] = &[
+            (|s| s.keyspaces.push(KeyspaceStateV1::from(&state(1))), "twice"),
+            (|s| drop(s.keyspaces[0].levels.pop()), "number of levels"),
+            (|s| s.keyspaces[0].levels.push(Vec::new()), "number of levels"),
+            (|s| s.keyspaces[0].meta.strategy = 0, "unknown strategy"),
+            (|s| s.keyspaces[0].meta.strategy = 4, "unknown strategy"),
+            (|s| s.keyspaces[0].meta.compression = 0, "unknown compression"),
+            (|s| s.keyspaces[0].meta.compression = 3, "unknown compression"),
+        ];
+        for (at, (spoil, why)) in cases.iter().enumerate() {
+            let mut bad = good();
+            spoil(&mut bad);
+            let found = decoded(&bad).unwrap_err();
+            assert!(found.contains(why), "{at}: {found}");
+        }
+        // A level that does not exist, in each place of an edit that names one.
+        let step =
+            |from, to| MovedFile { keyspace: KeyspaceId(1), number: FileNumber(2), from, to };
+        let removed = |level| RemovedFile { keyspace: KeyspaceId(1), level, number: FileNumber(2) };
+        for edit in [
+            Edit { moved_files: vec![step(LEVEL_COUNT, 1)], ..Edit::default() },
+            Edit { moved_files: vec![step(1, LEVEL_COUNT)], ..Edit::default() },
+            Edit { removed_files: vec![removed(LEVEL_COUNT)], ..Edit::default() },
+            Edit { removed_files: vec![removed(1 << 40)], ..Edit::default() },
+        ] {
+            let found = decode_edit(&encode_edit(&edit).unwrap()).unwrap_err();
+            assert!(found.contains("level that does not exist"), "{found}");
+        }
+    }
 }

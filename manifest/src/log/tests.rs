@@ -313,6 +313,96 @@ fn a_failed_sync_poisons_and_the_edit_is_there_or_not() {
 }
 
 #[test]
+fn a_closed_manifest_takes_nothing_more() {
+    let simulation = simulation();
+    let mut log = create(&simulation, 1, &first()).unwrap();
+    log.append(&close()).unwrap();
+    let rewritten = log.rewrite(FileNumber(9), FileId([9; 16]), &first());
+    for error in [log.append(&flush(1)).unwrap_err(), rewritten.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    }
+    assert!(log.failure().is_none());
+    assert_eq!(recover(&simulation.fs, dir()).unwrap().edit_count, 1);
+}
+
+#[test]
+fn an_edit_over_the_limit_changes_nothing() {
+    let simulation = simulation();
+    let mut log = create(&simulation, 1, &first()).unwrap();
+    let name = "x".repeat(esker_base::limits::FRAME_PAYLOAD_MAX);
+    let edit =
+        Edit { created_keyspaces: vec![KeyspaceMeta::new(KeyspaceId(2), name)], ..Edit::default() };
+    assert_eq!(log.append(&edit).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(log.failure().is_none());
+    log.append(&flush(1)).unwrap();
+    // Nor is a picture that contradicts itself ever written.
+    let mut bad = first();
+    bad.next_keyspace = KeyspaceId(1);
+    assert!(log.rewrite(FileNumber(9), FileId([9; 16]), &bad).is_err());
+    assert_eq!(recover(&simulation.fs, dir()).unwrap().edit_count, 1);
+}
+
+/// Each call of a rewrite, and of an append that outgrows the reserve, fails once. Where the log says that it can go
+/// on, it does, and everything acknowledged is there; where it is in doubt, it takes nothing more.
+#[test]
+fn a_failure_at_any_call_of_a_rewrite_or_an_extension_is_survived() {
+    use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+    let (mut in_doubt, mut goes_on) = (0, 0);
+    for is_rewrite in [true, false] {
+        for (fault, call) in [Fault::Fail, Fault::FailAfter]
+            .into_iter()
+            .flat_map(|fault| (0..20).map(move |call| (fault, call)))
+        {
+            let simulation = simulation();
+            let fs = FaultFs::new(simulation.world().fs);
+            let mut world = simulation.world();
+            world.fs = Arc::new(fs.clone());
+            let mut version = first();
+            let id = FileId([1; 16]);
+            let mut log = ManifestLog::create(&world, dir(), FileNumber(1), id, &version).unwrap();
+            let mut count = 0;
+            let mut append = |log: &mut ManifestLog, version: &mut Version| {
+                count += 1;
+                log.append(&flush(count)).map(|()| version.apply_in_place(&flush(count)).unwrap())
+            };
+            append(&mut log, &mut version).unwrap();
+            // Up to the edit for which the file has to grow.
+            while !is_rewrite && log.live.end + 300 < log.live.allocated {
+                append(&mut log, &mut version).unwrap();
+            }
+            fs.inject(Rule::new(fault(Failure::Io)).after(call));
+            let result = match is_rewrite {
+                true => log.rewrite(FileNumber(9), FileId([9; 16]), &version),
+                false => (0..3).try_for_each(|_| append(&mut log, &mut version)),
+            };
+            if fs.strikes() == 0 {
+                assert!(result.is_ok());
+                break;
+            }
+            fs.clear();
+            let what = format!("rewrite {is_rewrite}, call {call}: {result:?}");
+            if log.failure().is_some() {
+                in_doubt += 1;
+                let before = fs.calls();
+                let again = log.append(&flush(5000)).unwrap_err();
+                assert_eq!(again.to_string(), result.unwrap_err().to_string(), "{what}");
+                assert_eq!(fs.calls(), before, "{what}");
+            } else {
+                goes_on += 1;
+                let edit = flush(5000);
+                log.append(&edit).unwrap_or_else(|error| panic!("{what}: {error}"));
+                version.apply_in_place(&edit).unwrap();
+            }
+            let after = simulation.crash(CrashPolicy::DropAll, 0);
+            let found = recover(&after.fs, dir()).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let files = |version: &Version| version.live_sstables();
+            assert!(files(&found.version).is_superset(&files(&version)), "{what}");
+        }
+    }
+    assert!(in_doubt > 3 && goes_on > 8, "{in_doubt} {goes_on}");
+}
+
+#[test]
 fn a_full_disk_stops_an_edit_and_room_lets_it_through() {
     let simulation = simulation();
     let mut log = create(&simulation, 1, &first()).unwrap();
