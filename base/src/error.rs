@@ -29,6 +29,10 @@ pub enum ErrorKind {
     Locked,
     /// A transaction read something that another commit changed. Run it again.
     Conflict,
+    /// The write may or may not have happened: it was given to the disk, and the disk failed before it was certain. It is
+    /// not visible now, and may be after the next open; read it then, do not assume either. What a caller is told with
+    /// any other kind has not happened and never will.
+    Indeterminate,
     /// The database accepts no more writes because of an earlier failure, or was opened read-only. Reads go on.
     ReadOnly,
     /// A queue is full. Retry after waiting for what is under way.
@@ -97,6 +101,13 @@ impl Error {
         }
         let message = "the database is read-only after an earlier failure; reopen it".to_string();
         Error::build(ErrorKind::ReadOnly, message, None, None, Some(Source::Error(cause.clone())))
+    }
+
+    /// A write's outcome cannot be known because of `cause`.
+    pub fn indeterminate(cause: &Error) -> Error {
+        let message = "this write may or may not be there after the database is opened again";
+        let source = Some(Source::Error(cause.clone()));
+        Error::build(ErrorKind::Indeterminate, message.to_string(), None, None, source)
     }
 
     fn build(

@@ -60,8 +60,10 @@ pub(crate) fn open_contents(db: &Db, catalog: &Keyspace) -> Result<Contents> {
     for name in db.keyspaces()? {
         if name.starts_with(TABLE_KEYSPACE_PREFIX) && !contents.keyspaces.contains(&name) {
             match db.drop_keyspace(&name) {
-                // Read-only, it is left for a later open; nothing shows it meanwhile.
-                Err(error) if error.kind() != ErrorKind::ReadOnly => return Err(error.into()),
+                // Read-only or full, it is left for a later open; nothing shows it meanwhile.
+                Err(error) if !matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::NoSpace) => {
+                    return Err(error.into());
+                }
                 _ => {}
             }
         }

@@ -62,6 +62,11 @@ impl Segment {
         self.header.file_id
     }
 
+    /// Which writable open made it.
+    pub fn epoch(&self) -> Epoch {
+        self.header.epoch
+    }
+
     /// Its size in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes

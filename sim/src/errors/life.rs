@@ -102,7 +102,10 @@ fn read_all(db: &Db) -> esker::Result<State> {
 /// Whether an error is one that a failing disk may cause.
 fn check_error(error: &Error) -> Result<(), String> {
     match error.kind() {
-        ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::ReadOnly => Ok(()),
+        ErrorKind::Io
+        | ErrorKind::NoSpace
+        | ErrorKind::ReadOnly
+        | ErrorKind::Indeterminate => Ok(()),
         _ => Err(format!("a failing disk shows as {error:?}")),
     }
 }
@@ -342,6 +345,12 @@ impl Life {
             };
             return match keyspace.put("healed", "1") {
                 Err(error) if error.kind() == ErrorKind::ReadOnly => Ok(()),
+                // It was opened on a full disk, and goes on now that there is space.
+                Ok(()) if self.serves_only => {
+                    self.model.shown(found);
+                    self.model.acknowledged(&entries, true);
+                    Ok(())
+                }
                 other => Err(format!("a write to a read-only database: {other:?}")),
             };
         }

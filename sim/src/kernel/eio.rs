@@ -76,7 +76,7 @@ fn fail_nth(seed: u64, nth: u64, program: &Path, report: &mut CheckReport) -> Re
                 ledger.hear(said)?;
                 if let Report::Refused { kind, message, .. } = said {
                     refusals += 1;
-                    if !matches!(kind.as_str(), "Io" | "ReadOnly") {
+                    if !matches!(kind.as_str(), "Io" | "ReadOnly" | "Indeterminate") {
                         return Err(format!("a failed sync was reported as {kind}: {message}"));
                     }
                 } else if refusals > 0 && threads == 1 {

@@ -95,7 +95,7 @@ impl Disk<'_> {
                 Ok(())
             }
             Err(error) => {
-                if error.kind() == ErrorKind::ReadOnly && self.unsure.is_none() {
+                if error.kind() == ErrorKind::Indeterminate && self.unsure.is_none() {
                     self.unsure = Some((key, value));
                 }
                 Err(error)
@@ -233,9 +233,9 @@ impl Disk<'_> {
     }
 }
 
-/// Read-only is the answer to a failed sync or manifest, and its cause must be the space.
+/// Read-only, or in doubt, is the answer to a failed sync or manifest, and its cause must be the space.
 fn is_read_only_for_space(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
-    error.kind() == ErrorKind::ReadOnly
+    matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Indeterminate)
         && cause.is_some_and(|cause| cause.kind() == ErrorKind::NoSpace)
 }
