@@ -31,12 +31,19 @@ pub(crate) enum BodyError {
     Gone,
 }
 
-/// Reads the whole body.
+/// Reads the whole body. A client that holds its body back until it is told to go on (`is_held_back`) is not told so
+/// where the announced length is too much already.
 pub(crate) async fn read(
     mut body: Incoming,
+    is_held_back: bool,
     limits: &Limits,
     budget: &Budget,
 ) -> Result<RequestBody, BodyError> {
+    // As checked before the first byte is asked for: asking is what makes hyper say "100 Continue".
+    let is_too_large = body.size_hint().lower() > limits.body_bytes_max as u64;
+    if is_too_large && is_held_back {
+        return Err(BodyError::Answer(WireError::too_large()));
+    }
     let read = read_within(&mut body, limits.body_bytes_max, budget);
     let result = match tokio::time::timeout(limits.body_timeout, read).await {
         Ok(result) => result,

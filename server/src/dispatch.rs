@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::task::JoinError;
 
 use crate::body::RequestBody;
 use crate::error::WireError;
+use crate::limits::{Budget, Budgets};
+use crate::logged::Logged;
 use crate::message;
 use crate::operation::{self, Awaited, Blocking, PendingAnswer, run, start};
 use crate::service::Service;
@@ -32,34 +35,40 @@ enum Handler {
 /// millisecond's work at most.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
+/// What a byte of a request's body costs as the values that it is read into.
+const READ_COST_FACTOR: usize = 4;
+
 /// An operation of this server.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     handler: Handler,
+    /// What is set aside for an answer that is being made: the most bytes of items that it may have, where those are
+    /// many.
+    answer_cost_bytes: usize,
 }
 
-const fn blocking<O: Blocking>(name: &'static str) -> Target {
-    Target { name, handler: Handler::Blocking(run::<O>) }
+const fn blocking<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> Target {
+    Target { name, handler: Handler::Blocking(run::<O>), answer_cost_bytes }
 }
 
 const fn awaited<O: Awaited + 'static>(name: &'static str) -> Target {
-    Target { name, handler: Handler::Awaited(start::<O>) }
+    Target { name, handler: Handler::Awaited(start::<O>), answer_cost_bytes: 64 << 10 }
 }
 
 /// Every operation that is here.
 const TARGETS: &[Target] = &[
-    blocking::<operation::BatchGetItem>("BatchGetItem"),
+    blocking::<operation::BatchGetItem>("BatchGetItem", 16 << 20),
     awaited::<operation::BatchWriteItem>("BatchWriteItem"),
-    blocking::<operation::CreateTable>("CreateTable"),
+    blocking::<operation::CreateTable>("CreateTable", 64 << 10),
     awaited::<operation::DeleteItem>("DeleteItem"),
-    blocking::<operation::DeleteTable>("DeleteTable"),
-    blocking::<operation::DescribeTable>("DescribeTable"),
-    blocking::<operation::GetItem>("GetItem"),
-    blocking::<operation::ListTables>("ListTables"),
+    blocking::<operation::DeleteTable>("DeleteTable", 64 << 10),
+    blocking::<operation::DescribeTable>("DescribeTable", 64 << 10),
+    blocking::<operation::GetItem>("GetItem", 512 << 10),
+    blocking::<operation::ListTables>("ListTables", 64 << 10),
     awaited::<operation::PutItem>("PutItem"),
-    blocking::<operation::Query>("Query"),
-    blocking::<operation::Scan>("Scan"),
+    blocking::<operation::Query>("Query", 2 << 20),
+    blocking::<operation::Scan>("Scan", 2 << 20),
 ];
 
 /// Every operation of the service that is not here.
@@ -128,30 +137,49 @@ pub(crate) fn find(header: Option<&str>) -> Result<Target, WireError> {
 
 impl Target {
     /// Runs the operation on a body, in a task of its own: it goes on where the client goes away, because a write
-    /// may be under way, and a panic in it ends nothing else.
+    /// may be under way, and a panic in it ends nothing else. First it waits until what it may cost is free, which
+    /// other clients cannot prevent: nothing that it waits for depends on a client.
     pub(crate) async fn run(
         self,
         service: Arc<dyn Service>,
+        budgets: &Budgets,
         body: RequestBody,
-    ) -> Result<Vec<u8>, WireError> {
+    ) -> Result<Bytes, WireError> {
+        let cost = self.answer_cost_bytes + body.bytes.len() * READ_COST_FACTOR;
+        let cost = budgets.work.wait(cost).await;
+        let responses = budgets.responses.clone();
+        let finish = move |answer: Result<Vec<u8>, WireError>| {
+            let answer = answer.and_then(|answer| held(&responses, answer));
+            drop(cost);
+            answer
+        };
         let task = match self.handler {
             Handler::Blocking(handler) => {
-                tokio::task::spawn_blocking(move || handler(service.as_ref(), &body.bytes))
+                tokio::task::spawn_blocking(move || finish(handler(service.as_ref(), &body.bytes)))
             }
             Handler::Awaited(handler) if body.bytes.len() <= INLINE_BYTES_MAX => {
-                tokio::spawn(async move { handler(service, &body.bytes)?.await })
+                tokio::spawn(async move {
+                    let pending = handler(service, &body.bytes)?;
+                    finish(pending.await)
+                })
             }
             Handler::Awaited(handler) => tokio::spawn(async move {
                 let start = tokio::task::spawn_blocking(move || handler(service, &body.bytes));
-                start.await.map_err(|panic| panicked(self.name, &panic))??.await
+                let pending = start.await.unwrap_or_else(|panic| Err(panicked(self.name, &panic)));
+                finish(pending?.await)
             }),
         };
-        task.await.map_err(|panic| panicked(self.name, &panic))?
+        task.await.unwrap_or_else(|panic| Err(panicked(self.name, &panic)))
     }
 }
 
+fn held(responses: &Budget, answer: Vec<u8>) -> Result<Bytes, WireError> {
+    responses.hold(answer).ok_or_else(WireError::responses_overloaded)
+}
+
 fn panicked(operation: &str, panic: &JoinError) -> WireError {
-    tracing::error!(operation, "a request panicked: {panic}");
+    let panic = panic.to_string();
+    tracing::error!(operation, "a request panicked: {}", Logged(&panic));
     WireError::internal(message::FAILED)
 }
 

@@ -12,6 +12,9 @@ const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810#";
 const CORAL_SERVICE: &str = "com.amazon.coral.service#";
 const CORAL_VALIDATE: &str = "com.amazon.coral.validate#";
 
+/// Bytes of the longest message. Some repeat what the client sent, and that may be megabytes.
+const MESSAGE_BYTES_MAX: usize = 8 << 10;
+
 /// An error as the client sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WireError {
@@ -28,7 +31,12 @@ impl WireError {
         exception: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, prefix, exception, message: Some(message.into()) }
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.push_str("...");
+        }
+        Self { status, prefix, exception, message: Some(message) }
     }
 
     /// The request breaks a rule.
@@ -92,6 +100,17 @@ impl WireError {
         Self::new(503, CORAL_SERVICE, "ServiceUnavailableException", message::OVERLOADED)
     }
 
+    /// The responses that wait for their clients exceed what the server holds; clients retry this.
+    pub(crate) fn responses_overloaded() -> Self {
+        let message = message::RESPONSES_OVERLOADED;
+        Self::new(503, CORAL_SERVICE, "ServiceUnavailableException", message)
+    }
+
+    /// No `Host` header, or several.
+    pub(crate) fn one_host() -> Self {
+        Self::new(400, CORAL_SERVICE, "SerializationException", message::ONE_HOST)
+    }
+
     /// Something failed here; clients retry this.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(500, DYNAMODB, "InternalServerError", message)
@@ -151,5 +170,11 @@ mod tests {
             r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#
         );
         assert_eq!(WireError::from(TableError::internal("disk")).status(), 500);
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let error = WireError::validation("é".repeat(1 << 20));
+        assert!(error.to_string().len() < 9000 && error.to_string().ends_with("é..."));
     }
 }

@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::body::{self, BodyError};
 use crate::dispatch;
 use crate::error::WireError;
 use crate::host::AllowedHosts;
-use crate::limits::{Budget, Limits};
+use crate::limits::{Budgets, Limits};
+use crate::logged::Logged;
 use crate::request_id::RequestIds;
 use crate::service::Service;
 use crate::stall::InRequest;
@@ -28,7 +29,7 @@ const PLAIN: &str = "text/plain";
 pub(crate) struct Shared {
     pub(crate) service: Arc<dyn Service>,
     pub(crate) limits: Limits,
-    pub(crate) budget: Budget,
+    pub(crate) budgets: Budgets,
     pub(crate) hosts: AllowedHosts,
     pub(crate) ids: RequestIds,
     /// Set once the server is told to stop.
@@ -39,7 +40,7 @@ impl Shared {
     pub(crate) fn new(service: Arc<dyn Service>, limits: Limits, hosts: AllowedHosts) -> Self {
         Self {
             service,
-            budget: Budget::new(limits.bodies_bytes_max),
+            budgets: Budgets::new(&limits),
             limits,
             hosts,
             ids: RequestIds::new(),
@@ -52,22 +53,32 @@ impl Shared {
 struct Answer {
     status: u16,
     content_type: &'static str,
-    body: Vec<u8>,
+    body: Bytes,
     /// Whether the connection ends here: the rest of the request has not been read.
     close: bool,
 }
 
 impl Answer {
-    fn json(body: Vec<u8>) -> Self {
+    fn json(body: Bytes) -> Self {
         Self { status: 200, content_type: AMZ_JSON, body, close: false }
     }
 
     fn text(status: u16, text: &str) -> Self {
-        Self { status, content_type: PLAIN, body: text.as_bytes().to_vec(), close: false }
+        Self {
+            status,
+            content_type: PLAIN,
+            body: Bytes::copy_from_slice(text.as_bytes()),
+            close: false,
+        }
     }
 
     fn error(error: &WireError) -> Self {
-        Self { status: error.status(), content_type: AMZ_JSON, body: error.body(), close: false }
+        Self {
+            status: error.status(),
+            content_type: AMZ_JSON,
+            body: error.body().into(),
+            close: false,
+        }
     }
 }
 
@@ -104,8 +115,8 @@ async fn route(
     if header_bytes(&request) > shared.limits.header_bytes_max {
         return Ok(Answer { close: true, ..Answer::text(431, "the headers are too large\n") });
     }
-    if !host_accepted(shared, &request) {
-        return Ok(Answer::error(&WireError::host_refused()));
+    if let Err(error) = check_host(shared, &request) {
+        return Ok(Answer::error(&error));
     }
     Ok(match (request.method(), request.uri().path()) {
         (&Method::POST, "/") => return operation(shared, request, id).await,
@@ -131,12 +142,18 @@ fn header_bytes(request: &Request<Incoming>) -> usize {
     headers.fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + 4)
 }
 
-/// A request names its host in its target or in the header; HTTP/1.0 may leave it out.
-fn host_accepted(shared: &Shared, request: &Request<Incoming>) -> bool {
+/// A request names its host in exactly one header, and maybe in its target too; HTTP/1.0 may leave it out.
+fn check_host(shared: &Shared, request: &Request<Incoming>) -> Result<(), WireError> {
     let mut headers = request.headers().get_all(HOST).iter();
+    let in_header = headers.next();
+    let is_missing = in_header.is_none() && request.version() > Version::HTTP_10;
+    if is_missing || headers.next().is_some() {
+        return Err(WireError::one_host());
+    }
     let in_target = request.uri().authority().map(|authority| authority.as_str());
-    in_target.is_none_or(|host| shared.hosts.accept(host))
-        && headers.all(|host| host.to_str().is_ok_and(|host| shared.hosts.accept(host)))
+    let is_accepted = in_target.is_none_or(|host| shared.hosts.accept(host))
+        && in_header.is_none_or(|h| h.to_str().is_ok_and(|host| shared.hosts.accept(host)));
+    if is_accepted { Ok(()) } else { Err(WireError::host_refused()) }
 }
 
 async fn operation(
@@ -147,7 +164,9 @@ async fn operation(
     let target = request.headers().get("x-amz-target").map(|value| value.to_str().unwrap_or(""));
     let target = dispatch::find(target);
     let signed = signed(&request);
-    let body = match body::read(request.into_body(), &shared.limits, &shared.budget).await {
+    let is_held_back = request.headers().contains_key(EXPECT);
+    let bodies = &shared.budgets.bodies;
+    let body = match body::read(request.into_body(), is_held_back, &shared.limits, bodies).await {
         Ok(body) => body,
         Err(BodyError::Gone) => return Err(ClientGone),
         Err(BodyError::Answer(error)) => {
@@ -159,13 +178,15 @@ async fn operation(
         Ok(target) => target,
         Err(error) => return Ok(Answer::error(&error)),
     };
-    Ok(match target.run(Arc::clone(&shared.service), body).await {
+    Ok(match target.run(Arc::clone(&shared.service), &shared.budgets, body).await {
         Ok(body) => Answer::json(body),
         Err(error) => {
-            if error.status() >= 500 {
-                tracing::error!(request_id = id, operation = target.name, "{error}");
-            } else {
-                tracing::debug!(request_id = id, operation = target.name, "{error}");
+            let operation = target.name;
+            let text = error.to_string();
+            match error.status() {
+                500 => tracing::error!(request_id = id, operation, "{}", Logged(&text)),
+                503 => tracing::warn!(request_id = id, operation, "{}", Logged(&text)),
+                _ => tracing::debug!(request_id = id, operation, "{}", Logged(&text)),
             }
             Answer::error(&error)
         }
@@ -181,7 +202,7 @@ fn signed(request: &Request<Incoming>) -> bool {
 
 fn respond(answer: Answer, id: &str) -> Result<Response<Full<Bytes>>, Infallible> {
     let checksum = crc32fast::hash(&answer.body);
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status)
         .expect("invariant: every status of ours has three digits");
     let headers = response.headers_mut();

@@ -14,6 +14,7 @@ mod host;
 mod http;
 mod json;
 mod limits;
+mod logged;
 mod message;
 mod operation;
 mod request_id;

@@ -1,9 +1,15 @@
-//! What the server allows clients to cost it: sizes, counts and deadlines, and the budget of request bytes that all
-//! connections share. `http.rs` and `body.rs` enforce them.
+//! What the server allows clients to cost it: sizes, counts and deadlines, and the budgets of bytes that all connections
+//! share. `http.rs`, `body.rs`, `dispatch.rs` and `stall.rs` enforce them.
+//!
+//! Three budgets bound the memory: the bodies that arrive, the operations under way (by an estimate, because what they
+//! read is not known before), and the responses that wait for their clients. The first and the last say no when they are
+//! used up, because clients decide how long they hold them; the second makes requests wait, because it always comes
+//! back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Sizes, counts and deadlines. The defaults suit a server that many local programs share.
@@ -55,18 +61,108 @@ impl Default for Limits {
     }
 }
 
-/// Request bytes that are being held, by all connections together.
+impl Limits {
+    /// Changes one limit, given as `NAME=VALUE`: bytes and counts plain, times in milliseconds.
+    ///
+    /// # Errors
+    /// What is wrong with the text, with the names that there are.
+    pub(crate) fn set(&mut self, text: &str) -> Result<(), String> {
+        let (name, value) = text.split_once('=').ok_or_else(|| help("no '=' in", text))?;
+        let number: u32 = value.parse().map_err(|_| help("no whole number in", text))?;
+        if number == 0 {
+            return Err(help("a limit of zero would refuse everything in", text));
+        }
+        let count = number as usize;
+        let time = Duration::from_millis(number.into());
+        match name {
+            "body-bytes" => self.body_bytes_max = count,
+            "bodies-bytes" => self.bodies_bytes_max = count,
+            "responses-bytes" => self.responses_bytes_max = count,
+            "work-bytes" => self.work_bytes_max = count,
+            // hyper's buffers are never smaller.
+            "header-bytes" => self.header_bytes_max = count.max(8192),
+            "connections" => self.connections_max = count,
+            "idle-ms" => self.idle_timeout = time,
+            "header-ms" => self.header_timeout = time,
+            "body-ms" => self.body_timeout = time,
+            "write-ms" => self.write_timeout = time,
+            "response-ms" => self.response_timeout = time,
+            "drain-ms" => self.drain_timeout = time,
+            _ => return Err(help("no such limit in", text)),
+        }
+        Ok(())
+    }
+}
+
+fn help(problem: &str, text: &str) -> String {
+    format!(
+        "{problem} '{text}': limits are body-bytes, bodies-bytes, responses-bytes, work-bytes, header-bytes, \
+         connections, idle-ms, header-ms, body-ms, write-ms, response-ms, drain-ms"
+    )
+}
+
+/// The budgets of a server.
+pub(crate) struct Budgets {
+    /// Request bodies that are being read or worked on.
+    pub(crate) bodies: Budget,
+    /// Operations under way.
+    pub(crate) work: Budget,
+    /// Responses that their clients have not taken yet.
+    pub(crate) responses: Budget,
+}
+
+impl Budgets {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            bodies: Budget::new(limits.bodies_bytes_max),
+            work: Budget::new(limits.work_bytes_max),
+            responses: Budget::new(limits.responses_bytes_max),
+        }
+    }
+}
+
+/// Bytes of a response that needs no place in the budget of all responses. With them the small requests of some
+/// clients are answered while others hold large responses; a connection holds one at a time.
+const RESPONSE_BYTES_FREE: usize = 16 << 10;
+
+/// A number of bytes that all connections share.
 #[derive(Clone)]
-pub(crate) struct Budget(Arc<Semaphore>);
+pub(crate) struct Budget {
+    permits: Arc<Semaphore>,
+    bytes_max: u32,
+}
 
 impl Budget {
+    /// A budget of so many bytes, at most 4 GiB.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
+        let bytes_max = u32::try_from(bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Self { permits: Arc::new(Semaphore::new(bytes_max as usize)), bytes_max }
     }
 
     /// An empty reservation.
     pub(crate) fn reservation(&self) -> Reservation {
         Reservation { budget: self.clone(), held: None }
+    }
+
+    /// Waits for so many bytes, or for all that there are; who waits first is served first.
+    pub(crate) async fn wait(&self, bytes: usize) -> Reservation {
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes_max);
+        let permit = Arc::clone(&self.permits).acquire_many_owned(count).await;
+        let held = Some(permit.expect("invariant: a budget is never closed"));
+        Reservation { budget: self.clone(), held }
+    }
+
+    /// Puts a response on the budget until the last of it is dropped, which is when the client has taken it; `None`
+    /// where there is no room.
+    pub(crate) fn hold(&self, mut response: Vec<u8>) -> Option<Bytes> {
+        if response.len() <= RESPONSE_BYTES_FREE {
+            return Some(Bytes::from(response));
+        }
+        response.shrink_to_fit();
+        let mut reservation = self.reservation();
+        reservation
+            .grow(response.len())
+            .then(|| Bytes::from_owner(Held { bytes: response, _reservation: reservation }))
     }
 }
 
@@ -81,7 +177,7 @@ impl Reservation {
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let Ok(count) = u32::try_from(bytes) else { return false };
-        let Ok(permit) = Arc::clone(&self.budget.0).try_acquire_many_owned(count) else {
+        let Ok(permit) = Arc::clone(&self.budget.permits).try_acquire_many_owned(count) else {
             return false;
         };
         match &mut self.held {
@@ -89,6 +185,18 @@ impl Reservation {
             None => self.held = Some(permit),
         }
         true
+    }
+}
+
+/// A response with its place in the budget.
+struct Held {
+    bytes: Vec<u8>,
+    _reservation: Reservation,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -107,5 +215,29 @@ mod tests {
         drop(first);
         assert!(second.grow(80));
         assert!(!second.grow(1));
+    }
+
+    #[test]
+    fn limits_are_set_by_name() {
+        let mut limits = Limits::default();
+        limits.set("idle-ms=1500").unwrap();
+        limits.set("connections=7").unwrap();
+        assert_eq!((limits.idle_timeout.as_millis(), limits.connections_max), (1500, 7));
+        for wrong in ["", "idle-ms", "idle-ms=", "idle-ms=-1", "idle-ms=0", "idle-ms=1s", "x=1"] {
+            assert!(limits.set(wrong).unwrap_err().contains("limits are body-bytes"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn responses_count_until_they_are_dropped_and_small_ones_not_at_all() {
+        let budget = Budget::new(100_000);
+        let large = budget.hold(vec![1; 80_000]).unwrap();
+        assert!(budget.hold(vec![2; 20_001]).is_none());
+        assert_eq!(budget.hold(vec![3; 16 << 10]).unwrap().len(), 16 << 10);
+        let part = large.slice(79_999..);
+        drop(large);
+        assert!(budget.hold(vec![4; 20_001]).is_none());
+        drop(part);
+        assert!(budget.hold(vec![5; 100_000]).is_some());
     }
 }

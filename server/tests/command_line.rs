@@ -76,6 +76,7 @@ fn failures_say_what_to_do() {
     fails(&export, dir.path(), "no Esker database");
     assert!(!dir.path().join("empty/CURRENT").exists(), "an export makes no database");
     fails(&["--host", "0.0.0.0", "--port", "0"], dir.path(), "--insecure");
+    fails(&["--limit", "speed=9", "--port", "0"], dir.path(), "no such limit in 'speed=9'");
     fails(&["import", "nowhere.jsonl", "--table", "Things"], dir.path(), "nowhere.jsonl");
     fails(&["verify", data], dir.path(), "look at a checkpoint");
     fails(&["export", "--table", "T", "--data-dir", data], dir.path(), "--endpoint");

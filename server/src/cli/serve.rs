@@ -41,10 +41,20 @@ pub(super) struct Arguments {
     /// A further name that clients may call this server by; `*` for any. May be repeated.
     #[arg(long, env = "ESKER_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
     allow_host: Vec<String>,
+
+    /// Change a limit of the server, as in `--limit connections=100`: of body-bytes, bodies-bytes, responses-bytes,
+    /// work-bytes, header-bytes, connections, idle-ms, header-ms, body-ms, write-ms, response-ms, drain-ms. May be
+    /// repeated.
+    #[arg(long, env = "ESKER_LIMIT", value_delimiter = ',', value_name = "NAME=VALUE")]
+    limit: Vec<String>,
 }
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
+    let mut limits = Limits::default();
+    for limit in &arguments.limit {
+        limits.set(limit).map_err(|problem| CliError::new(format!("--limit: {problem}")))?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -56,12 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         .map_err(|error| CliError::new(format!("could not read the server's address: {error}")))?;
     let tables = open::tables(&arguments.data_dir, open::Use::Serve)?;
     let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
-    let server = Server::new(
-        listener,
-        Arc::clone(&tables) as _,
-        Limits::default(),
-        AllowedHosts::new(hosts),
-    );
+    let server = Server::new(listener, Arc::clone(&tables) as _, limits, AllowedHosts::new(hosts));
 
     let drained = runtime.block_on(async {
         let stop = stop_signal()?;

@@ -14,7 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use esker_table::{AttributeValue, Item, MAX_NESTING_LEVELS, TableError};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::read::{List, Name, borrowed_text, flag, refuse_scalars, skip, text, text_list};
+use super::read::{
+    ELEMENTS_MAX, List, Name, borrowed_text, flag, refuse_scalars, skip, text, text_list,
+};
 use crate::message;
 
 /// A value, or the first reason why it is none.
@@ -29,7 +31,7 @@ pub(crate) fn item<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Decoded
 pub(crate) fn items<'de, A: MapAccess<'de>>(
     map: &mut A,
 ) -> Result<Option<Decoded<Vec<Item>>>, A::Error> {
-    let list = map.next_value_seed(List(item_seed, PhantomData))?;
+    let list = map.next_value_seed(List(item_seed, ELEMENTS_MAX, PhantomData))?;
     Ok(list.map(|list| list.into_iter().flatten().collect()))
 }
 
@@ -63,9 +65,10 @@ impl<'de> Visitor<'de> for Attributes {
         let mut problem = None;
         while let Some(name) = map.next_key_seed(Name)? {
             match map.next_value_seed(Value { depth: self.depth })? {
-                Some(Ok(value)) => {
+                Some(Ok(value)) if problem.is_none() => {
                     attributes.insert(name.into_owned(), value);
                 }
+                Some(Ok(_)) => {}
                 Some(Err(error)) => problem = problem.or(Some(error)),
                 None => problem = problem.or_else(|| Some(empty())),
             }
@@ -109,6 +112,38 @@ impl<'de> Visitor<'de> for Value {
     }
 }
 
+/// Reads a list of attribute values inside `depth` lists and maps; `None` for null. After the first problem nothing is
+/// kept: a value of two bytes would cost a hundred as a problem.
+struct Values {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Values {
+    type Value = Option<Decoded<Vec<AttributeValue>>>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values {
+    type Value = Option<Decoded<Vec<AttributeValue>>>;
+    refuse_scalars!(message::UNEXPECTED_FIELD);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut values = Ok(Vec::new());
+        while let Some(value) = access.next_element_seed(Value { depth: self.depth })? {
+            let Ok(list) = &mut values else { continue };
+            match value.unwrap_or_else(|| Err(empty())) {
+                Ok(value) => list.push(value),
+                Err(problem) => values = Err(problem),
+            }
+        }
+        Ok(Some(values))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(A::Error::custom(message::UNEXPECTED_STRUCTURE))
+    }
+}
+
 fn empty() -> TableError {
     TableError::validation(message::VALUE_EMPTY)
 }
@@ -141,12 +176,7 @@ fn member<'de, A: MapAccess<'de>>(
         "M" => map
             .next_value_seed(Attributes { depth: depth + 1 })?
             .map(|attributes| attributes.map(AttributeValue::M)),
-        "L" => map.next_value_seed(List(|| Value { depth: depth + 1 }, PhantomData))?.map(|list| {
-            list.into_iter()
-                .map(|value| value.unwrap_or_else(|| Err(empty())))
-                .collect::<Decoded<Vec<_>>>()
-                .map(AttributeValue::L)
-        }),
+        "L" => map.next_value_seed(Values { depth: depth + 1 })?.map(|l| l.map(AttributeValue::L)),
         "SS" => text_list(map)?
             .map(|list| Ok(AttributeValue::Ss(list.into_iter().map(|s| s.into_owned()).collect()))),
         "NS" => text_list(map)?.map(|list| {

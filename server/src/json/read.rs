@@ -8,11 +8,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use esker_table::MAX_ITEM_SIZE_BYTES;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
 use crate::error::WireError;
 use crate::message;
+
+/// Elements of the longest list or map of structures or names. Far more than any operation takes, so that those can
+/// refuse with their own words; few enough that an empty structure of two bytes, as large as it is in memory, costs
+/// little.
+pub(super) const ELEMENTS_MAX: usize = 10_000;
+
+/// Elements of the longest set. Its elements differ, so with more an item is larger than any may be.
+const SET_ELEMENTS_MAX: usize = MAX_ITEM_SIZE_BYTES + 1;
 
 /// A structure of the service model: told of each member, it keeps those it knows.
 pub(crate) trait Members: Default {
@@ -222,7 +231,7 @@ pub(crate) fn flag<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<bool>, 
 pub(crate) fn text_list<'de, A: MapAccess<'de>>(
     map: &mut A,
 ) -> Result<Option<Vec<Cow<'de, str>>>, A::Error> {
-    map.next_value_seed(List(|| TextSeed, PhantomData))
+    map.next_value_seed(List(|| TextSeed, SET_ELEMENTS_MAX, PhantomData))
 }
 
 struct TextSeed;
@@ -309,7 +318,8 @@ pub(crate) fn structure<'de, A: MapAccess<'de>, T: Members>(
 pub(crate) fn list<'de, A: MapAccess<'de>, T: Members>(
     map: &mut A,
 ) -> Result<Option<Vec<T>>, A::Error> {
-    let list = map.next_value_seed(List(|| Structure::<T>(PhantomData), PhantomData))?;
+    let list =
+        map.next_value_seed(List(|| Structure::<T>(PhantomData), ELEMENTS_MAX, PhantomData))?;
     Ok(list.map(|list| list.into_iter().flatten().collect()))
 }
 
@@ -335,7 +345,7 @@ pub(crate) type ListMap<T> = BTreeMap<String, Option<Vec<T>>>;
 pub(crate) fn list_map<'de, A: MapAccess<'de>, T: Members>(
     map: &mut A,
 ) -> Result<Option<ListMap<T>>, A::Error> {
-    let list = || List(|| Structure::<T>(PhantomData), PhantomData);
+    let list = || List(|| Structure::<T>(PhantomData), ELEMENTS_MAX, PhantomData);
     let map = map.next_value_seed(MapOf(list, PhantomData))?;
     let present = |list: Option<Vec<Option<T>>>| list.map(|l| l.into_iter().flatten().collect());
     Ok(map.map(|map| map.into_iter().map(|(name, list)| (name, present(list))).collect()))
@@ -367,8 +377,8 @@ impl<'de, T: Members> Visitor<'de> for Structure<T> {
     }
 }
 
-/// Reads a list whose elements `F` knows how to read; `None` for null.
-pub(super) struct List<F, S>(pub(super) F, pub(super) PhantomData<S>);
+/// Reads a list whose elements `F` knows how to read, so many at most; `None` for null.
+pub(super) struct List<F, S>(pub(super) F, pub(super) usize, pub(super) PhantomData<S>);
 
 impl<'de, S: DeserializeSeed<'de>, F: Fn() -> S> DeserializeSeed<'de> for List<F, S> {
     type Value = Option<Vec<S::Value>>;
@@ -383,6 +393,9 @@ impl<'de, S: DeserializeSeed<'de>, F: Fn() -> S> Visitor<'de> for List<F, S> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut list = Vec::new();
         while let Some(element) = access.next_element_seed((self.0)())? {
+            if list.len() == self.1 {
+                return Err(A::Error::custom(message::TOO_MANY));
+            }
             list.push(element);
         }
         Ok(Some(list))
@@ -410,6 +423,9 @@ impl<'de, S: DeserializeSeed<'de>, F: Fn() -> S> Visitor<'de> for MapOf<F, S> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut map = BTreeMap::new();
         while let Some(name) = access.next_key_seed(Name)? {
+            if map.len() == ELEMENTS_MAX {
+                return Err(A::Error::custom(message::TOO_MANY));
+            }
             map.insert(name.into_owned(), access.next_value_seed((self.0)())?);
         }
         Ok(Some(map))

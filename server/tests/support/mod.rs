@@ -11,8 +11,15 @@ use std::time::Duration;
 
 pub fn esker() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_esker"));
-    for variable in ["ESKER_DATA_DIR", "ESKER_HOST", "ESKER_PORT", "ESKER_LOG", "ESKER_ALLOW_HOST"]
-    {
+    let variables = [
+        "ESKER_DATA_DIR",
+        "ESKER_HOST",
+        "ESKER_PORT",
+        "ESKER_LOG",
+        "ESKER_ALLOW_HOST",
+        "ESKER_LIMIT",
+    ];
+    for variable in variables {
         command.env_remove(variable);
     }
     command
@@ -29,12 +36,14 @@ pub struct Server {
 
 impl Server {
     pub fn start(data_dir: &Path) -> Self {
-        let mut child = esker()
-            .args(["serve", "--port", "0", "--data-dir"])
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = esker();
+        command.args(["serve", "--port", "0", "--data-dir"]).arg(data_dir);
+        Self::run(command)
+    }
+
+    /// A server that is started with `command`.
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut printed = String::new();
         while !printed.contains("  try ") {
@@ -60,6 +69,10 @@ impl Server {
         let answer = self.call(operation, body);
         assert_eq!(answer.status, 200, "{operation} {body}: {}", answer.body);
         answer.body
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn terminate(&self) {
