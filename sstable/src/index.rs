@@ -61,7 +61,7 @@ fn shortest_between(a: &[u8], b: &[u8]) -> Vec<u8> {
     let common = common_prefix_len(a, b);
     // One byte past the common part, raised by one, if that stays below b.
     if let (Some(&low), Some(&high)) = (a.get(common), b.get(common))
-        && (low + 1 < high || (low + 1 == high && b.len() > common + 1))
+        && (low + 1 < high || b.len() > common + 1)
         && a.len() > common + 1
     {
         let mut out = a[..=common].to_vec();

@@ -140,23 +140,24 @@ impl Reader {
             }
             Err(error) => return Err(Error::io("open", &path, error)),
         };
-        let len = file.len().map_err(|error| Error::io("stat", &path, error))?;
+        // A map is measured itself: what it does not cover must not be touched.
+        let (source, len) = match mode {
+            ReadMode::Mapped => {
+                let map = file.map().map_err(|error| Error::io("map", &path, error))?;
+                let len = map.len() as u64;
+                (Source::Mapped(map), len)
+            }
+            ReadMode::Positioned => {
+                let len = file.len().map_err(|error| Error::io("stat", &path, error))?;
+                (Source::Positioned(file), len)
+            }
+        };
         if len != identity.len {
             return Err(damaged(len.min(identity.len), "the sstable's length is not what it was"));
         }
         if len < (HEADER_LEN + FOOTER_LEN + 2 * BLOCK_TRAILER_LEN) as u64 {
             return Err(damaged(len, "the file is too short for an sstable"));
         }
-        let source = match mode {
-            ReadMode::Mapped => {
-                let map = file.map().map_err(|error| Error::io("map", &path, error))?;
-                if map.len() as u64 != len {
-                    return Err(damaged(len, "the sstable's length changed while it was opened"));
-                }
-                Source::Mapped(map)
-            }
-            ReadMode::Positioned => Source::Positioned(file),
-        };
         let defect = |offset: u64, defect: Defect| defect_error(&path, offset, defect);
 
         let header = source.read(&path, 0, HEADER_LEN)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use esker_base::checksum::Running;
 use esker_base::names::FileKind;
-use esker_base::{Error, FileId, FileNumber, InternalKey, Result, key};
+use esker_base::{Error, FileId, FileNumber, Result, key};
 use esker_vfs::{File, Fs, OpenMode};
 
 use crate::block_cursor::BlockCursor;
@@ -24,6 +24,9 @@ use crate::properties::Properties;
 use crate::reader::{Identity, defect_error};
 
 const CHUNK_LEN: u64 = 1 << 20;
+
+/// The longest stored block, in bytes.
+const STORED_LEN_MAX: u64 = (BLOCK_CONTENT_MAX + BLOCK_TRAILER_LEN) as u64;
 
 /// What [`salvage`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -195,6 +198,7 @@ impl Damaged {
     ) -> Result<()> {
         let mut offset = HEADER_LEN as u64;
         while offset < end {
+            let end = end.min(offset + STORED_LEN_MAX);
             let Some(stored) = self.next_block(offset, end) else { break };
             // Behind the last data block stands the index, a stored block that holds no entries.
             let Some(entries) = self.entries(offset, &stored, taken) else { break };
@@ -220,7 +224,7 @@ impl Damaged {
         let mut summed = 0;
         loop {
             let more = CHUNK_LEN.min(end.checked_sub(offset + bytes.len() as u64)?) as usize;
-            if more == 0 || bytes.len() > BLOCK_CONTENT_MAX + BLOCK_TRAILER_LEN {
+            if more == 0 {
                 return None;
             }
             bytes.extend(read(&*self.file, offset + bytes.len() as u64, more, self.len)?);
@@ -256,7 +260,7 @@ impl Damaged {
         while cursor.valid() {
             let last = entries.last().map_or(&taken.last, |(key, _)| key);
             let ascends = last.is_empty() || key::compare(last, cursor.key()).is_lt();
-            if !ascends || InternalKey::decode(cursor.key()).is_none() {
+            if !ascends {
                 return None;
             }
             entries.push((cursor.key().to_vec(), cursor.value().to_vec()));
