@@ -190,6 +190,26 @@ mod tests {
             assert!(Filter::decode(content).is_err(), "{content:?}");
         }
         assert!(Filter::decode(&[3, 1, 2]).unwrap().is_none());
+        // Whole lines, but no or too many probes, or bytes behind the last line.
+        let lines = |probes: u8, len: usize| [&[2, probes][..], &vec![7; len]].concat();
+        assert!(Filter::decode(&lines(PROBES_MAX as u8, LINE_LEN)).is_ok());
+        for (probes, len) in
+            [(0, LINE_LEN), (PROBES_MAX as u8 + 1, LINE_LEN), (255, LINE_LEN), (6, LINE_LEN + 1)]
+        {
+            assert!(Filter::decode(&lines(probes, len)).is_err(), "{probes} {len}");
+        }
+        // A bloom filter of no bits, and one that would be probed four thousand million times.
+        let good = build(FilterKind::Bloom, &[key_hash(b"a")], 10);
+        let mut empty = good[..46].to_vec();
+        empty[2..10].fill(0);
+        assert!(Filter::decode(&empty).is_err());
+        let mut endless = good.clone();
+        endless[10..14].fill(0xff);
+        assert!(Filter::decode(&endless).is_err());
+        for content in [good, lines(6, LINE_LEN)] {
+            let bytes = Filter::decode(&content).unwrap().unwrap().memory_bytes();
+            assert!((2..=content.len()).contains(&bytes), "{bytes}");
+        }
     }
 
     #[test]

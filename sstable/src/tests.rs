@@ -4,10 +4,12 @@
 
 mod crafted;
 mod damage;
+mod forged;
 mod golden;
 mod limits;
 mod model;
 mod reading;
+mod salvaged;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -129,6 +129,37 @@ fn verify_finds_what_checksums_cannot() {
     low.index = index.finish();
     fails(&low, "index does not agree");
 
+    // The first separator is at or above what the second block begins with.
+    let c = put(b"c", 5, b"3");
+    for (between, what) in [
+        (&b"ab"[..], ""),
+        (&b"b"[..], "index does not agree"),
+        (&b"bb"[..], "index does not agree"),
+    ] {
+        let mut two = Parts::of(&[a.clone(), b.clone(), c.clone()]);
+        let second = Parts::of(&[b.clone(), c.clone()]);
+        two.blocks =
+            vec![Parts::of(std::slice::from_ref(&a)).blocks[0].clone(), second.blocks[0].clone()];
+        let mut index = IndexBuilder::default();
+        let len = |block: &Vec<u8>| (block.len() + BLOCK_TRAILER_LEN) as u32;
+        // A separator that stands for itself: nothing follows it.
+        index.add(&put(between, 1, b"").0, None, len(&two.blocks[0]));
+        index.add(&c.0, None, len(&two.blocks[1]));
+        two.index = index.finish();
+        if what.is_empty() {
+            fails(&two, "properties do not agree");
+        } else {
+            fails(&two, what);
+        }
+    }
+
+    let mut values = good();
+    values.blocks[0].push(7);
+    let mut index = IndexBuilder::default();
+    index.add(&b.0, None, (values.blocks[0].len() + BLOCK_TRAILER_LEN) as u32);
+    values.index = index.finish();
+    fails(&values, "do not fill their block");
+
     let mut restarts = good();
     restarts.blocks[0][0] = 0;
     fails(&restarts, "malformed");
