@@ -7,14 +7,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use esker_base::{Error, ErrorKind, Result, mutant, names::FileKind};
 use esker_manifest::StrategyKind;
-use parking_lot::{Condvar, Mutex};
 
 use crate::core::Core;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex, RwLock};
 
 /// A failed step is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -30,6 +30,8 @@ pub(crate) struct BackgroundState {
     /// The last flush's failure, until one succeeds.
     flush_error: Mutex<Option<Error>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Shared by steps, taken alone to close; see `core.rs`.
+    pub(crate) steps: RwLock<()>,
 }
 
 /// The steps that a caller of [`crate::Db::run_background_step`] can choose.
@@ -96,6 +98,8 @@ impl BackgroundState {
 impl Core {
     /// Runs one step; true if there was something to do.
     pub(crate) fn background_step(&self, step: BackgroundStep) -> Result<bool> {
+        let _under_way = self.background.steps.read();
+        self.check_open()?;
         match step {
             BackgroundStep::Flush => {
                 let result = self.flush_step();
@@ -105,10 +109,7 @@ impl Core {
             BackgroundStep::Compact => self.compaction_step(),
             BackgroundStep::CleanUp => Ok(self.clean_up_step()),
             BackgroundStep::SpareSegment => self.spare_step(),
-            BackgroundStep::Scrub => {
-                self.check_open()?;
-                Ok(self.scrub_step())
-            }
+            BackgroundStep::Scrub => Ok(self.scrub_step()),
         }
     }
 
@@ -189,6 +190,7 @@ impl Core {
                 match self.background_step(*step) {
                     Ok(done) => worked |= done,
                     Err(_) if self.background.is_cancelled() => return,
+                    Err(error) if error.kind() == ErrorKind::Closed => return,
                     Err(_) => {
                         self.metrics.background_errors.add(1);
                         failed = true;

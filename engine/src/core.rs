@@ -4,6 +4,7 @@
 //!
 //! | lock | guards |
 //! |---|---|
+//! | `steps` | steps of background work share it; who closes takes it alone, so that none is under way then |
 //! | `queue` | the line of commits and who owns the log; held while slots are looked at, never with any other |
 //! | `flushing`, `compacting` | that one flush, one compaction runs at a time |
 //! | `log` | the log's writer and segments; freezing memtables; dropping keyspaces |
@@ -17,13 +18,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use esker_base::names::FileKind;
 use esker_base::{Epoch, Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, mutant};
 use esker_manifest::{Edit, ManifestLog, Version};
 use esker_vfs::{FileLock, World};
-use parking_lot::{Mutex, RwLock};
 
 use crate::background::BackgroundState;
 use crate::commit::history::{History, ReadSet};
@@ -37,6 +37,7 @@ use crate::options::{Background, Options};
 use crate::pacing::Pacer;
 use crate::scrub::Scrub;
 use crate::snapshot::SnapshotList;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, RwLock};
 use crate::view::Files;
 use crate::{Batch, Durability};
 
@@ -77,6 +78,8 @@ pub(crate) struct Manifest {
     pub(crate) version: Arc<Version>,
     /// The length of the live manifest when it was started: its snapshot alone.
     first_bytes: u64,
+    /// Whether the database has given up the directory: nothing is written to it any more.
+    pub(crate) is_released: bool,
 }
 
 /// A manifest is started afresh when it has grown to this and to several times its first length.
@@ -88,7 +91,7 @@ const MANIFEST_GROWTH_MAX: u64 = 4;
 impl Manifest {
     pub(crate) fn new(log: Option<ManifestLog>, version: Version) -> Manifest {
         let first_bytes = log.as_ref().map_or(0, ManifestLog::size_bytes);
-        Manifest { log, version: Arc::new(version), first_bytes }
+        Manifest { log, version: Arc::new(version), first_bytes, is_released: false }
     }
 }
 
@@ -156,6 +159,9 @@ impl Core {
     pub(crate) fn edit_and(&self, mut edit: Edit, install: impl FnOnce(&Version)) -> Result<()> {
         self.check_writable_or_closing()?;
         let mut manifest = self.manifest.lock();
+        if manifest.is_released {
+            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+        }
         edit.next_file = Some(FileNumber(self.next_file.load(Ordering::Relaxed)));
         let version = manifest.version.apply(&edit)?;
         let Some(log) = &mut manifest.log else {
@@ -186,7 +192,7 @@ impl Core {
     /// Starts a fresh manifest when the old one is mostly history. Failing to is no harm, unless it leaves in doubt
     /// which manifest is live.
     fn rewrite_large_manifest(&self, manifest: &mut Manifest) {
-        let Manifest { log: Some(log), version, first_bytes } = manifest else { return };
+        let Manifest { log: Some(log), version, first_bytes, .. } = manifest else { return };
         let most = MANIFEST_BYTES_MAX.max(first_bytes.saturating_mul(MANIFEST_GROWTH_MAX));
         if log.size_bytes() < most {
             return;

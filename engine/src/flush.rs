@@ -91,6 +91,7 @@ impl Core {
     /// Writes the oldest frozen memtable of one keyspace to level 0; false if there is none.
     pub(crate) fn flush_step(&self) -> Result<bool> {
         let _one_at_a_time = self.flushing.lock();
+        self.check_open()?;
         let oldest = |keyspace: &Arc<KeyspaceInner>| keyspace.view_guard().frozen.last().cloned();
         let keyspaces = self.keyspaces.all();
         let frozen = keyspaces.iter().filter_map(|keyspace| Some((keyspace, oldest(keyspace)?)));

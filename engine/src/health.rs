@@ -1,9 +1,10 @@
 //! Whether the database still accepts writes, and if not, why.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use esker_base::{Error, ErrorKind, Result};
+
+use crate::sync::{AtomicBool, OnceLock};
 
 /// Sticky: once failed or closed, only a new open helps.
 #[derive(Debug, Default)]

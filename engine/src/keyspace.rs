@@ -2,17 +2,16 @@
 
 use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo};
 use esker_manifest::KeyspaceMeta;
 use esker_memtable::Memtable;
-use parking_lot::Mutex;
 
 use crate::cursor::Range;
 use crate::db::DbHandle;
+use crate::sync::{ArcSwap, AtomicBool, AtomicU64, Mutex};
 use crate::view::{Levels, View};
 use crate::{Batch, Durability, Snapshot, Value, cursor, read};
 

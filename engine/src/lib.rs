@@ -42,6 +42,7 @@ mod read;
 mod repair;
 mod scrub;
 mod snapshot;
+mod sync;
 mod transaction;
 mod verify;
 mod view;

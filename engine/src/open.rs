@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use esker_base::limits::BATCH_LEN_MAX;
 use esker_base::names::{self, FileKind, LOCK, RESERVE, TEMPORARY_SUFFIX};
@@ -21,7 +20,6 @@ use esker_vfs::{FileLock, LockMode, OpenMode, World};
 use esker_wal::{
     FinishedSegment, Group, Outcome, SealInfo, SegmentExpectation, SegmentSpec, Writer,
 };
-use parking_lot::Mutex;
 
 use crate::Db;
 use crate::background::BackgroundState;
@@ -37,6 +35,7 @@ use crate::options::{Background, Options};
 use crate::pacing::Pacer;
 use crate::scrub::Scrub;
 use crate::snapshot::SnapshotList;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex};
 use crate::view::{Files, Levels, identity};
 
 /// Space given up when the disk is full, so that the new manifest and log segment of an open find room.
@@ -546,7 +545,9 @@ impl Core {
             return Ok(());
         }
         self.stop_threads();
-        // Work that other threads have under way ends before the lock is given up; `cancelled` makes it end soon.
+        // Work that other threads have under way ends before the lock is given up; `cancelled` makes it end soon. Whoever
+        // waits for one of these locks looks whether the database is open once it has it.
+        let _no_step = self.background.steps.write();
         let _no_flush = self.flushing.lock();
         let _no_compaction = self.compacting.lock();
         let sealed = if self.health.cause().is_none() { self.seal() } else { Ok(()) };
@@ -554,6 +555,7 @@ impl Core {
             // Files whose edit is durable can go; the next open would do it.
             self.clean_up_step();
         }
+        self.manifest.lock().is_released = true;
         drop(self.lock.lock().take());
         sealed
     }

@@ -4,12 +4,13 @@
 //! [`DELAY_NS_PER_KIB_MAX`] at [`FULL_LEVEL0`]; so throughput settles where compaction keeps up, without a stop. Every
 //! delay is counted in the metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use esker_base::Result;
 
 use crate::core::Core;
+use crate::sync::AtomicU64;
 
 /// Up to so many files in level 0 there is no delay.
 const FREE_LEVEL0: u64 = 12;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use esker_base::{Error, FileNumber, KeyspaceId, Result};
 use esker_sstable::{BlockCache, ReadMode, Reader};
-use parking_lot::Mutex;
 
 use crate::core::Core;
+use crate::sync::Mutex;
 use crate::view::{Files, Sstable, identity};
 
 /// A piece is as long as what the rate allows in this time, so that a spinning disk is not held up for long.

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use esker_base::{SeqNo, mutant};
-use parking_lot::Mutex;
+
+use crate::sync::{AtomicU64, Mutex};
 
 /// The sequences that readers hold, and the one that new readers get.
 #[derive(Debug, Default)]

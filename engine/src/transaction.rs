@@ -11,12 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use esker_base::limits::KEY_LEN_MAX;
 use esker_base::{Error, KeyspaceId, Result, mutant};
-use parking_lot::Mutex;
 
 use crate::commit::history::ReadSet;
 use crate::cursor::{Bounds, Range};
 use crate::db::DbHandle;
 use crate::keyspace::Keyspace;
+use crate::sync::Mutex;
 use crate::{Batch, Durability, Snapshot, Value};
 
 /// A transaction: it reads the database as of its start plus its own writes, and commits all of them or none.

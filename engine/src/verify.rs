@@ -65,6 +65,7 @@ impl Core {
         self.file_pins.fetch_add(1, Ordering::AcqRel);
         let result = self.verify_log(&mut report);
         self.file_pins.fetch_sub(1, Ordering::AcqRel);
+        self.background.wake();
         result.map(|()| report)
     }
 

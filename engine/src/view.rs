@@ -4,8 +4,8 @@
 //! so a file leaves the disk only when it has left the version, durably, and every view.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use esker_base::names::FileKind;
 use esker_base::{FileNumber, Result, key};
@@ -13,7 +13,8 @@ use esker_manifest::{FileMeta, KeyspaceState};
 use esker_memtable::Memtable;
 use esker_sstable::{BlockCache, FileSource, Identity, ReadMode, Reader};
 use esker_vfs::Fs;
-use parking_lot::Mutex;
+
+use crate::sync::{AtomicBool, Mutex, OnceLock};
 
 /// Everything a reader of one keyspace needs.
 pub(crate) struct View {

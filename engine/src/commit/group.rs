@@ -13,6 +13,7 @@ use crate::commit::log::Log;
 use crate::commit::queue::Commit;
 use crate::core::Core;
 use crate::keyspace::KeyspaceInner;
+use crate::sync;
 
 /// Volatile commits are handed to the operating system once this many bytes wait.
 const DEFERRED_BYTES_MAX: usize = 1 << 20;
@@ -162,6 +163,8 @@ impl Core {
             let mut seq = SeqNo(last.0 - u64::from(commit.batch.ops.count()));
             let mut at = 0;
             for op in commit.batch.ops.ops() {
+                // A reader may come between any two operations; it must see none of them yet.
+                sync::step();
                 seq = seq.next();
                 if seq == *last && views.len() > 1 && mutant!("commit_half_applied") {
                     break;

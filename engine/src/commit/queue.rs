@@ -14,23 +14,24 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use esker_base::{Error, ErrorKind, Result, SeqNo};
-use parking_lot::{Condvar, Mutex};
 
 use crate::commit::history::ReadSet;
 use crate::core::Core;
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{Condvar, Mutex};
 use crate::{Batch, Durability};
 
 /// What a commit in line takes beside its operations, about, in bytes.
 const COMMIT_OVERHEAD_BYTES: usize = 256;
 
-/// Blocking writers wait while this many bytes are queued.
-const QUEUE_BYTES: usize = 64 << 20;
+/// Blocking writers wait while this many bytes are queued. Few under the tests of schedules, which write little.
+const QUEUE_BYTES: usize = if cfg!(feature = "shuttle") { 2 << 10 } else { 64 << 20 };
 
 /// `submit` is refused with Busy beyond this many bytes.
 const SUBMIT_BYTES_MAX: usize = 4 * QUEUE_BYTES;
 
 /// A group takes commits until it has this many bytes.
-const GROUP_BYTES: usize = 1 << 20;
+const GROUP_BYTES: usize = if cfg!(feature = "shuttle") { 1 << 10 } else { 1 << 20 };
 
 /// How often a closing thread looks whether the owner is done.
 const OWNER_POLL: Duration = Duration::from_micros(200);
@@ -134,6 +135,8 @@ struct QueueState {
     bytes: usize,
     /// Whether some thread owns the log or has just been given it.
     owned: bool,
+    /// The thread that took the last group. While `owned`, and seen by that thread itself, it is the owner.
+    owner: Option<ThreadId>,
     /// The commit thread has been given the log.
     thread_turn: bool,
     closed: bool,
@@ -220,15 +223,18 @@ impl CommitQueue {
             let finished = mine.is_none_or(|slot| slot.result().is_some());
             match state.line.front() {
                 None => {
-                    state.owned = false;
+                    (state.owned, state.owner) = (false, None);
                     break;
                 }
                 Some(next) if finished && next.blocking && mine.is_some() => {
-                    next.slot.promote();
+                    let next = Arc::clone(&next.slot);
+                    state.owner = None;
+                    next.promote();
                     break;
                 }
                 // The commit thread may be gone once the queue is closed: then the owner sees the line through.
                 Some(_) if finished && mine.is_some() && core.has_threads() && !state.closed => {
+                    state.owner = None;
                     state.thread_turn = true;
                     self.turn.notify_one();
                     break;
@@ -241,6 +247,7 @@ impl CommitQueue {
 
     fn take_group(&self) -> Vec<Commit> {
         let mut state = self.state.lock();
+        state.owner = Some(thread::current().id());
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(next) = state.line.front() {
@@ -288,6 +295,13 @@ impl CommitQueue {
             let mut state = self.state.lock();
             state.closed = true;
             self.room.notify_all();
+            if state.owned && state.owner == Some(thread::current().id()) {
+                // The waker of a commit that this thread has just done closes the database, perhaps by dropping the
+                // last handle. Nobody else can finish the line.
+                self.turn.notify_all();
+                drop(state);
+                return self.finish_line(core);
+            }
             if state.owned {
                 drop(state);
                 core.world.clock.sleep(OWNER_POLL);
@@ -299,6 +313,17 @@ impl CommitQueue {
                 drop(state);
                 self.own(core, None);
             }
+        }
+    }
+
+    /// Commits what is in line, as the owner.
+    fn finish_line(&self, core: &Core) {
+        loop {
+            let group = self.take_group();
+            if group.is_empty() {
+                return;
+            }
+            core.commit_group(group);
         }
     }
 
@@ -318,13 +343,17 @@ impl Drop for OwnerGuard<'_> {
     fn drop(&mut self) {
         let cause = Error::new(ErrorKind::Io, "a thread panicked while it committed");
         let error = self.core.health.fail(&cause);
-        let mut state = self.queue.state.lock();
-        for commit in state.line.drain(..) {
+        let left = {
+            let mut state = self.queue.state.lock();
+            state.bytes = 0;
+            (state.owned, state.owner) = (false, None);
+            self.queue.room.notify_all();
+            std::mem::take(&mut state.line)
+        };
+        // Without the lock: a waker may do anything.
+        for commit in left {
             commit.slot.complete(Err(error.clone()));
         }
-        state.bytes = 0;
-        state.owned = false;
-        self.queue.room.notify_all();
     }
 }
 
