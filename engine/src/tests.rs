@@ -7,6 +7,8 @@ mod faults;
 mod limits;
 mod metamorphic;
 mod repair;
+#[cfg(feature = "shuttle")]
+mod shuttle;
 mod strategies;
 mod stress;
 mod submit;
