@@ -5,8 +5,9 @@
 //! 1. `examine`: reads everything and decides, writing nothing. If the manifest is sound, it is followed: damaged
 //!    sstables are replaced by what can be read of them, and a damaged log is cut at its first hole. If it is not, or its
 //!    last edit is lost, the picture is rebuilt from the sstables' own properties and the log.
-//! 2. `apply`: writes new sstables, links everything that goes aside, and then makes the new manifest, which is the one
-//!    step that counts. Interrupted before it, the database is what it was, and repairing it again starts over.
+//! 2. `apply`: records what is lost (`record`), writes new sstables, links everything that goes aside, and then makes the
+//!    new manifest, which is the one step that counts. Interrupted before it, the database is what it was, and repairing
+//!    it again starts over; interrupted anywhere, the next repair names the recorded losses too.
 //!
 //! Old files that were merged away, but not yet removed, cannot be told from live ones once the manifest is lost; what
 //! was deleted shortly before may then be back.
@@ -24,6 +25,7 @@ use crate::open::{create_dir, take_lock};
 mod apply;
 mod examine;
 mod log;
+mod record;
 
 /// What [`repair`] is to do.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +80,8 @@ impl RepairReport {
     }
 }
 
-/// A range of keys that a damaged file held.
+/// A range of keys that a damaged file held, or that commits wrote which are not taken, because they stand behind a hole in
+/// the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostKeys {
     /// Whose keys; `None` if the file does not tell.
@@ -93,7 +96,8 @@ pub struct LostKeys {
     pub seqs: Option<(SeqNo, SeqNo)>,
 }
 
-/// A range of the commit sequence that the log lost.
+/// A range of the commit sequence that the log lost. Which keys were in it is known only as far as
+/// [`RepairReport::lost_keys`] names files of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostCommits {
     /// The first sequence number that may be lost.
@@ -129,18 +133,32 @@ pub fn repair(dir: impl AsRef<Path>, options: &RepairOptions) -> Result<RepairRe
         Some(to) if options.apply => {
             copy_database(&world, dir, to)?;
             let _copy_lock = take_lock(&world, to, false)?;
-            run(&world, to, options)
+            run(&world, to, dir, options)
         }
-        _ => run(&world, dir, options),
+        _ => run(&world, dir, dir, options),
     }
 }
 
-fn run(world: &World, dir: &Path, options: &RepairOptions) -> Result<RepairReport> {
+/// Repairs `dir`, which may be a copy of `from`.
+fn run(world: &World, dir: &Path, from: &Path, options: &RepairOptions) -> Result<RepairReport> {
     let (mut report, plan) = examine::examine(world, dir, options.skip_damaged_log)?;
-    if !report.is_sound() && options.apply {
-        apply::apply(world, dir, plan, &mut report)?;
-        report.is_applied = true;
+    let is_needed = !report.is_sound();
+    let interrupted = record::interrupted(&*world.fs, from)?;
+    for aside in &interrupted {
+        record::add(&*world.fs, aside, &mut report)?;
     }
+    if report.is_sound() || !options.apply {
+        return Ok(report);
+    }
+    match interrupted.last() {
+        // What an earlier repair did needs nothing but to be told.
+        Some(aside) if !is_needed => report.moved_to = Some(aside.clone()),
+        _ => apply::apply(world, dir, plan, &mut report)?,
+    }
+    if from == dir {
+        interrupted.iter().for_each(|aside| record::finish(&*world.fs, aside));
+    }
+    report.is_applied = true;
     Ok(report)
 }
 

@@ -2,7 +2,6 @@
 //! names go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,9 +19,8 @@ use esker_vfs::World;
 
 use super::examine::{DamagedFile, Plan};
 use super::log::TakenLog;
-use super::{RepairReport, link_or_copy, numbered};
+use super::{RepairReport, link_or_copy, numbered, record};
 use crate::core::new_file_id;
-use crate::open::create_dir;
 use crate::view::identity;
 
 /// Entries of the log are written to sstables when they take this much memory.
@@ -39,16 +37,28 @@ pub(super) fn apply(
 ) -> Result<()> {
     let highest = numbered(&*world.fs, dir)?.into_iter().map(|(_, number)| number.0).max();
     let next_file = plan.version.next_file.0.max(highest.unwrap_or(0) + 1);
-    let mut work = Work { world, dir, next_file, made: BTreeSet::new() };
-    work.run(plan, report).inspect_err(|_| work.remove_made(|_| true))
+    let aside = record::begin(world, dir, report)?;
+    let mut work = Work { world, dir, aside, next_file, made: BTreeSet::new(), has_moved: false };
+    let result = work.run(plan, report);
+    if result.is_err() {
+        work.remove_made(|_| true);
+        if !work.has_moved {
+            record::give_up(&*world.fs, &work.aside);
+        }
+    }
+    result
 }
 
 struct Work<'a> {
     world: &'a World,
     dir: &'a Path,
+    /// Where the files go that the repaired database does without.
+    aside: PathBuf,
     next_file: u64,
     /// Sstables that the repair wrote.
     made: BTreeSet<FileNumber>,
+    /// Whether files may be in `aside` of which nobody can say that they are elsewhere too.
+    has_moved: bool,
 }
 
 impl Work<'_> {
@@ -79,7 +89,8 @@ impl Work<'_> {
         version.check()?;
         let fs = &*self.world.fs;
         fs.sync_dir(self.dir).map_err(|error| Error::io("sync", self.dir, error))?;
-        let (aside, names) = self.link_aside(&version)?;
+        let names = self.link_aside(&version)?;
+        self.has_moved = true;
         ManifestLog::create(self.world, self.dir, number, new_file_id(self.world), &version)?;
         // From here on the database is repaired; what cannot be removed now is removed by the next open.
         for name in names.iter().filter(|name| *name != CURRENT) {
@@ -88,8 +99,9 @@ impl Work<'_> {
         let live = version.live_sstables();
         self.remove_made(|number| !live.contains(&number));
         let _ = fs.sync_dir(self.dir);
+        record::finish(fs, &self.aside);
         report.moved = names;
-        report.moved_to = Some(aside);
+        report.moved_to = Some(self.aside.clone());
         Ok(())
     }
 
@@ -178,9 +190,8 @@ impl Work<'_> {
             state.flushed_through = state.flushed_through.max(log.last_taken());
         }
         for (id, file) in written {
-            if let Some(state) = version.keyspaces.get_mut(&id) {
-                Arc::make_mut(state).levels[0].push(file);
-            }
+            let state = version.keyspaces.get_mut(&id).map(Arc::make_mut);
+            state.expect("invariant: only entries of keyspaces are collected").levels[0].push(file);
         }
         Ok(())
     }
@@ -192,10 +203,11 @@ impl Work<'_> {
     ) -> Result<Vec<(KeyspaceId, Arc<FileMeta>)>> {
         let mut files = Vec::new();
         for (id, table) in tables {
-            let Some(state) = version.keyspaces.get(&id) else { continue };
+            let state = version.keyspaces.get(&id);
+            let meta = &state.expect("invariant: only entries of keyspaces are collected").meta;
             let mut cursor = table.cursor();
             cursor.seek_to_first()?;
-            for file in self.write_sorted(&state.meta, &mut cursor, u64::MAX)? {
+            for file in self.write_sorted(meta, &mut cursor, u64::MAX)? {
                 files.push((id, file));
             }
         }
@@ -256,9 +268,8 @@ impl Work<'_> {
         Ok(files.iter().filter(|file| !self.made.contains(&file.number)).count() as u64)
     }
 
-    /// Links every file that the repaired database does without into a new directory, durably; the directory and the
-    /// names.
-    fn link_aside(&self, version: &Version) -> Result<(PathBuf, Vec<String>)> {
+    /// Links every file that the repaired database does without into the directory aside, durably; the names.
+    fn link_aside(&self, version: &Version) -> Result<Vec<String>> {
         let fs = &*self.world.fs;
         let mut live: BTreeSet<(FileKind, FileNumber)> = BTreeSet::new();
         live.extend(version.live_sstables().into_iter().map(|n| (FileKind::Sstable, n)));
@@ -272,24 +283,11 @@ impl Work<'_> {
             Ok(false) => {}
             Err(error) => return Err(Error::io("look at", self.dir, error)),
         }
-        let aside = self.new_directory()?;
+        let aside = &self.aside;
         for name in &names {
             link_or_copy(fs, &self.dir.join(name), &aside.join(name))?;
         }
-        fs.sync_dir(&aside).map_err(|error| Error::io("sync", &aside, error))?;
-        Ok((aside, names))
-    }
-
-    fn new_directory(&self) -> Result<PathBuf> {
-        for at in 1u32.. {
-            let path = self.dir.join(format!("lost-and-found-{at}"));
-            match self.world.fs.exists(&path) {
-                Ok(true) => {}
-                Ok(false) => return create_dir(self.world, &path).map(|()| path),
-                Err(error) => return Err(Error::io("look at", &path, error)),
-            }
-        }
-        let error = io::Error::from(io::ErrorKind::AlreadyExists);
-        Err(Error::io("create directory", self.dir, error))
+        fs.sync_dir(aside).map_err(|error| Error::io("sync", aside, error))?;
+        Ok(names)
     }
 }

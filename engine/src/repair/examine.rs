@@ -1,9 +1,10 @@
 //! What is wrong with a database, and what a repair is to do about it. Reads everything and writes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use esker_base::limits::COUNTER_MAX;
 use esker_base::names::FileKind;
 use esker_base::{Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, SeqNo, batch, key};
 use esker_manifest::{FileMeta, KeyspaceMeta, KeyspaceState, Remains, Shutdown, Version};
@@ -250,8 +251,41 @@ impl Examination<'_> {
         let next = version.next_keyspace;
         let ids = self.keyspaces_in(&log)?.into_iter().filter(|id| *id >= next).collect();
         self.add_unnamed(version, &ids);
+        self.lose_dropped(&log, version)?;
         leave_log(version);
         Ok(log)
+    }
+
+    /// Names the keys of commits that could be read, but stand behind the hole where the log ends.
+    fn lose_dropped(&mut self, log: &TakenLog, version: &Version) -> Result<()> {
+        let mut lost: BTreeMap<(FileNumber, KeyspaceId), LostKeys> = BTreeMap::new();
+        log.visit_dropped(&*self.world.fs, self.dir, |segment, group| {
+            for ops in group.batches() {
+                let mut seq = ops.first_seq;
+                for op in batch::ops(ops.bytes).flatten() {
+                    let state = version.keyspaces.get(&op.keyspace);
+                    // What is flushed is in the files.
+                    if state.is_none_or(|state| seq > state.flushed_through) {
+                        let known = lost.entry((segment, op.keyspace));
+                        let known = known.or_insert_with(|| LostKeys {
+                            keyspace: Some((
+                                op.keyspace,
+                                state.map_or_else(|| unnamed(op.keyspace), |s| s.meta.name.clone()),
+                            )),
+                            file: FileKind::Wal.name(segment),
+                            from: Some(op.key.to_vec()),
+                            through: Some(op.key.to_vec()),
+                            seqs: Some((seq, seq)),
+                        });
+                        widen(known, op.key, seq);
+                    }
+                    seq = seq.next();
+                }
+            }
+            Ok(())
+        })?;
+        self.report.lost_keys.extend(lost.into_values());
+        Ok(())
     }
 
     /// The plan without a manifest.
@@ -303,10 +337,19 @@ impl Examination<'_> {
         ids.extend(sound.iter().map(|(id, _)| *id));
         ids.extend(damaged.iter().map(|file| file.keyspace));
         self.add_unnamed(&mut version, &ids);
+        self.lose_dropped(&log, &version)?;
         for (id, file) in sound {
+            // A file of an id that no keyspace can have goes aside.
+            let Some(state) = version.keyspaces.get_mut(&id) else {
+                let name = file.name();
+                self.report.damage.push(format!("{name} says that it is of keyspace {id}"));
+                let seqs = Some((file.min_seq, file.max_seq));
+                let lost = LostKeys { keyspace: None, file: name, from: None, through: None, seqs };
+                self.report.lost_keys.push(lost);
+                continue;
+            };
             version.last_seq = version.last_seq.max(file.max_seq);
-            let state = version.keyspaces.get_mut(&id).map(Arc::make_mut);
-            state.expect("invariant: every id was added").levels[0].push(Arc::new(file));
+            Arc::make_mut(state).levels[0].push(Arc::new(file));
         }
         Ok(Plan { version, damaged, log: Some(log), is_rebuilt: true })
     }
@@ -340,13 +383,7 @@ impl Examination<'_> {
             self.report.damage.push(format!("{name} has a damaged header"));
         }
         let file_id = listed.map(|(_, file)| file.file_id);
-        let (mut min, mut max) = (SeqNo::MAX, SeqNo(0));
-        let found = esker_sstable::salvage(fs, self.dir, number, file_id, |key, _| {
-            if let Some(parts) = esker_base::InternalKey::decode(key) {
-                (min, max) = (min.min(parts.seq), max.max(parts.seq));
-            }
-            Ok(())
-        })?;
+        let found = esker_sstable::salvage(fs, self.dir, number, file_id, |_, _| Ok(()))?;
         let properties = found.properties.as_ref();
         let keyspace = properties.map(|p| p.keyspace).or(listed.map(|(meta, _)| meta.id));
         let count = properties.map(|p| p.entry_count).or(listed.map(|(_, file)| file.entry_count));
@@ -386,7 +423,7 @@ impl Examination<'_> {
     /// Gives those of `ids` that are no keyspaces yet a name.
     fn add_unnamed(&mut self, version: &mut Version, ids: &BTreeSet<KeyspaceId>) {
         for &id in ids {
-            if version.keyspaces.contains_key(&id) || id.0 == u64::MAX {
+            if version.keyspaces.contains_key(&id) || id.0 >= COUNTER_MAX {
                 continue;
             }
             let mut name = unnamed(id);
@@ -406,6 +443,16 @@ fn leave_log(version: &mut Version) {
     version.wal.clear();
     version.wal_synced = esker_base::LogPosition::default();
     version.shutdown = Shutdown::Open;
+}
+
+fn widen(lost: &mut LostKeys, key: &[u8], seq: SeqNo) {
+    if lost.from.as_deref().is_none_or(|from| key < from) {
+        lost.from = Some(key.to_vec());
+    }
+    if lost.through.as_deref().is_none_or(|through| key > through) {
+        lost.through = Some(key.to_vec());
+    }
+    lost.seqs = lost.seqs.map(|(low, high)| (low.min(seq), high.max(seq)));
 }
 
 fn unnamed(id: KeyspaceId) -> String {

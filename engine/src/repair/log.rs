@@ -50,6 +50,8 @@ pub(super) struct TakenLog {
     segments: Vec<Segment>,
     /// By first sequence number.
     taken: BTreeMap<u64, Span>,
+    /// What can be read, but stands behind the hole where the log ends.
+    dropped: BTreeMap<u64, Span>,
     pub(super) lost: Vec<LostCommits>,
     /// The highest sequence number that was seen or taken for used.
     pub(super) last_seq: SeqNo,
@@ -117,12 +119,15 @@ impl TakenLog {
 
     fn choose(&mut self, spans: BTreeMap<u64, Span>, known: Known, tail_is_lost: bool) {
         let mut before: Option<u64> = None;
-        for (first, span) in spans {
+        let mut spans = spans.into_iter();
+        while let Some((first, span)) = spans.next() {
             let from = before.unwrap_or(0).max(known.flushed.0) + 1;
             if span.is_after_gap && first > from {
                 let through = if known.skip_holes { first - 1 } else { self.last_seq.0 };
                 self.lost.push(LostCommits { from: SeqNo(from), through: Some(SeqNo(through)) });
                 if !known.skip_holes {
+                    self.dropped.insert(first, span);
+                    self.dropped.extend(spans);
                     return;
                 }
             }
@@ -150,11 +155,34 @@ impl TakenLog {
         dir: &Path,
         mut visit: impl FnMut(&Group<'_>) -> Result<()>,
     ) -> Result<()> {
+        self.visit(fs, dir, &self.taken, |_, group| visit(group))
+    }
+
+    /// Hands every group that can be read and is not taken to `visit`, with the number of its segment.
+    pub(super) fn visit_dropped(
+        &self,
+        fs: &dyn Fs,
+        dir: &Path,
+        visit: impl FnMut(FileNumber, &Group<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if self.dropped.is_empty() {
+            return Ok(());
+        }
+        self.visit(fs, dir, &self.dropped, visit)
+    }
+
+    fn visit(
+        &self,
+        fs: &dyn Fs,
+        dir: &Path,
+        spans: &BTreeMap<u64, Span>,
+        mut visit: impl FnMut(FileNumber, &Group<'_>) -> Result<()>,
+    ) -> Result<()> {
         for (at, segment) in self.segments.iter().enumerate() {
             salvage(fs, dir, segment, |piece| match piece {
-                Piece::Group(group) => match self.taken.get(&group.first_seq.0) {
+                Piece::Group(group) => match spans.get(&group.first_seq.0) {
                     Some(span) if span.segment == at && span.last == group.last_seq.0 => {
-                        visit(&group)
+                        visit(segment.number, &group)
                     }
                     _ => Ok(()),
                 },

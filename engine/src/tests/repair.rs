@@ -243,6 +243,70 @@ fn a_power_cut_at_any_moment_of_a_repair_leaves_what_can_be_repaired() {
     }
 }
 
+/// Without `CURRENT` the second repair used to find the manifest that the first one had made, and nothing wrong with it:
+/// what was lost was never told.
+#[test]
+fn what_an_interrupted_repair_lost_is_named_by_the_next_one() {
+    let (sim, history) = sample(false);
+    let fs = sim.world().fs;
+    let names = files(&*fs);
+    let find = |suffix: &str| {
+        Path::new(DIR).join(names.iter().find(|name| name.ends_with(suffix)).unwrap())
+    };
+    flip(&*fs, &find(".sst"), 300);
+    for name in names.iter().filter(|name| name.ends_with(".wal")) {
+        flip(&*fs, &Path::new(DIR).join(name), 400);
+    }
+    fs.remove_file(&Path::new(DIR).join("CURRENT")).unwrap();
+    let sim = sim.crash(CrashPolicy::KeepAll, 1);
+    let whole = Simulation::with_fs(sim.fs.fork(), 2);
+    let start = whole.fs.ops();
+    let report = repair(DIR, &options(&whole, true)).unwrap();
+    assert!(!report.lost_keys.is_empty() && !report.lost_commits.is_empty(), "{report:#?}");
+    let record = report.moved_to.as_ref().unwrap().join("REPORT");
+    assert!(whole.world().fs.exists(&record).unwrap());
+    let calls = whole.fs.ops() - start;
+    for call in 0..calls {
+        for policy in [CrashPolicy::DropAll, CrashPolicy::KeepAll] {
+            let cut = Simulation::with_fs(sim.fs.fork(), 2);
+            cut.fs.cut_power_at(cut.fs.ops() + call);
+            let _ = repair(DIR, &options(&cut, true));
+            let after = cut.crash(policy, 5);
+            let what = format!("cut at call {call} of {calls}");
+            let before = after.fs.image_hash();
+            let dry = repair(DIR, &options(&after, false)).unwrap();
+            assert_eq!(after.fs.image_hash(), before);
+            let second = repair(DIR, &options(&after, true)).unwrap();
+            assert_eq!(
+                (&dry.lost_keys, &dry.lost_commits),
+                (&second.lost_keys, &second.lost_commits)
+            );
+            let is_known = report.lost_keys.iter().all(|lost| second.lost_keys.contains(lost))
+                && report.lost_commits.iter().all(|lost| second.lost_commits.contains(lost));
+            // Unless the first one came to its end, with which it was told.
+            let is_told = second.is_sound() && after.world().fs.exists(&record).unwrap();
+            assert!(is_known || is_told, "{what}: {second:#?}\n{report:#?}");
+            let told = if is_told { &report } else { &second };
+            check(&after, DIR, told, &history, &what);
+            let third = repair(DIR, &options(&after, false)).unwrap();
+            assert!(third.is_sound(), "{what}: {third:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_repair_that_fails_leaves_no_record() {
+    let (sim, _) = sample(true);
+    let fs = sim.world().fs;
+    let names = files(&*fs);
+    let name = names.iter().find(|name| name.ends_with(".sst")).unwrap();
+    flip(&*fs, &Path::new(DIR).join(name), 300);
+    let before = fs.list(Path::new(DIR)).unwrap();
+    sim.fs.set_capacity(0);
+    assert_eq!(repair(DIR, &options(&sim, true)).unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(fs.list(Path::new(DIR)).unwrap(), before);
+}
+
 #[test]
 fn a_repair_of_a_copy_leaves_the_original_alone() {
     let (sim, history) = sample(true);
@@ -282,6 +346,19 @@ fn commits_behind_a_hole_in_the_log_are_taken_only_when_asked_for() {
         match skip_damaged_log {
             true => assert_eq!((Some(lost.from), right), (lost.through, 19)),
             false => assert_eq!((lost.through.unwrap().0, right as u64), (20, lost.from.0 - 1)),
+        }
+        // The one that is damaged cannot be named; those behind it can, by their keys.
+        let named: Vec<_> = report.lost_keys.iter().map(|lost| lost.seqs.unwrap()).collect();
+        match skip_damaged_log {
+            true => assert_eq!(named, []),
+            false => {
+                assert_eq!(named, [(lost.from.next(), lost.through.unwrap())]);
+                let keys = &report.lost_keys[0];
+                assert_eq!(keys.keyspace.as_ref().unwrap().1, "a");
+                assert_eq!(keys.file, *name);
+                assert_eq!(keys.from, Some(format!("{:04}", lost.from.0).into_bytes()));
+                assert_eq!(keys.through.as_deref(), Some(&b"0019"[..]));
+            }
         }
     }
 }
