@@ -100,6 +100,9 @@ impl Core {
     pub(crate) fn background_step(&self, step: BackgroundStep) -> Result<bool> {
         let _under_way = self.background.steps.read();
         self.check_open()?;
+        if self.health.is_suspended() && step != BackgroundStep::Scrub {
+            self.check_writable()?;
+        }
         match step {
             BackgroundStep::Flush => {
                 let result = self.flush_step();

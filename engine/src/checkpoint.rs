@@ -53,7 +53,7 @@ impl Core {
     fn picture(&self) -> Result<(Version, Vec<(FileNumber, u64)>)> {
         let mut log = self.log.lock();
         // After a failure the log may lack what was acknowledged, and hold a commit that was not.
-        self.check_writable()?;
+        self.health.check_writable()?;
         self.write_deferred(&mut log)?;
         self.sync_log(&mut log)?;
         let mut ends: Vec<_> = log.finished.iter().map(|s| (s.number, s.end)).collect();

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use esker_base::names::FileKind;
-use esker_base::{Epoch, Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, mutant};
+use esker_base::{Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, mutant};
 use esker_manifest::{Edit, ManifestLog, Version};
 use esker_vfs::{FileLock, World};
 
@@ -47,7 +47,6 @@ pub(crate) struct Core {
     pub(crate) world: World,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
-    pub(crate) epoch: Epoch,
     pub(crate) queue: CommitQueue,
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
@@ -73,7 +72,7 @@ pub(crate) struct Core {
 /// The manifest and the picture it describes.
 #[derive(Debug)]
 pub(crate) struct Manifest {
-    /// `None` in a database that was opened read-only.
+    /// `None` in a database that was opened read-only, or on a full disk.
     pub(crate) log: Option<ManifestLog>,
     pub(crate) version: Arc<Version>,
     /// The length of the live manifest when it was started: its snapshot alone.
@@ -100,8 +99,16 @@ impl Core {
         self.health.check_open()
     }
 
+    /// Whether writes are taken; if a full disk is why not, looks whether there is space now. None of the locks from
+    /// `log` on may be held.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        self.health.check_writable()
+        match self.health.check_writable() {
+            Err(error) if self.health.is_suspended() => {
+                // A failure that came meanwhile is told too.
+                if self.health.cause().is_some() { Err(error) } else { self.resume_writes() }
+            }
+            result => result,
+        }
     }
 
     /// Whether the database runs threads of its own.
@@ -165,6 +172,7 @@ impl Core {
         edit.next_file = Some(FileNumber(self.next_file.load(Ordering::Relaxed)));
         let version = manifest.version.apply(&edit)?;
         let Some(log) = &mut manifest.log else {
+            self.health.check_writable()?;
             return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
         };
         if let Err(error) = log.append(&edit) {

@@ -7,6 +7,7 @@ use esker_base::{Error, ErrorKind, Result};
 use esker_manifest::{Edit, KeyspaceMeta, StrategyKind};
 
 use crate::background::BackgroundStep;
+use crate::commit::group::in_doubt;
 use crate::commit::queue::PendingCommit;
 use crate::core::Core;
 use crate::keyspace::{Keyspace, KeyspaceInner};
@@ -62,6 +63,11 @@ impl Drop for DbHandle {
     }
 }
 
+/// A change of the manifest that failed may be there after the next open.
+fn told_in_doubt(error: Error) -> Error {
+    if error.kind() == ErrorKind::ReadOnly { in_doubt(error) } else { error }
+}
+
 impl Db {
     /// Opens the database in `dir` with the default options, creating it if there is none.
     ///
@@ -78,6 +84,9 @@ impl Db {
     }
 
     /// The keyspace called `name` (1 to 255 bytes), created with the default options if there is none.
+    ///
+    /// # Errors
+    /// As of [`Db::write`], if it has to be created.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         match self.existing_keyspace(name)? {
             Some(keyspace) => Ok(keyspace),
@@ -125,7 +134,8 @@ impl Db {
         let mut meta = KeyspaceMeta::new(id, name);
         (meta.strategy, meta.fifo_max_bytes) = (strategy, fifo_max_bytes);
         meta.compression = compression;
-        core.edit(Edit { created_keyspaces: vec![meta.clone()], ..Edit::default() })?;
+        let edit = Edit { created_keyspaces: vec![meta.clone()], ..Edit::default() };
+        core.edit(edit).map_err(told_in_doubt)?;
         let inner = Arc::new(KeyspaceInner::new(Arc::new(meta), Levels::default()));
         core.keyspaces.insert(Arc::clone(&inner));
         Ok(self.handle_of(inner))
@@ -145,7 +155,8 @@ impl Db {
     /// go on to their end. Its files are removed in the background.
     ///
     /// # Errors
-    /// `NotFound` if there is none of that name.
+    /// `NotFound` if there is none of that name; `Indeterminate` if the disk failed amid the drop: the keyspace refuses
+    /// further use, and the next open shows whether it is there.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
         let core = self.core();
         core.check_writable()?;
@@ -158,7 +169,7 @@ impl Db {
         let edit = Edit { dropped_keyspaces: vec![inner.id()], ..Edit::default() };
         if let Err(error) = core.edit(edit) {
             inner.set_dropped(core.health.cause().is_some());
-            return Err(error);
+            return Err(told_in_doubt(error));
         }
         core.keyspaces.remove(&inner);
         core.metrics.memtable_bytes.sub(inner.set_accounted(0));
@@ -179,11 +190,16 @@ impl Db {
     }
 
     /// Commits a batch: all of it or nothing, with the default durability.
+    ///
+    /// # Errors
+    /// `Indeterminate` if the disk failed while it was written or synced: it may be there after the next open. After any
+    /// other error nothing happened, and never will: `InvalidArgument` and `NotFound` for the batch, `NoSpace` while the
+    /// disk is full, `ReadOnly` after an earlier failure, `Io` for a failed write behind which the log goes on.
     pub fn write(&self, batch: Batch) -> Result<()> {
         self.core().write(batch, self.core().options.durability)
     }
 
-    /// Commits a batch with a durability of its own.
+    /// Commits a batch with a durability of its own; errors as of [`Db::write`].
     pub fn write_with(&self, batch: Batch, durability: Durability) -> Result<()> {
         self.core().write(batch, durability)
     }
@@ -213,7 +229,8 @@ impl Db {
         Ok(Transaction::begin(&self.handle))
     }
 
-    /// Makes every acknowledged write durable, the Buffered and Volatile ones too.
+    /// Makes every acknowledged write durable, the Buffered and Volatile ones too. Where that fails with `Indeterminate`,
+    /// those are still visible, and the next open shows which of them were kept.
     pub fn sync(&self) -> Result<()> {
         self.core().write(Batch::new(), Durability::Sync)
     }
@@ -236,8 +253,10 @@ impl Db {
     /// space; writes go on meanwhile. The copy has an identity of its own.
     ///
     /// # Errors
-    /// `InvalidArgument` if `target` exists and is not an empty directory; `ReadOnly` if the database was opened so or has
-    /// failed, because the log may then lack what was acknowledged. What was made before an error is removed.
+    /// `InvalidArgument` if `target` exists and is not an empty directory; `ReadOnly` if the database has failed, because
+    /// the log may then lack what was acknowledged, or was opened read-only. A read-only database needs no checkpoint:
+    /// while it is open nobody can write, so a plain copy of the directory is one. What was made before an error is
+    /// removed.
     pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<()> {
         self.core().checkpoint(target.as_ref())
     }

@@ -191,7 +191,7 @@ impl Core {
             block_cache_misses: cache.misses,
             snapshots: self.snapshots.count() as u64,
             queued_commits: self.queue.len() as u64,
-            read_only_cause: self.health.cause().map(ToString::to_string),
+            read_only_cause: self.health.refusal().map(|cause| cause.to_string()),
             ..Metrics::default()
         };
         for keyspace in self.keyspaces.all() {

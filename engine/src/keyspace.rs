@@ -154,6 +154,9 @@ impl Keyspace {
     }
 
     /// Sets `key` to `value`; returns once the write has the database's default durability.
+    ///
+    /// # Errors
+    /// As of [`crate::Db::write`].
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.put_with(key, value, self.db.core.options.durability)
     }

@@ -43,6 +43,7 @@ mod repair;
 mod scrub;
 mod snapshot;
 mod sync;
+mod takeover;
 mod transaction;
 mod verify;
 mod view;

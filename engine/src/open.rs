@@ -4,22 +4,20 @@
 //! writable open takes a higher epoch: it copies the log's unproven tail into a segment of its own, starts a manifest
 //! that says so, and only then removes what nothing names. Interrupted anywhere, the next open does it again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use esker_base::limits::BATCH_LEN_MAX;
-use esker_base::names::{self, FileKind, LOCK, RESERVE, TEMPORARY_SUFFIX};
+use esker_base::names::{self, FileKind, LOCK};
 use esker_base::{
-    Epoch, Error, ErrorKind, FileNumber, KeyspaceId, LogPosition, Result, SeqNo, batch, mutant,
+    Error, ErrorKind, FileNumber, KeyspaceId, LogPosition, Result, SeqNo, batch, mutant,
 };
 use esker_manifest::{ClosedSeal, Edit, ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_sstable::BlockCache;
-use esker_vfs::{FileLock, LockMode, OpenMode, World};
-use esker_wal::{
-    FinishedSegment, Group, Outcome, SealInfo, SegmentExpectation, SegmentSpec, Writer,
-};
+use esker_vfs::{FileLock, LockMode, World};
+use esker_wal::{Group, Outcome, SealInfo, SegmentExpectation};
 
 use crate::Db;
 use crate::background::BackgroundState;
@@ -31,22 +29,13 @@ use crate::db::DbHandle;
 use crate::health::Health;
 use crate::keyspace::KeyspaceInner;
 use crate::metrics::{Counter, Counters};
-use crate::options::{Background, Options};
+use crate::options::Options;
 use crate::pacing::Pacer;
 use crate::scrub::Scrub;
 use crate::snapshot::SnapshotList;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex};
+use crate::takeover::{Recovered, Takeover, Written};
 use crate::view::{Files, Levels, identity};
-
-/// Space given up when the disk is full, so that the new manifest and log segment of an open find room.
-const RESERVE_BYTES: u64 = 1 << 20;
-
-/// The log segment that an open on a full disk makes do with.
-const SMALL_SEGMENT_BYTES: u64 = 64 << 10;
-
-/// The first log segment of every open: small, so that filling it with zeros does not delay the start. The next one is
-/// made in the background, in full size.
-const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 
 pub(crate) fn open(world: World, dir: PathBuf, options: Options) -> Result<Db> {
     if !options.read_only && options.create_if_missing {
@@ -152,15 +141,6 @@ pub(crate) struct Replayed {
     pub(crate) entries: Counter,
 }
 
-/// What a writable open has made durable.
-struct Written {
-    manifest: ManifestLog,
-    version: Version,
-    writer: Writer,
-    finished: VecDeque<FinishedSegment>,
-    next_file: u64,
-}
-
 impl Opening {
     fn recover(self, version: Version, is_new: bool) -> Result<Core> {
         let files = Arc::new(Files {
@@ -185,16 +165,18 @@ impl Opening {
         let flushed = if restarts { SeqNo(0) } else { version.last_seq };
         let last_seq = flushed.max(outcome.last_seq);
         let health = Health::default();
+        let takeover = self.takeover();
+        let mut from = Recovered { outcome, last_seq, attempts: 0 };
         let written = if self.options.read_only {
             let cause = Error::new(ErrorKind::ReadOnly, "the database was opened read-only");
             health.fail(&cause);
             None
         } else {
-            match self.write(&version, &outcome, &keyspaces, last_seq) {
+            match takeover.run(&version, &mut from, &keyspaces) {
                 Ok(written) => Some(written),
                 // A full disk still serves what is on it; a new database has nothing to serve.
                 Err(error) if error.kind() == ErrorKind::NoSpace && !is_new => {
-                    health.fail(&error);
+                    health.suspend(&error);
                     None
                 }
                 Err(error) => return Err(error),
@@ -202,20 +184,23 @@ impl Opening {
         };
         let (manifest, log, next_file) = match written {
             Some(Written { manifest, version, writer, finished, next_file }) => {
-                self.remove_unnamed(&version, manifest.number());
-                self.make_reserve();
+                takeover.remove_unnamed(&version, manifest.number());
+                takeover.make_reserve();
                 let manifest = Manifest::new(Some(manifest), version);
                 (manifest, Log::new(Some(writer), last_seq, finished), next_file)
             }
             None => {
                 let manifest = Manifest::new(None, version);
-                (manifest, Log::new(None, last_seq, VecDeque::new()), 0)
+                let mut log = Log::new(None, last_seq, VecDeque::new());
+                if health.is_suspended() {
+                    log.keep_recovered(from);
+                }
+                (manifest, log, 0)
             }
         };
         let snapshots = Arc::new(SnapshotList::default());
         snapshots.publish(last_seq);
         let core = Core {
-            epoch: manifest.version.epoch,
             world: self.world,
             dir: self.dir,
             options: self.options,
@@ -240,6 +225,10 @@ impl Opening {
         };
         core.settle_memtables();
         Ok(core)
+    }
+
+    fn takeover(&self) -> Takeover<'_> {
+        Takeover { world: &self.world, dir: &self.dir, options: &self.options }
     }
 
     /// Checks that every sstable is there, with the length and the identity that the manifest says.
@@ -333,7 +322,7 @@ impl Opening {
     /// leaves of a segment that was never listed holds no frame.
     fn check_unlisted_segments(&self, version: &Version) -> Result<()> {
         let last = version.wal.last().map_or(FileNumber(0), |segment| segment.number);
-        for name in self.names()? {
+        for name in self.takeover().names()? {
             let Some((FileKind::Wal, number)) = names::parse(&name) else { continue };
             if number <= last {
                 continue;
@@ -349,181 +338,6 @@ impl Opening {
         }
         Ok(())
     }
-
-    /// Takes a new epoch. On a full disk the reserve is given up and a smaller segment made.
-    fn write(
-        &self,
-        version: &Version,
-        outcome: &Outcome,
-        keyspaces: &Keyspaces,
-        last_seq: SeqNo,
-    ) -> Result<Written> {
-        let segment_bytes = self.options.segment_bytes().min(FIRST_SEGMENT_BYTES);
-        match self.try_write(version, outcome, keyspaces, last_seq, segment_bytes) {
-            Err(error) if error.kind() == ErrorKind::NoSpace => {
-                // If it cannot be removed, the second attempt fails as the first did.
-                let _ = self.world.fs.remove_file(&self.dir.join(RESERVE));
-                let small = segment_bytes.min(SMALL_SEGMENT_BYTES);
-                self.try_write(version, outcome, keyspaces, last_seq, small)
-            }
-            result => result,
-        }
-    }
-
-    fn try_write(
-        &self,
-        version: &Version,
-        outcome: &Outcome,
-        keyspaces: &Keyspaces,
-        last_seq: SeqNo,
-        segment_bytes: u64,
-    ) -> Result<Written> {
-        let mut next_file = version.next_file.0.max(self.highest_number()? + 1);
-        let mut take = || {
-            next_file += 1;
-            FileNumber(next_file - 1)
-        };
-        let epoch = version.epoch.max(outcome.epoch).next();
-        let mut spec_for = |size_min: u64| {
-            Ok(SegmentSpec {
-                number: take(),
-                file_id: new_file_id(&self.world),
-                epoch,
-                size_bytes: segment_bytes.max(size_min),
-                zero_fill: self.options.background == Background::Threads,
-                recycle: None,
-            })
-        };
-        let fs = &*self.world.fs;
-        let tail = esker_wal::rewrite_tail(fs, &self.dir, outcome, last_seq, &mut spec_for)?;
-        let mut next = version.clone();
-        next.epoch = epoch;
-        next.shutdown = Shutdown::Open;
-        next.last_seq = last_seq;
-        let (wal, finished) = self.live_segments(version, outcome, &tail, keyspaces, epoch);
-        next.wal = wal;
-        next.wal_synced = tail.writer.known_synced();
-        if mutant!("recovery_log_removed_early") {
-            self.remove_unnamed(&next, FileNumber(0));
-        }
-        if mutant!("recovery_keyspace_id_reused") {
-            let last = next.keyspaces.keys().last().copied();
-            next.next_keyspace = last.map_or(KeyspaceId(1), |last| last.next());
-        }
-        let number = take();
-        next.next_file = FileNumber(next_file);
-        let id = new_file_id(&self.world);
-        let manifest = ManifestLog::create(&self.world, &self.dir, number, id, &next)?;
-        Ok(Written { manifest, version: next, writer: tail.writer, finished, next_file })
-    }
-
-    /// The segments that the new manifest lists, and those of them that are finished: the old ones that still hold
-    /// something unflushed, up to the cut, then those that the tail was copied into.
-    fn live_segments(
-        &self,
-        version: &Version,
-        outcome: &Outcome,
-        tail: &esker_wal::RewrittenTail,
-        keyspaces: &Keyspaces,
-        epoch: Epoch,
-    ) -> (Vec<WalSegmentMeta>, VecDeque<FinishedSegment>) {
-        let unflushed =
-            keyspaces.all().iter().filter_map(|k| k.view_guard().active.first_seq()).min();
-        let is_needed = |last_seq: SeqNo| unflushed.is_some_and(|first| last_seq >= first);
-        let mut wal = Vec::new();
-        let mut finished = VecDeque::new();
-        for old in &outcome.segments {
-            let known = version.wal.iter().find(|segment| segment.number == old.number);
-            if old.number > tail.cut.file || !is_needed(old.last_seq) {
-                continue;
-            }
-            let is_cut = old.number == tail.cut.file && !mutant!("wal_old_end_kept");
-            let end = if is_cut { tail.cut.offset } else { old.end };
-            wal.push(WalSegmentMeta {
-                number: old.number,
-                file_id: old.file_id,
-                epoch: known.map_or(version.epoch, |segment| segment.epoch),
-                ends_at: Some(end),
-                last_seq: Some(old.last_seq),
-            });
-            finished.push_back(FinishedSegment { number: old.number, end, last_seq: old.last_seq });
-        }
-        for (segment, spec) in &tail.finished {
-            wal.push(WalSegmentMeta {
-                number: segment.number,
-                file_id: spec.file_id,
-                epoch,
-                ends_at: Some(segment.end),
-                last_seq: Some(segment.last_seq),
-            });
-            finished.push_back(*segment);
-        }
-        let current = tail.writer.segment();
-        wal.push(WalSegmentMeta {
-            number: current.number(),
-            file_id: current.file_id(),
-            epoch,
-            ends_at: None,
-            last_seq: None,
-        });
-        (wal, finished)
-    }
-
-    fn names(&self) -> Result<Vec<String>> {
-        self.world.fs.list(&self.dir).map_err(|error| Error::io("list", &self.dir, error))
-    }
-
-    /// The highest number of any file, named by the manifest or not: none is used twice.
-    fn highest_number(&self) -> Result<u64> {
-        let names = self.names()?;
-        let numbers = names.iter().map(|name| name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or(name));
-        Ok(numbers.filter_map(names::parse).map(|(_, number)| number.0).max().unwrap_or(0))
-    }
-
-    /// Removes what the durable manifest does not name: earlier manifests, orphans, unfinished files. Foreign names stay.
-    /// What cannot be removed is left to the next open.
-    fn remove_unnamed(&self, version: &Version, manifest: FileNumber) {
-        let mut live: BTreeSet<(FileKind, FileNumber)> = BTreeSet::new();
-        live.extend(version.live_sstables().into_iter().map(|number| (FileKind::Sstable, number)));
-        live.extend(version.wal.iter().map(|segment| (FileKind::Wal, segment.number)));
-        live.insert((FileKind::Manifest, manifest));
-        for name in self.names().unwrap_or_default() {
-            let is_dead = match names::parse(&name) {
-                Some(file) => !live.contains(&file),
-                None => name.strip_suffix(TEMPORARY_SUFFIX).is_some_and(is_ours),
-            };
-            if is_dead {
-                let _ = self.world.fs.remove_file(&self.dir.join(&name));
-            }
-        }
-    }
-
-    /// Reserves space for the next open, if there is any and not enough is reserved yet.
-    fn make_reserve(&self) {
-        let path = self.dir.join(RESERVE);
-        let file = match self.world.fs.create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.world.fs.open(&path, OpenMode::ReadWrite)
-            }
-            result => result,
-        };
-        // After a crash the name may be there without the space.
-        let made = file.and_then(|file| {
-            if file.len()? < RESERVE_BYTES {
-                file.allocate(RESERVE_BYTES)?;
-                file.sync_all()?;
-            }
-            Ok(())
-        });
-        if made.is_err() {
-            let _ = self.world.fs.remove_file(&path);
-        }
-    }
-}
-
-/// Whether an unfinished file's final name is one of ours.
-fn is_ours(name: &str) -> bool {
-    names::parse(name).is_some() || name == names::CURRENT
 }
 
 impl Core {
@@ -551,6 +365,8 @@ impl Core {
         let _no_flush = self.flushing.lock();
         let _no_compaction = self.compacting.lock();
         let sealed = if self.health.cause().is_none() { self.seal() } else { Ok(()) };
+        // A takeover that is under way ends before the lock is given up; none begins any more.
+        drop(self.log.lock());
         if sealed.is_ok() {
             // Files whose edit is durable can go; the next open would do it.
             self.clean_up_step();
@@ -564,6 +380,10 @@ impl Core {
     /// harmless: damage to the record of the closing itself only makes the next open a recovery.
     fn seal(&self) -> Result<()> {
         let mut log = self.log.lock();
+        if self.health.is_suspended() {
+            // It was opened on a full disk and has written nothing since.
+            return Ok(());
+        }
         self.write_deferred(&mut log)?;
         let spare = log.take_spare();
         let seal = log.writer()?.seal().map_err(|error| self.health.fail(&error))?;

@@ -4,6 +4,8 @@
 mod basics;
 mod crash;
 mod faults;
+mod full_disk;
+mod in_doubt;
 mod limits;
 mod metamorphic;
 mod repair;

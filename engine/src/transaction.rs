@@ -192,7 +192,7 @@ impl Transaction {
     /// Commits with the database's default durability.
     ///
     /// # Errors
-    /// `Conflict` if what it read was changed since it began; nothing was written.
+    /// `Conflict` if what it read was changed since it began; nothing was written. Otherwise as of [`crate::Db::write`].
     pub fn commit(self) -> Result<()> {
         let durability = self.db.core.options.durability;
         self.commit_with(durability)

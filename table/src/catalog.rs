@@ -61,7 +61,12 @@ pub(crate) fn open_contents(db: &Db, catalog: &Keyspace) -> Result<Contents> {
         if name.starts_with(TABLE_KEYSPACE_PREFIX) && !contents.keyspaces.contains(&name) {
             match db.drop_keyspace(&name) {
                 // Read-only or full, it is left for a later open; nothing shows it meanwhile.
-                Err(error) if !matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::NoSpace) => {
+                Err(error)
+                    if !matches!(
+                        error.kind(),
+                        ErrorKind::ReadOnly | ErrorKind::NoSpace | ErrorKind::Indeterminate
+                    ) =>
+                {
                     return Err(error.into());
                 }
                 _ => {}

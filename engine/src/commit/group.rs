@@ -3,6 +3,7 @@
 //! I3: a Sync commit is invisible until it is synced. I4: commits publish and acknowledge strictly in sequence order; if
 //! a sync fails, that group and everything after it is indeterminate and the database turns read-only.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use esker_base::{Error, ErrorKind, Result, SeqNo, mutant};
@@ -20,7 +21,7 @@ const DEFERRED_BYTES_MAX: usize = 1 << 20;
 
 /// The commits of one group. Whatever happens, each is answered exactly once.
 struct Group {
-    waiting: Vec<Commit>,
+    waiting: VecDeque<Commit>,
     admitted: Vec<(Commit, SeqNo)>,
 }
 
@@ -43,16 +44,26 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.waiting.is_empty() || !self.admitted.is_empty() {
-            self.refuse(&Error::new(ErrorKind::Io, "a thread panicked while it committed"));
+            let cause = Error::new(ErrorKind::Io, "a thread panicked while it committed");
+            // Nobody knows how far those that were admitted got.
+            self.finish(Some(&Error::indeterminate(&cause)));
+            self.refuse(&cause);
         }
     }
+}
+
+/// What the commits are told whose sync failed with `error`, which is the failure of the whole database.
+pub(crate) fn in_doubt(error: Error) -> Error {
+    let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+    Error::indeterminate(cause.unwrap_or(&error))
 }
 
 impl Core {
     /// Commits `commits` in order. Only the owner of the log calls it.
     pub(crate) fn commit_group(&self, commits: Vec<Commit>) {
         let bytes = commits.iter().map(|commit| commit.batch.encoded_bytes()).sum();
-        let mut group = Group { admitted: Vec::with_capacity(commits.len()), waiting: commits };
+        let mut group =
+            Group { admitted: Vec::with_capacity(commits.len()), waiting: commits.into() };
         if let Err(error) = self.check_writable().and_then(|()| self.pace(bytes)) {
             return group.refuse(&error);
         }
@@ -81,8 +92,11 @@ impl Core {
         let mut payload = GroupBuilder::new();
         payload.start(self.world.clock.wall_ms(), log.last_seq.next());
         let mut durability = Durability::Volatile;
-        for mut commit in std::mem::take(&mut group.waiting) {
-            match self.admit(log.last_seq, &mut commit, &mut payload) {
+        // A commit stays in the group while it is judged, so that even after a panic it is answered.
+        while let Some(commit) = group.waiting.front_mut() {
+            let judged = self.admit(log.last_seq, commit, &mut payload);
+            let Some(commit) = group.waiting.pop_front() else { break };
+            match judged {
                 Ok(last) => {
                     log.last_seq = last;
                     let last_wins = mutant!("commit_last_durability_wins");
@@ -97,7 +111,7 @@ impl Core {
             // Commits of nothing have nothing to log, but a Sync one still promises that all before it is durable.
             if durability == Durability::Sync && !group.admitted.is_empty() {
                 self.write_deferred(log)?;
-                self.sync_log(log)?;
+                self.sync_log(log).map_err(in_doubt)?;
             }
             return Ok(());
         }
@@ -110,17 +124,11 @@ impl Core {
         if durability == Durability::Volatile && log.deferred_bytes() <= DEFERRED_BYTES_MAX {
             return Ok(());
         }
-        if let Err(error) = self.write_deferred(log) {
-            // Volatile groups before this one were acknowledged: they stay in line. This one was not.
-            if !mutant!("commit_refused_write_kept") {
-                log.withdraw_last();
-            }
-            return Err(error);
-        }
+        self.write_last(log)?;
         self.metrics.groups.add(1);
         self.metrics.wal_bytes.add(bytes as u64);
         if durability == Durability::Sync && !mutant!("commit_sync_weakened") {
-            self.sync_log(log)?;
+            self.sync_log(log).map_err(in_doubt)?;
         }
         Ok(())
     }

@@ -11,11 +11,12 @@ use esker_manifest::{Edit, WalEnd, WalSegmentMeta};
 use esker_wal::{FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, segment_size_for};
 
 use crate::core::Core;
+use crate::takeover::Recovered;
 
 /// The writing end, and what belongs to it.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// `None` in a database that was opened read-only.
+    /// `None` in a database that was opened read-only, or on a full disk.
     writer: Option<Writer>,
     /// The last sequence that was given to an operation.
     pub(crate) last_seq: SeqNo,
@@ -28,6 +29,8 @@ pub(crate) struct Log {
     spare: Option<Segment>,
     /// Segments that are listed, but that the log could not be led into.
     unentered: Vec<FileNumber>,
+    /// What a takeover starts from, in a database that was opened on a full disk and waits for space.
+    recovered: Option<Recovered>,
 }
 
 impl Log {
@@ -58,6 +61,14 @@ impl Log {
         self.deferred_bytes
     }
 
+    pub(crate) fn keep_recovered(&mut self, recovered: Recovered) {
+        self.recovered = Some(recovered);
+    }
+
+    pub(crate) fn take_recovered(&mut self) -> Option<Recovered> {
+        self.recovered.take()
+    }
+
     /// Gives up the spare segment; its number.
     pub(crate) fn take_spare(&mut self) -> Option<FileNumber> {
         self.spare.take().map(|spare| spare.number())
@@ -73,20 +84,50 @@ fn read_only() -> Error {
     Error::new(ErrorKind::ReadOnly, "the database was opened read-only")
 }
 
+/// Why the deferred groups could not all be written.
+pub(crate) struct WriteFailure {
+    error: Error,
+    /// Whether the group at the front was given to the disk: all of it may be there.
+    is_attempted: bool,
+}
+
 impl Core {
     /// Writes every deferred group, in order. After a failed write the log goes on in a new segment at the next try, so
     /// that nothing is ever written behind a partial frame.
     pub(crate) fn write_deferred(&self, log: &mut Log) -> Result<()> {
+        self.try_write_deferred(log).map_err(|failure| failure.error)
+    }
+
+    fn try_write_deferred(&self, log: &mut Log) -> std::result::Result<(), WriteFailure> {
         while let Some(group) = log.deferred.front() {
             let len = group.payload().len();
-            self.make_room(log, len)?;
-            let Log { writer: Some(writer), deferred, .. } = log else { return Err(read_only()) };
+            let unwritten = |error| WriteFailure { error, is_attempted: false };
+            self.make_room(log, len).map_err(unwritten)?;
+            let Log { writer: Some(writer), deferred, .. } = log else {
+                return Err(unwritten(read_only()));
+            };
             let group = deferred.front_mut().expect("invariant: checked above, and room adds none");
-            writer.append(group)?;
+            writer.append(group).map_err(|error| WriteFailure { error, is_attempted: true })?;
             deferred.pop_front();
             log.deferred_bytes -= len;
         }
         Ok(())
+    }
+
+    /// Writes the group that is being committed, which is the last of the deferred ones, and those before it. An error of
+    /// another kind than Indeterminate says that the group will never be there.
+    pub(crate) fn write_last(&self, log: &mut Log) -> Result<()> {
+        let Err(failure) = self.try_write_deferred(log) else { return Ok(()) };
+        let is_in_doubt = failure.is_attempted && log.deferred.len() == 1;
+        // Volatile groups before this one were acknowledged: they stay in line. This one was not.
+        if !mutant!("commit_refused_write_kept") {
+            log.withdraw_last();
+        }
+        // Its bytes may be whole, whatever the write said. Once the manifest has the log end before them, they are void.
+        if is_in_doubt && self.resume(log, 0).is_err() {
+            return Err(Error::indeterminate(&failure.error));
+        }
+        Err(failure.error)
     }
 
     /// Makes everything that was written durable. A failure turns the database read-only: what the failed sync left
@@ -208,7 +249,7 @@ impl Core {
         let spec = SegmentSpec {
             number: self.next_file_number(),
             file_id: self.new_file_id(),
-            epoch: self.epoch,
+            epoch: self.manifest.lock().version.epoch,
             size_bytes: self.options.segment_bytes().max(segment_size_for(len)),
             zero_fill,
             recycle: None,
@@ -220,7 +261,7 @@ impl Core {
         WalSegmentMeta {
             number: segment.number(),
             file_id: segment.file_id(),
-            epoch: self.epoch,
+            epoch: segment.epoch(),
             ends_at: None,
             last_seq: None,
         }
