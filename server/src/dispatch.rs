@@ -53,19 +53,19 @@ const fn blocking<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> 
 }
 
 const fn awaited<O: Awaited + 'static>(name: &'static str) -> Target {
-    Target { name, handler: Handler::Awaited(start::<O>), answer_cost_bytes: 64 << 10 }
+    Target { name, handler: Handler::Awaited(start::<O>), answer_cost_bytes: 16 << 10 }
 }
 
 /// Every operation that is here.
 const TARGETS: &[Target] = &[
     blocking::<operation::BatchGetItem>("BatchGetItem", 16 << 20),
     awaited::<operation::BatchWriteItem>("BatchWriteItem"),
-    blocking::<operation::CreateTable>("CreateTable", 64 << 10),
+    blocking::<operation::CreateTable>("CreateTable", 16 << 10),
     awaited::<operation::DeleteItem>("DeleteItem"),
-    blocking::<operation::DeleteTable>("DeleteTable", 64 << 10),
-    blocking::<operation::DescribeTable>("DescribeTable", 64 << 10),
+    blocking::<operation::DeleteTable>("DeleteTable", 16 << 10),
+    blocking::<operation::DescribeTable>("DescribeTable", 16 << 10),
     blocking::<operation::GetItem>("GetItem", 512 << 10),
-    blocking::<operation::ListTables>("ListTables", 64 << 10),
+    blocking::<operation::ListTables>("ListTables", 16 << 10),
     awaited::<operation::PutItem>("PutItem"),
     blocking::<operation::Query>("Query", 2 << 20),
     blocking::<operation::Scan>("Scan", 2 << 20),
@@ -146,7 +146,7 @@ impl Target {
         body: RequestBody,
     ) -> Result<Bytes, WireError> {
         let cost = self.answer_cost_bytes + body.bytes.len() * READ_COST_FACTOR;
-        let cost = budgets.work.wait(cost).await;
+        let cost = budgets.work(cost).await;
         let responses = budgets.responses.clone();
         let finish = move |answer: Result<Vec<u8>, WireError>| {
             let answer = answer.and_then(|answer| held(&responses, answer));

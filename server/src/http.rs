@@ -17,7 +17,7 @@ use crate::dispatch;
 use crate::error::WireError;
 use crate::host::AllowedHosts;
 use crate::limits::{Budgets, Limits};
-use crate::logged::Logged;
+use crate::logged::{Logged, Seldom};
 use crate::request_id::RequestIds;
 use crate::service::Service;
 use crate::stall::InRequest;
@@ -32,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) budgets: Budgets,
     pub(crate) hosts: AllowedHosts,
     pub(crate) ids: RequestIds,
+    /// For requests that were refused because a budget was used up.
+    pub(crate) overload_log: Seldom,
+    /// For connections beyond the cap.
+    pub(crate) connections_log: Seldom,
     /// Set once the server is told to stop.
     pub(crate) draining: AtomicBool,
 }
@@ -44,6 +48,8 @@ impl Shared {
             limits,
             hosts,
             ids: RequestIds::new(),
+            overload_log: Seldom::new(),
+            connections_log: Seldom::new(),
             draining: AtomicBool::new(false),
         }
     }
@@ -170,6 +176,13 @@ async fn operation(
         Ok(body) => body,
         Err(BodyError::Gone) => return Err(ClientGone),
         Err(BodyError::Answer(error)) => {
+            if error.status() == 503 {
+                log_overload(
+                    shared,
+                    target.map_or("none", |target| target.name),
+                    &error.to_string(),
+                );
+            }
             return Ok(Answer { close: true, ..Answer::error(&error) });
         }
     };
@@ -185,12 +198,18 @@ async fn operation(
             let text = error.to_string();
             match error.status() {
                 500 => tracing::error!(request_id = id, operation, "{}", Logged(&text)),
-                503 => tracing::warn!(request_id = id, operation, "{}", Logged(&text)),
+                503 => log_overload(shared, operation, &text),
                 _ => tracing::debug!(request_id = id, operation, "{}", Logged(&text)),
             }
             Answer::error(&error)
         }
     })
+}
+
+fn log_overload(shared: &Shared, operation: &str, text: &str) {
+    if let Some(count) = shared.overload_log.due() {
+        tracing::warn!(operation, count, "{}", Logged(text));
+    }
 }
 
 /// Whether the request carries credentials of any kind, in its headers or (a presigned request) in its query.

@@ -26,7 +26,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes of all responses that clients have not taken yet: 256 MiB. Small ones do not count.
     pub responses_bytes_max: usize,
-    /// What the operations under way may cost in bytes, as the dispatcher estimates it: 64 MiB. Further ones wait.
+    /// What the operations under way may cost in bytes, as the dispatcher estimates it: 128 MiB. Further ones wait. Half
+    /// of it is for small operations, so that they do not wait for large ones.
     pub work_bytes_max: usize,
     /// From the end of a response, or the connection's start, to the first byte of the next request: 60 s.
     pub idle_timeout: Duration,
@@ -50,7 +51,7 @@ impl Default for Limits {
             header_bytes_max: 64 << 10,
             connections_max: 4096,
             responses_bytes_max: 256 << 20,
-            work_bytes_max: 64 << 20,
+            work_bytes_max: 128 << 20,
             idle_timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
@@ -105,8 +106,8 @@ fn help(problem: &str, text: &str) -> String {
 pub(crate) struct Budgets {
     /// Request bodies that are being read or worked on.
     pub(crate) bodies: Budget,
-    /// Operations under way.
-    pub(crate) work: Budget,
+    small_work: Budget,
+    large_work: Budget,
     /// Responses that their clients have not taken yet.
     pub(crate) responses: Budget,
 }
@@ -115,11 +116,21 @@ impl Budgets {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             bodies: Budget::new(limits.bodies_bytes_max),
-            work: Budget::new(limits.work_bytes_max),
+            small_work: Budget::new(limits.work_bytes_max / 2),
+            large_work: Budget::new(limits.work_bytes_max / 2),
             responses: Budget::new(limits.responses_bytes_max),
         }
     }
+
+    /// Waits until an operation that may cost so many bytes can begin.
+    pub(crate) async fn work(&self, bytes: usize) -> Reservation {
+        let work = if bytes < LARGE_WORK_BYTES { &self.small_work } else { &self.large_work };
+        work.wait(bytes).await
+    }
 }
+
+/// From how many bytes on an operation is large: more than an item and its JSON.
+const LARGE_WORK_BYTES: usize = 1 << 20;
 
 /// Bytes of a response that needs no place in the budget of all responses. With them the small requests of some
 /// clients are answered while others hold large responses; a connection holds one at a time.

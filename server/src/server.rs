@@ -66,7 +66,10 @@ impl Server {
                 }
             };
             let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                tracing::warn!("closed a connection: {} are open", shared.limits.connections_max);
+                if let Some(count) = shared.connections_log.due() {
+                    let open = shared.limits.connections_max;
+                    tracing::warn!(count, "closed connections, because {open} are open");
+                }
                 continue;
             };
             let (shared, stopped) = (Arc::clone(&shared), stopped.clone());

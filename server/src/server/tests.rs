@@ -188,8 +188,32 @@ fn a_panic_is_an_internal_error_and_the_server_goes_on() {
         let answer = server.exchange(&call(operation, body));
         assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
         assert!(answer.contains("#InternalServerError"), "{answer}");
+        assert!(answer.contains("x-amzn-requestid: "), "{answer}");
     }
     server.works();
+}
+
+#[test]
+fn small_operations_do_not_wait_for_large_ones() {
+    let mut server = Running::start(Limits { work_bytes_max: 16 << 20, ..Limits::default() });
+    // More scans than may be under way, and than there are threads that may block.
+    let mut scans: Vec<TcpStream> = (0..600).map(|_| server.connect()).collect();
+    for scan in &mut scans {
+        scan.write_all(&call("Scan", r#"{"TableName":"Things"}"#)).unwrap();
+    }
+    for _ in 0..3 {
+        server.scanning.recv().unwrap();
+    }
+    server.works();
+    let answer = server.exchange(&call("GetItem", r#"{"TableName":"Things","Key":{}}"#));
+    assert!(answer.contains("#ResourceNotFoundException"), "{answer}");
+    for _ in 0..scans.len() {
+        server.go_on.send(()).unwrap();
+    }
+    for scan in &mut scans {
+        assert!(rest(scan).starts_with("HTTP/1.1 200"));
+    }
+    assert!(server.stop());
 }
 
 #[test]
