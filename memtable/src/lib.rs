@@ -9,6 +9,8 @@
 //! - `skiplist` is the structure: an append-only skip list whose links carry a piece of the next
 //!   key.
 //! - `tag` makes these pieces.
+//! - `sync` is where atomics and locks come from: from `std`, or from loom to check every order of
+//!   events in `skiplist/models.rs` (`cargo test --manifest-path memtable/loom/Cargo.toml`).
 //! - `arena` is the memory: chunks that grow, freed together.
 //!
 //! Unsafe code lives in `arena`, `skiplist` and one line of `cursor`; the numbered invariants that
@@ -18,10 +20,11 @@ mod arena;
 mod cursor;
 mod memtable;
 mod skiplist;
+mod sync;
 mod tag;
 
 pub use cursor::MemtableCursor;
 pub use memtable::{Found, Inserter, Memtable};
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -3,12 +3,12 @@
 //! The commit owner inserts; reads, scans and the flush look. This file contains no unsafe code.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use esker_base::{EntryKind, SeqNo, key};
 
 use crate::MemtableCursor;
 use crate::skiplist::{SkipList, Writer};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, OwnLoad};
 use crate::tag::TagBase;
 
 /// The longest shared prefix worth keeping, in bytes.
@@ -197,11 +197,11 @@ impl Inserter<'_> {
         if kind == EntryKind::Delete {
             add(&counters.deletes, 1);
         }
-        let first = counters.seq_first.load(Ordering::Relaxed);
+        let first = counters.seq_first.load_own();
         if seq.0 < first {
             counters.seq_first.store(seq.0, Ordering::Relaxed);
         }
-        let last = counters.seq_last.load(Ordering::Relaxed);
+        let last = counters.seq_last.load_own();
         if last == NO_SEQ || seq.0 > last {
             counters.seq_last.store(seq.0, Ordering::Relaxed);
         }
@@ -210,7 +210,7 @@ impl Inserter<'_> {
 
 /// Adds to a counter that only the caller stores to.
 fn add(counter: &AtomicUsize, amount: usize) {
-    counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+    counter.store(counter.load_own() + amount, Ordering::Relaxed);
 }
 
 fn seq(counter: &AtomicU64) -> Option<SeqNo> {

@@ -35,14 +35,19 @@ use std::cmp::Ordering as Order;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::TryLockError;
 
 use esker_base::key::TRAILER_LEN;
 use esker_base::limits::{BATCH_LEN_MAX, KEY_LEN_MAX};
 
+use self::link::Link;
 use crate::arena::{ALIGN, Arena};
+use crate::sync::{
+    AtomicPtr, AtomicUsize, Bug, Mutex, MutexGuard, Ordering, OwnLoad, PlainBytes, planted, unless,
+};
 use crate::tag::TagBase;
+
+mod link;
 
 /// The most levels a node may have: enough for 2^24 entries.
 const HEIGHT_MAX: usize = 24;
@@ -56,6 +61,7 @@ const _: () = assert!(KEY_LEN_MAX + TRAILER_LEN <= KEY_LEN_MASK as usize);
 const _: () = assert!(BATCH_LEN_MAX <= u32::MAX as usize && HEIGHT_MAX <= u8::MAX as usize);
 const _: () = assert!(align_of::<Node>() <= ALIGN && align_of::<Link>() <= ALIGN);
 const _: () = assert!(HEADER_BYTES.is_multiple_of(align_of::<Link>()));
+const _: () = assert!(cfg!(loom) || HEADER_BYTES == 8 && LINK_BYTES == 16);
 
 /// The header of a node. Used only behind raw pointers, whose provenance covers the links and bytes
 /// that follow.
@@ -63,19 +69,8 @@ const _: () = assert!(HEADER_BYTES.is_multiple_of(align_of::<Link>()));
 struct Node {
     value_len: u32,
     height_and_key_len: u32,
-}
-
-/// What follows a node on one level.
-#[repr(C)]
-struct Link {
-    next: AtomicPtr<Node>,
-    tag: AtomicU64,
-}
-
-impl Link {
-    fn empty() -> Link {
-        Link { next: AtomicPtr::new(ptr::null_mut()), tag: AtomicU64::new(u64::MAX) }
-    }
+    /// For header, key and value; of size 0 but in models.
+    bytes: PlainBytes,
 }
 
 /// What a search looks for: an internal key taken apart, with its tag.
@@ -148,6 +143,7 @@ impl<'a> NodeRef<'a> {
         // SAFETY: S1: the node lives for 'a. S2: header and key are initialised and never change.
         unsafe {
             let header = self.node.as_ref();
+            header.bytes.read();
             let key_len = (header.height_and_key_len & KEY_LEN_MASK) as usize;
             let height = (header.height_and_key_len >> KEY_LEN_BITS) as usize;
             let start = self.node.cast::<u8>().add(HEADER_BYTES + height * LINK_BYTES);
@@ -181,7 +177,7 @@ impl<'a> NodeRef<'a> {
     #[inline]
     pub(crate) fn next(self) -> Option<NodeRef<'a>> {
         // SAFETY: S1 for 'a; S4: every node has level 0.
-        let next = unsafe { link(self.node, 0) }.next.load(Ordering::Acquire);
+        let next = unsafe { link(self.node, 0) }.next();
         NonNull::new(next).map(NodeRef::new)
     }
 
@@ -254,7 +250,7 @@ impl SkipList {
             loop {
                 // SAFETY: S1; S4: `node` is the head or was reached on this level or above.
                 let link = unsafe { link(node, level) };
-                let Some(next) = NonNull::new(link.next.load(Ordering::Acquire)) else { break };
+                let Some(next) = NonNull::new(link.next()) else { break };
                 node = next;
             }
         }
@@ -272,14 +268,14 @@ impl SkipList {
         loop {
             // SAFETY: S1; S4: `node` is the head or was reached on this level or above.
             let link = unsafe { link(node, level) };
-            let tag = link.tag.load(Ordering::Acquire);
+            let tag = link.tag();
             // A higher tag is enough to go down; on level 0 the node itself is wanted, and it may
             // be a later, lower one than its tag, so that only comparing tells.
             if tag > target.tag && level > 0 {
                 level -= 1;
                 continue;
             }
-            let next = link.next.load(Ordering::Acquire);
+            let next = link.next();
             if tag < target.tag {
                 // SAFETY: S5: the tag is below the target's, so the node exists and is below the
                 // target.
@@ -316,11 +312,11 @@ impl SkipList {
             loop {
                 // SAFETY: S1; S4: `node` is the head or was reached on this level or above.
                 let link = unsafe { link(node, level) };
-                let tag = link.tag.load(Ordering::Acquire);
+                let tag = link.tag();
                 if tag > target.tag {
                     break;
                 }
-                let Some(next) = NonNull::new(link.next.load(Ordering::Acquire)) else { break };
+                let Some(next) = NonNull::new(link.next()) else { break };
                 if tag == target.tag {
                     match NodeRef::new(next).compare(&target) {
                         Order::Greater => break,
@@ -336,7 +332,7 @@ impl SkipList {
 
     #[inline]
     fn head(&self) -> Option<NonNull<Node>> {
-        NonNull::new(self.head.load(Ordering::Acquire))
+        NonNull::new(self.head.load(unless(Bug::HeadLoadRelaxed, Ordering::Acquire)))
     }
 
     #[inline]
@@ -371,29 +367,25 @@ impl Writer<'_> {
         for level in 0..height {
             // SAFETY: S1; S4: the splice's node on a level has that level; the head has all.
             let before = unsafe { link(self.state.splice[level], level) };
-            let copy = Link {
-                next: AtomicPtr::new(before.next.load(Ordering::Relaxed)),
-                tag: AtomicU64::new(before.tag.load(Ordering::Relaxed)),
-            };
             // SAFETY: the new node has `height` links, and nobody else can reach it yet.
-            unsafe { links.add(level).write(copy) };
+            unsafe { links.add(level).write(before.copy()) };
         }
-        for level in 0..height {
+        for step in 0..height {
+            // S4: a level after those below it.
+            let level = if planted(Bug::HighestLevelFirst) { height - 1 - step } else { step };
             // SAFETY: as above.
             let before = unsafe { link(self.state.splice[level], level) };
-            // S2 (Release), S5 (the node before its tag).
-            before.next.store(node.as_ptr(), Ordering::Release);
-            before.tag.store(target.tag, Ordering::Release);
+            before.lead_to(node, target.tag);
             self.state.splice[level] = node;
         }
-        if height > self.list.height.load(Ordering::Relaxed) {
+        if height > self.list.height.load_own() {
             self.list.height.store(height, Ordering::Relaxed);
         }
     }
 
     /// Points the splice at the last node before `target` on every level.
     fn find_splice(&mut self, target: &Target<'_>) {
-        let Some(head) = self.list.head() else {
+        let Some(head) = NonNull::new(self.list.head.load_own()) else {
             self.add_head();
             return;
         };
@@ -405,16 +397,15 @@ impl Writer<'_> {
         self.state.splice[0] = head;
         let mut node = head;
         let mut bound = ptr::null_mut();
-        for level in (0..self.list.height.load(Ordering::Relaxed)).rev() {
+        for level in (0..self.list.height.load_own()).rev() {
             loop {
                 // SAFETY: S1; S4: `node` is the head or was reached on this level or above.
                 let link = unsafe { link(node, level) };
-                // The writer reads what it wrote itself: each tag is exactly its node's.
-                let tag = link.tag.load(Ordering::Relaxed);
+                let tag = link.own_tag();
                 if tag > target.tag {
                     break;
                 }
-                let next = link.next.load(Ordering::Relaxed);
+                let next = link.own_next();
                 if tag == target.tag && (next == bound || !is_before(next, target)) {
                     bound = next;
                     break;
@@ -435,9 +426,8 @@ impl Writer<'_> {
         }
         // SAFETY: S1; S4: every node has level 0.
         let link = unsafe { link(previous, 0) };
-        let tag = link.tag.load(Ordering::Relaxed);
-        tag > target.tag
-            || tag == target.tag && !is_before(link.next.load(Ordering::Relaxed), target)
+        let tag = link.own_tag();
+        tag > target.tag || tag == target.tag && !is_before(link.own_next(), target)
     }
 
     fn add_head(&mut self) {
@@ -447,7 +437,7 @@ impl Writer<'_> {
             unsafe { links.add(level).write(Link::empty()) };
         }
         self.state.splice = [head; HEIGHT_MAX];
-        self.list.head.store(head.as_ptr(), Ordering::Release);
+        self.list.head.store(head.as_ptr(), unless(Bug::HeadStoreRelaxed, Ordering::Release));
     }
 
     /// A node with everything but its links, and the place of these.
@@ -464,6 +454,7 @@ impl Writer<'_> {
         let header = Node {
             value_len: value.len() as u32,
             height_and_key_len: (height as u32) << KEY_LEN_BITS | key_len as u32,
+            bytes: PlainBytes::new(),
         };
         // SAFETY: the arena gave `size` bytes, aligned for header and links, that nobody else
         // knows; the parts written here lie one behind the other and add up to `size`.
@@ -488,7 +479,7 @@ impl Writer<'_> {
         *random ^= *random << 25;
         *random ^= *random >> 27;
         let bits = random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        let highest = (self.list.height.load(Ordering::Relaxed) + 1).min(HEIGHT_MAX);
+        let highest = (self.list.height.load_own() + 1).min(HEIGHT_MAX);
         (1 + bits.trailing_zeros() as usize).min(highest)
     }
 }
@@ -504,4 +495,8 @@ fn is_before(next: *mut Node, target: &Target<'_>) -> bool {
 }
 
 #[cfg(test)]
+mod check;
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod tests;
