@@ -309,8 +309,12 @@ impl Opening {
                 }
                 seq = seq.next();
                 if mutant!("recovery_batch_halved") {
+                    seq = end;
                     break;
                 }
+            }
+            if seq != end {
+                return Err(malformed());
             }
         }
         Ok(())

@@ -1,12 +1,15 @@
 //! Tests of the whole engine, on the real file system and on the simulated disk.
 #![allow(clippy::unwrap_used)]
 
+mod background;
 mod basics;
+mod crafted;
 mod crash;
 mod faults;
 mod full_disk;
 mod in_doubt;
 mod limits;
+mod manifest;
 mod metamorphic;
 mod repair;
 #[cfg(feature = "shuttle")]
