@@ -1,0 +1,352 @@
+//! The results as Markdown: one table for each figure, a row for each workload and mode, a column for each engine.
+//! Called by `run.rs`; `targets.rs` and `plot.rs` look results up here.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::outcome::Outcome;
+use crate::workload::{self, Kind, WORKLOADS};
+
+/// The engine that the others are compared with.
+pub const OURS: &str = "esker";
+
+/// The results of all runs, the median of each measurement.
+#[derive(Debug, Default)]
+pub struct Medians(Vec<Outcome>);
+
+/// Keeps, of the runs of each measurement, the one with the median throughput.
+pub fn medians(outcomes: Vec<Outcome>) -> Medians {
+    let mut groups: BTreeMap<_, Vec<Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        let key =
+            (outcome.workload.clone(), outcome.keys, outcome.compress, outcome.engine.clone());
+        groups.entry(key).or_default().push(outcome);
+    }
+    let median = |mut runs: Vec<Outcome>| {
+        runs.sort_by(|one, other| one.throughput.total_cmp(&other.throughput));
+        let middle = (runs.len() - 1) / 2;
+        runs.swap_remove(middle)
+    };
+    Medians(groups.into_values().map(median).collect())
+}
+
+impl Medians {
+    /// The result of an engine. One that cannot compress has the same in both modes.
+    pub fn get(
+        &self,
+        engine: &str,
+        workload: &str,
+        keys: Option<u64>,
+        compress: bool,
+    ) -> Option<&Outcome> {
+        let of = |mode: bool| {
+            self.0.iter().find(|outcome| {
+                outcome.engine == engine
+                    && outcome.workload == workload
+                    && keys.is_none_or(|keys| outcome.keys == keys)
+                    && outcome.compress == mode
+            })
+        };
+        match (compress, self.compresses(engine)) {
+            (true, false) => of(false),
+            (mode, _) => of(mode),
+        }
+    }
+
+    fn compresses(&self, engine: &str) -> bool {
+        self.0.iter().any(|outcome| outcome.engine == engine && outcome.compress)
+    }
+
+    /// The engines that have results, ours first.
+    pub fn engines(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.0.iter().map(|outcome| &outcome.engine[..]).collect();
+        names.sort_by_key(|name| (*name != OURS, *name));
+        names.dedup();
+        names
+    }
+
+    /// The sizes at which a workload was measured.
+    pub fn sizes(&self, workload: &str) -> Vec<u64> {
+        let of = self.0.iter().filter(|outcome| outcome.workload == workload);
+        let mut sizes: Vec<u64> = of.map(|outcome| outcome.keys).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes
+    }
+
+    /// The best of the others by `figure`, with its name; the largest is the best.
+    pub fn best_peer(
+        &self,
+        workload: &str,
+        keys: Option<u64>,
+        compress: bool,
+        figure: impl Fn(&Outcome) -> Option<f64>,
+    ) -> Option<(&str, f64)> {
+        self.engines()
+            .into_iter()
+            .filter(|engine| *engine != OURS)
+            .filter_map(|engine| {
+                Some((engine, figure(self.get(engine, workload, keys, compress)?)?))
+            })
+            .max_by(|one, other| one.1.total_cmp(&other.1))
+    }
+
+    /// Workload, size and mode of every row, in the workloads' order.
+    fn rows(&self) -> Vec<(&'static str, u64, bool)> {
+        let mut rows = Vec::new();
+        for workload in WORKLOADS {
+            for keys in self.sizes(workload.name) {
+                for compress in [true, false] {
+                    let measured = self.0.iter().any(|outcome| {
+                        (&outcome.workload[..], outcome.keys, outcome.compress)
+                            == (workload.name, keys, compress)
+                            // What cannot compress gets a row of its own only when nothing else has one.
+                            && (compress
+                                || self.compresses(&outcome.engine)
+                                || !self.any_compresses())
+                    });
+                    if measured {
+                        rows.push((workload.name, keys, compress));
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    fn any_compresses(&self) -> bool {
+        self.0.iter().any(|outcome| outcome.compress)
+    }
+}
+
+/// One figure of a result.
+struct Figure {
+    title: &'static str,
+    of: fn(&Outcome) -> Option<f64>,
+    text: fn(f64) -> String,
+}
+
+const FIGURES: &[Figure] = &[
+    Figure {
+        title: "p50, microseconds a call",
+        of: |o| (!is_reopen(o)).then_some(o.p50_us),
+        text: short,
+    },
+    Figure {
+        title: "p99, microseconds a call",
+        of: |o| (!is_reopen(o)).then_some(o.p99_us),
+        text: short,
+    },
+    Figure {
+        title: "p99.9, microseconds a call",
+        of: |o| (!is_reopen(o)).then_some(o.p999_us),
+        text: short,
+    },
+    Figure {
+        title: "Longest stall, ms",
+        of: |o| (!is_reopen(o)).then_some(o.stall_ms),
+        text: short,
+    },
+    Figure {
+        title: "CPU time of all threads, microseconds an operation",
+        of: |o| Some(o.cpu_us),
+        text: short,
+    },
+    Figure {
+        title: "Write amplification until the background work was done (log deleted before writeback included)",
+        of: |o| o.write_amplification,
+        text: short,
+    },
+    Figure {
+        title: "Write amplification, what was deleted before writeback left out",
+        of: |o| o.write_amplification_kept,
+        text: short,
+    },
+    Figure {
+        title: "Write amplification at the device (everybody's writes)",
+        of: |o| o.write_amplification_device,
+        text: short,
+    },
+    Figure { title: "Space amplification", of: |o| o.space_amplification, text: short },
+    Figure {
+        title: "Background work behind the last write, seconds",
+        of: |o| o.drain_seconds,
+        text: short,
+    },
+    Figure {
+        title: "Largest private memory, MB",
+        of: |o| Some(o.peak_memory_bytes as f64 / 1e6),
+        text: short,
+    },
+    Figure {
+        title: "Device reads an operation (everybody's)",
+        of: |o| is_cold(o).then_some(o.device_reads).flatten(),
+        text: short,
+    },
+    Figure { title: "Open after kill -9, ms", of: |o| o.open_ms, text: short },
+    Figure {
+        title: "Entries lost by kill -9",
+        of: |o| o.lost.map(|lost| lost as f64),
+        text: short,
+    },
+    Figure { title: "Rate of the writer beside", of: |o| o.writer_rate, text: rate },
+];
+
+fn is_reopen(outcome: &Outcome) -> bool {
+    outcome.open_ms.is_some()
+}
+
+fn is_cold(outcome: &Outcome) -> bool {
+    workload::named(&outcome.workload)
+        .is_some_and(|workload| matches!(workload.kind, Kind::Cold | Kind::Limited(_)))
+}
+
+/// Every table.
+pub fn tables(medians: &Medians) -> String {
+    let mut text = throughput(medians);
+    for figure in FIGURES {
+        let rows: Vec<_> = medians
+            .rows()
+            .into_iter()
+            .filter_map(|(workload, keys, compress)| {
+                let of = |engine: &&str| {
+                    (figure.of)(medians.get(engine, workload, Some(keys), compress)?)
+                };
+                let figures: Vec<_> = medians.engines().iter().map(of).collect();
+                let cells = figures.iter().map(|figure_of| figure_of.map(figure.text));
+                let cells = cells.map(|cell| cell.unwrap_or_else(|| "-".into())).collect();
+                let any = figures.iter().any(Option::is_some);
+                any.then(|| (label(workload, keys, compress), cells))
+            })
+            .collect();
+        if !rows.is_empty() {
+            let _ = write!(text, "\n{}\n\n", figure.title);
+            text += &markdown(&medians.engines(), &rows);
+        }
+    }
+    text
+}
+
+fn throughput(medians: &Medians) -> String {
+    let mut header = medians.engines();
+    header.extend(["/ best peer", "/ rocksdb"]);
+    let of = |o: &Outcome| (!is_reopen(o)).then_some(o.throughput);
+    let mut rows = Vec::new();
+    for (workload, keys, compress) in medians.rows() {
+        let get = |engine: &str| medians.get(engine, workload, Some(keys), compress).and_then(of);
+        let mut cells: Vec<String> = medians
+            .engines()
+            .iter()
+            .map(|engine| get(engine).map_or_else(|| "-".into(), rate))
+            .collect();
+        if cells.iter().all(|cell| cell == "-") {
+            continue;
+        }
+        let ours = get(OURS);
+        let ratio =
+            |peer: f64| ours.map_or_else(|| "-".into(), |ours| format!("{:.2}", ours / peer));
+        cells.push(match medians.best_peer(workload, Some(keys), compress, of) {
+            Some((name, best)) => format!("{} {name}", ratio(best)),
+            None => "-".into(),
+        });
+        cells.push(get("rocksdb").map_or_else(|| "-".into(), ratio));
+        rows.push((label(workload, keys, compress), cells));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\nOperations a second (entries for batches and bulk loads)\n\n{}",
+        markdown(&header, &rows)
+    )
+}
+
+fn label(workload: &str, keys: u64, compress: bool) -> String {
+    let mode = if compress { "" } else { ", uncompressed" };
+    match workload.starts_with("growth") {
+        true => format!("{workload} {} M{mode}", keys / 1_000_000),
+        false => format!("{workload}{mode}"),
+    }
+}
+
+fn markdown(header: &[&str], rows: &[(String, Vec<String>)]) -> String {
+    let mut text =
+        format!("| workload | {} |\n|---|{}\n", header.join(" | "), "---:|".repeat(header.len()));
+    for (label, cells) in rows {
+        let _ = writeln!(text, "| {label} | {} |", cells.join(" | "));
+    }
+    text
+}
+
+/// A rate as people read it: `1.23 M`, `147 k`, `950`.
+pub fn rate(value: f64) -> String {
+    match value {
+        v if v >= 999_500.0 => format!("{:.2} M", v / 1e6),
+        v if v >= 9_995.0 => format!("{:.0} k", v / 1e3),
+        v if v >= 999.5 => format!("{:.1} k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
+/// Three digits or so.
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if v == 0.0 => "0".into(),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 0.1 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    pub fn outcome(engine: &str, workload: &str, compress: bool, throughput: f64) -> Outcome {
+        Outcome {
+            engine: engine.into(),
+            workload: workload.into(),
+            compress,
+            keys: 1000,
+            throughput,
+            ..Outcome::default()
+        }
+    }
+
+    #[test]
+    fn medians_are_taken_for_each_measurement_apart() {
+        let medians = medians(vec![
+            outcome("esker", "read_hit", true, 5.0),
+            outcome("esker", "read_hit", true, 1.0),
+            outcome("esker", "read_hit", true, 3.0),
+            outcome("esker", "read_hit", false, 9.0),
+        ]);
+        let get = |compress| medians.get("esker", "read_hit", None, compress).unwrap().throughput;
+        assert_eq!((get(true), get(false)), (3.0, 9.0));
+    }
+
+    #[test]
+    fn an_engine_without_compression_stands_in_both_modes_and_has_no_row_of_its_own() {
+        let medians = medians(vec![
+            outcome("esker", "fill_seq", true, 300_000.0),
+            outcome("lmdb", "fill_seq", false, 100_000.0),
+            outcome("fjall", "fill_seq", true, 200_000.0),
+        ]);
+        let best = medians.best_peer("fill_seq", None, true, |o| Some(o.throughput)).unwrap();
+        assert_eq!(best, ("fjall", 200_000.0));
+        let text = throughput(&medians);
+        assert!(text.contains("| fill_seq | 300 k | 200 k | 100 k | 1.50 fjall | - |"), "{text}");
+        assert!(!text.contains("uncompressed"), "{text}");
+    }
+
+    #[test]
+    fn rates_have_three_digits() {
+        let text = |value| rate(value);
+        assert_eq!(
+            [text(1.0), text(999.7), text(9_996.0), text(999_600.0), text(1.5e6)],
+            ["1", "1.0 k", "10 k", "1.00 M", "1.50 M"]
+        );
+    }
+}
