@@ -6,6 +6,7 @@ mod basics;
 mod crafted;
 mod crash;
 mod faults;
+mod fixtures;
 mod full_disk;
 mod in_doubt;
 mod limits;

@@ -180,7 +180,7 @@ fn a_new_database_cut_anywhere_opens_and_keeps_what_was_acknowledged() {
         sim.fs.cut_power_at(call);
         let acknowledged = live(sim.world()).is_ok();
         for policy in sim.fs.exhaustive_policies(512) {
-            let after = Simulation::with_fs(sim.fs.image(policy.clone(), 4), 4);
+            let after = Simulation::with_fs(sim.fs.image(policy, 4), 4);
             let db = small(after.world()).open(DIR);
             let db = db.unwrap_or_else(|error| panic!("cut at {call}, {policy:?}: {error}"));
             let found = db.keyspace("k").unwrap().get("a").unwrap();
