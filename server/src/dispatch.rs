@@ -58,7 +58,7 @@ const fn awaited<O: Awaited + 'static>(name: &'static str) -> Target {
 
 /// Every operation that is here.
 const TARGETS: &[Target] = &[
-    blocking::<operation::BatchGetItem>("BatchGetItem", 16 << 20),
+    blocking::<operation::BatchGetItem>("BatchGetItem", 24 << 20),
     awaited::<operation::BatchWriteItem>("BatchWriteItem"),
     blocking::<operation::CreateTable>("CreateTable", 16 << 10),
     awaited::<operation::DeleteItem>("DeleteItem"),

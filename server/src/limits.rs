@@ -26,7 +26,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes of all responses that clients have not taken yet: 256 MiB. Small ones do not count.
     pub responses_bytes_max: usize,
-    /// What the operations under way may cost in bytes, as the dispatcher estimates it: 128 MiB. Further ones wait. Half
+    /// What the operations under way may cost in bytes, as the dispatcher estimates it by what they read: 64 MiB, and
+    /// 32 MiB for each processor. Values may take thirty times as much memory as they are charged for. Further operations
+    /// wait. Half
     /// of it is for small operations, so that they do not wait for large ones.
     pub work_bytes_max: usize,
     /// From the end of a response, or the connection's start, to the first byte of the next request: 60 s.
@@ -45,13 +47,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             body_bytes_max: 17 << 20,
             bodies_bytes_max: 256 << 20,
             header_bytes_max: 64 << 10,
             connections_max: 4096,
             responses_bytes_max: 256 << 20,
-            work_bytes_max: 128 << 20,
+            work_bytes_max: (64 << 20) + (32 << 20) * processors,
             idle_timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

@@ -80,6 +80,27 @@ fn items_are_not_read() {
     slow_readers("items", &get, 512, 350);
 }
 
+/// Lists of nulls take a multiple of their bytes in memory and as JSON.
+#[test]
+fn values_that_grow_when_they_are_read() {
+    const ITEMS: usize = 40;
+    let victim = Victim::start(&[]);
+    let nulls = r#"{"NULL":true},"#.repeat(200_000);
+    for number in 0..ITEMS {
+        let put = format!(
+            r#"{{"TableName":"Tab","Item":{{"k":{{"S":"large {number}"}},"v":{{"L":[{}]}}}}}}"#,
+            &nulls[..nulls.len() - 1]
+        );
+        victim.server.ok("PutItem", &put);
+    }
+    let count = if is_long() { 64 } else { 8 };
+    let (served, refused) = ask(&victim, &get_large_items(ITEMS), count);
+    victim.during();
+    println!("growing values: {} of {count} served, {} refused", served.len(), refused.len());
+    drop((served, refused));
+    victim.end("growing values", 1700);
+}
+
 #[test]
 fn clients_vanish_amid_their_responses() {
     let victim = Victim::start(&[]);
