@@ -4,6 +4,9 @@
 mod background;
 mod basics;
 mod crafted;
+mod coverage_open;
+mod coverage_repair;
+mod coverage_support;
 mod crash;
 mod faults;
 mod fixtures;
