@@ -3,10 +3,11 @@
 //! A call site says `mutant!("name")`, which is `false` in every build without the feature
 //! `mutants`, and costs nothing there. With it, at most one mutant is active in a process: the one
 //! that the environment variable `ESKER_MUTANT` names when the first call site is reached. Every
-//! mutant stands in [`ALL`]; a call site with another name does not compile. Only `esker-sim` turns
-//! the feature on, and nothing here must ever change what a build without it does.
+//! mutant stands in [`ALL`] or in [`RACES`]; a call site with another name does not compile. Only
+//! `esker-sim`, which hunts the first, and the engine's tests of schedules, which hunt the second,
+//! turn the feature on, and nothing here must ever change what a build without it does.
 
-/// Every mutant: its name, and what is wrong while it is active.
+/// Every mutant that one thread can show: its name, and what is wrong while it is active.
 pub const ALL: &[(&str, &str)] = &[
     // The log.
     ("wal_sync_skipped", "a sync of the log does nothing"),
@@ -91,8 +92,26 @@ pub const ALL: &[(&str, &str)] = &[
     ("items_page_repeats", "a page starts with the last item of the one before"),
 ];
 
+/// Every mutant that takes several threads in an unlucky order.
+pub const RACES: &[(&str, &str)] = &[
+    ("race_handover_not_notified", "a writer that is given the log is not woken"),
+    ("race_turn_not_notified", "the commit thread is given the log and not woken"),
+    ("race_room_not_notified", "writers are not told that there is room in the line"),
+    ("race_acknowledged_early", "commits are acknowledged before they can be seen"),
+    ("race_view_in_two_steps", "a memtable leaves the view before its file is in it"),
+    ("race_sequence_before_view", "a read takes the visible sequence first and the view second"),
+    ("race_snapshot_unlocked", "a snapshot reads its sequence before it takes the lock"),
+    ("race_pins_ignored", "files are removed while a checkpoint links them"),
+    ("race_history_unlocked", "the first transaction begins while a commit is under way"),
+    ("race_wake_missed", "a thread looks how often it was woken after it looked for work"),
+    ("race_close_does_not_wait", "a close gives up the directory while others work on it"),
+    ("race_closed_unchecked", "who waited for a lock does not look whether the database closed"),
+    ("race_owner_closes_unheard", "an owner that closes the database waits for itself"),
+    ("race_panic_untold", "after a panic of the owner those in line are not told"),
+];
+
 /// Whether the named mutant is active: a constant `false` without the feature `mutants`. A name
-/// that is not in [`ALL`] does not compile.
+/// that is in neither list does not compile.
 #[macro_export]
 macro_rules! mutant {
     ($name:literal) => {{
@@ -101,19 +120,20 @@ macro_rules! mutant {
     }};
 }
 
-/// The place of `name` in [`ALL`].
+/// The place of `name` in [`ALL`], or behind that in [`RACES`].
 ///
 /// # Panics
 /// If it is not there; at compile time, where [`mutant!`] calls it.
 pub const fn index_of(name: &str) -> usize {
     let mut at = 0;
-    while at < ALL.len() {
-        if same(ALL[at].0.as_bytes(), name.as_bytes()) {
+    while at < ALL.len() + RACES.len() {
+        let known = if at < ALL.len() { ALL[at].0 } else { RACES[at - ALL.len()].0 };
+        if same(known.as_bytes(), name.as_bytes()) {
             return at;
         }
         at += 1;
     }
-    panic!("this mutant is not in the list of all mutants")
+    panic!("this mutant is in neither list")
 }
 
 const fn same(a: &[u8], b: &[u8]) -> bool {
@@ -145,14 +165,14 @@ mod planted {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::ALL;
+    use super::{ALL, RACES};
 
     /// The variable that names the active mutant.
     const VARIABLE: &str = "ESKER_MUTANT";
 
     static ACTIVE: LazyLock<Option<usize>> = LazyLock::new(|| {
         let name = std::env::var(VARIABLE).ok().filter(|name| !name.is_empty())?;
-        let at = ALL.iter().position(|(known, _)| *known == name);
+        let at = ALL.iter().chain(RACES).position(|(known, _)| *known == name);
         // A mistyped name must not look like a mutant that no check finds.
         Some(at.unwrap_or_else(|| panic!("{VARIABLE}: there is no mutant {name}")))
     });
@@ -181,7 +201,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_found() {
-        for (at, (name, what)) in ALL.iter().enumerate() {
+        for (at, (name, what)) in ALL.iter().chain(RACES).enumerate() {
             assert_eq!(index_of(name), at, "{name} stands twice");
             assert!(!what.is_empty());
         }
@@ -189,6 +209,6 @@ mod tests {
 
     #[test]
     fn without_the_feature_none_is_active() {
-        assert!(ENABLED || (0..ALL.len()).all(|at| !is_active(at)));
+        assert!(ENABLED || (0..ALL.len() + RACES.len()).all(|at| !is_active(at)));
     }
 }

@@ -123,7 +123,8 @@ impl Core {
             // together with the checkpoint's pin.
             let mut graveyard = self.files.graveyard.lock();
             let in_doubt = self.health.cause().is_some() && !mutant!("manifest_doubt_deletes");
-            if self.file_pins.load(Ordering::Acquire) > 0 || in_doubt {
+            let pinned = self.file_pins.load(Ordering::Acquire) > 0;
+            if pinned && !mutant!("race_pins_ignored") || in_doubt {
                 return false;
             }
             std::mem::take(&mut *graveyard)
@@ -187,7 +188,7 @@ impl Core {
     /// Runs `steps` as long as there is work, then waits for more.
     fn work(&self, steps: &[BackgroundStep]) {
         while !self.background.is_cancelled() {
-            let seen = *self.background.wakes.lock();
+            let mut seen = *self.background.wakes.lock();
             let (mut worked, mut failed) = (false, false);
             for step in steps {
                 match self.background_step(*step) {
@@ -199,6 +200,9 @@ impl Core {
                         failed = true;
                     }
                 }
+            }
+            if mutant!("race_wake_missed") {
+                seen = *self.background.wakes.lock();
             }
             if worked && !failed {
                 // A flush is work for compaction, and a compaction may leave files to remove.

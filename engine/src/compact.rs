@@ -58,7 +58,7 @@ impl Core {
         }
         self.flush_keyspace(keyspace)?;
         let _one_at_a_time = self.compacting.lock();
-        self.check_open()?;
+        self.check_still_open()?;
         // One pass: what is flushed meanwhile is newer than the call, and waiting for it might never end.
         let Some((state, options)) = self.state_of(keyspace) else { return Ok(()) };
         let picture = picture(&state, &options);

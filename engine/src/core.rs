@@ -99,6 +99,11 @@ impl Core {
         self.health.check_open()
     }
 
+    /// As [`Core::check_open`], for who waited for a lock under which the database may have been closed.
+    pub(crate) fn check_still_open(&self) -> Result<()> {
+        if mutant!("race_closed_unchecked") { Ok(()) } else { self.check_open() }
+    }
+
     /// Whether writes are taken; if a full disk is why not, looks whether there is space now. None of the locks from
     /// `log` on may be held.
     pub(crate) fn check_writable(&self) -> Result<()> {
@@ -167,7 +172,7 @@ impl Core {
         self.check_writable_or_closing()?;
         let mut manifest = self.manifest.lock();
         if manifest.is_released {
-            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+            self.check_still_open()?;
         }
         edit.next_file = Some(FileNumber(self.next_file.load(Ordering::Relaxed)));
         let version = manifest.version.apply(&edit)?;

@@ -117,7 +117,7 @@ impl Db {
         core.check_writable()?;
         // Creating and dropping happen under the log's lock, so the registry and the manifest cannot disagree.
         let _log = core.log.lock();
-        core.check_open()?;
+        core.check_still_open()?;
         if let Some(inner) = core.keyspaces.named(name) {
             return Ok(self.handle_of(inner));
         }
@@ -161,7 +161,7 @@ impl Db {
         let core = self.core();
         core.check_writable()?;
         let log = core.log.lock();
-        core.check_open()?;
+        core.check_still_open()?;
         let Some(inner) = core.keyspaces.named(name) else {
             return Err(Error::new(ErrorKind::NotFound, format!("no keyspace called {name:?}")));
         };

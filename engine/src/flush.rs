@@ -91,7 +91,7 @@ impl Core {
     /// Writes the oldest frozen memtable of one keyspace to level 0; false if there is none.
     pub(crate) fn flush_step(&self) -> Result<bool> {
         let _one_at_a_time = self.flushing.lock();
-        self.check_open()?;
+        self.check_still_open()?;
         let oldest = |keyspace: &Arc<KeyspaceInner>| keyspace.view_guard().frozen.last().cloned();
         let keyspaces = self.keyspaces.all();
         let frozen = keyspaces.iter().filter_map(|keyspace| Some((keyspace, oldest(keyspace)?)));
@@ -178,6 +178,13 @@ impl Core {
         };
         let result = self.edit_and(edit, |version| {
             let Some(state) = version.keyspaces.get(&id) else { return };
+            if mutant!("race_view_in_two_steps") {
+                keyspace.replace_view(|view| View {
+                    active: Arc::clone(&view.active),
+                    frozen: Vec::new(),
+                    levels: Arc::clone(&view.levels),
+                });
+            }
             keyspace.replace_view(|view| View {
                 active: Arc::clone(&view.active),
                 frozen: view.frozen.iter().filter(|t| !Arc::ptr_eq(t, memtable)).cloned().collect(),

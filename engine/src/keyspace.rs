@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo};
+use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo, mutant};
 use esker_manifest::KeyspaceMeta;
 use esker_memtable::Memtable;
 
@@ -192,9 +192,10 @@ impl Keyspace {
         owned: impl FnOnce(Bytes) -> T,
     ) -> Result<Option<T>> {
         self.check()?;
+        let before = mutant!("race_sequence_before_view").then(|| self.db.core.snapshots.visible());
         // I1: the view first, the visible sequence second.
         let view = self.inner.view_guard();
-        let seq = self.db.core.snapshots.visible();
+        let seq = before.unwrap_or_else(|| self.db.core.snapshots.visible());
         read::get(&view, key.as_ref(), seq, &self.db.core.metrics, borrowed, owned)
     }
 

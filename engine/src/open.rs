@@ -365,9 +365,10 @@ impl Core {
         self.stop_threads();
         // Work that other threads have under way ends before the lock is given up; `cancelled` makes it end soon. Whoever
         // waits for one of these locks looks whether the database is open once it has it.
-        let _no_step = self.background.steps.write();
-        let _no_flush = self.flushing.lock();
-        let _no_compaction = self.compacting.lock();
+        let waits = !mutant!("race_close_does_not_wait");
+        let _no_step = waits.then(|| self.background.steps.write());
+        let _no_flush = waits.then(|| self.flushing.lock());
+        let _no_compaction = waits.then(|| self.compacting.lock());
         let sealed = if self.health.cause().is_none() { self.seal() } else { Ok(()) };
         // A takeover that is under way ends before the lock is given up; none begins any more.
         drop(self.log.lock());

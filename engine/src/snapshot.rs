@@ -51,8 +51,9 @@ impl SnapshotList {
     }
 
     fn register(&self) -> SeqNo {
+        let before = mutant!("race_snapshot_unlocked").then(|| self.visible());
         let mut held = self.held.lock();
-        let seq = self.visible();
+        let seq = before.unwrap_or_else(|| self.visible());
         if !mutant!("snapshot_not_registered") {
             *held.entry(seq).or_insert(0) += 1;
         }

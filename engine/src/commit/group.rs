@@ -73,6 +73,9 @@ impl Core {
             if mutant!("commit_published_early") {
                 self.snapshots.publish(log.last_seq);
             }
+            if mutant!("race_acknowledged_early") {
+                group.admitted.iter().for_each(|(commit, seq)| commit.slot.complete(Ok(*seq)));
+            }
             if !mutant!("commit_applied_before_sync") {
                 self.apply(&group.admitted);
             }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use esker_base::{Error, ErrorKind, Result, SeqNo};
+use esker_base::{Error, ErrorKind, Result, SeqNo, mutant};
 
 use crate::commit::history::ReadSet;
 use crate::core::Core;
@@ -93,7 +93,9 @@ impl Slot {
 
     fn promote(&self) {
         *self.state.lock() = SlotState::Promoted;
-        self.changed.notify_one();
+        if !mutant!("race_handover_not_notified") {
+            self.changed.notify_one();
+        }
     }
 
     fn result(&self) -> Option<Result<SeqNo>> {
@@ -236,7 +238,9 @@ impl CommitQueue {
                 Some(_) if finished && mine.is_some() && core.has_threads() && !state.closed => {
                     state.owner = None;
                     state.thread_turn = true;
-                    self.turn.notify_one();
+                    if !mutant!("race_turn_not_notified") {
+                        self.turn.notify_one();
+                    }
                     break;
                 }
                 Some(_) => {}
@@ -259,7 +263,9 @@ impl CommitQueue {
             group.extend(state.line.pop_front());
         }
         state.bytes -= bytes;
-        self.room.notify_all();
+        if !mutant!("race_room_not_notified") {
+            self.room.notify_all();
+        }
         group
     }
 
@@ -295,7 +301,8 @@ impl CommitQueue {
             let mut state = self.state.lock();
             state.closed = true;
             self.room.notify_all();
-            if state.owned && state.owner == Some(thread::current().id()) {
+            let is_own = state.owned && state.owner == Some(thread::current().id());
+            if is_own && !mutant!("race_owner_closes_unheard") {
                 // The waker of a commit that this thread has just done closes the database, perhaps by dropping the
                 // last handle. Nobody else can finish the line.
                 self.turn.notify_all();
@@ -352,6 +359,9 @@ impl Drop for OwnerGuard<'_> {
         };
         // Without the lock: a waker may do anything.
         for commit in left {
+            if mutant!("race_panic_untold") {
+                continue;
+            }
             commit.slot.complete(Err(error.clone()));
         }
     }

@@ -12,6 +12,8 @@ mod commits;
 mod files;
 mod harness;
 mod panics;
+#[cfg(feature = "mutants")]
+mod planted;
 mod transactions;
 mod views;
 mod works;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use esker_base::names::{self, FileKind};
+use esker_base::names::{self, FileKind, TEMPORARY_SUFFIX};
 use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
 use esker_vfs::simulated::{CrashPolicy, SimulatedFs, Simulation};
 use esker_vfs::{Call, Clock, World};
@@ -219,16 +219,23 @@ impl Machine {
         }
     }
 
-    /// Makes the `after`th of such calls from now on fail, and all later ones.
+    /// Makes the `after`th of such calls on files of this kind from now on fail, and all later ones.
     pub(super) fn fail(&self, calls: &[Call], suffix: &str, after: u64) {
-        let rule = Rule::new(Fault::Fail(Failure::Io)).on(calls).suffix(suffix).after(after);
-        self.faults.inject(rule.sticky());
+        self.inject(Rule::new(Fault::Fail(Failure::Io)).sticky(), calls, suffix, after);
     }
 
-    /// Makes the `after`th of such calls from now on panic.
+    /// Makes the `after`th of such calls on files of this kind from now on panic.
     pub(super) fn panic(&self, calls: &[Call], suffix: &str, after: u64) {
         let panic = Fault::Delay { clock: Arc::new(PanicClock), duration: Duration::ZERO };
-        self.faults.inject(Rule::new(panic).on(calls).suffix(suffix).after(after));
+        self.inject(Rule::new(panic), calls, suffix, after);
+    }
+
+    /// A file that was made under a temporary name is still known by that.
+    fn inject(&self, rule: Rule, calls: &[Call], suffix: &str, after: u64) {
+        for ending in ["", TEMPORARY_SUFFIX] {
+            let suffix = format!("{suffix}{ending}");
+            self.faults.inject(rule.clone().on(calls).suffix(&suffix).after(after));
+        }
     }
 
     /// A database with threads of its own, so small that two or three writes of [`value`] fill a memtable. The budget

@@ -108,6 +108,39 @@ fn shuttle_readers_see_every_acknowledged_write_whatever_is_swapped() {
     check("swaps", swaps);
 }
 
+/// One key, of which a memtable holds several versions and a file only the newest that anybody sees.
+fn hot() {
+    let machine = Machine::new();
+    let db = machine.open();
+    let keyspace = db.keyspace("k").unwrap();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (keyspace, acknowledged) = (keyspace.clone(), Arc::clone(&acknowledged));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let least = acknowledged.load(Ordering::SeqCst);
+                    let found = read(&keyspace, "hot");
+                    assert!(found >= least, "{found} is read, but {least} was acknowledged before");
+                }
+            })
+        })
+        .collect();
+    for round in 1..=6 {
+        keyspace.put_with("hot", value(round, 1500), durability(round)).unwrap();
+        acknowledged.store(round, Ordering::SeqCst);
+    }
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    db.close().unwrap();
+}
+
+#[test]
+fn shuttle_a_read_finds_the_newest_version_while_older_ones_go() {
+    check("hot", hot);
+}
+
 /// A cursor and a snapshot from before everything that follows: their files are merged away and others come.
 fn old_readers() {
     let machine = Machine::new();
