@@ -23,11 +23,17 @@ const DEFERRED_BYTES_MAX: usize = 1 << 20;
 struct Group {
     waiting: VecDeque<Commit>,
     admitted: Vec<(Commit, SeqNo)>,
+    /// Not admitted, and why. They are answered after the log is unlocked: a waker may do anything, even close the
+    /// database.
+    refused: Vec<(Commit, Error)>,
 }
 
 impl Group {
-    /// Answers every admitted commit: with its sequence, or with `error`.
+    /// Answers every judged commit: an admitted one with its sequence, or with `error`.
     fn finish(&mut self, error: Option<&Error>) {
+        for (commit, error) in self.refused.drain(..) {
+            commit.slot.complete(Err(error));
+        }
         for (commit, seq) in self.admitted.drain(..) {
             commit.slot.complete(error.map_or(Ok(seq), |error| Err(error.clone())));
         }
@@ -43,7 +49,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if !self.waiting.is_empty() || !self.admitted.is_empty() {
+        if !self.waiting.is_empty() || !self.admitted.is_empty() || !self.refused.is_empty() {
             let cause = Error::new(ErrorKind::Io, "a thread panicked while it committed");
             // Nobody knows how far those that were admitted got.
             self.finish(Some(&Error::indeterminate(&cause)));
@@ -62,8 +68,11 @@ impl Core {
     /// Commits `commits` in order. Only the owner of the log calls it.
     pub(crate) fn commit_group(&self, commits: Vec<Commit>) {
         let bytes = commits.iter().map(|commit| commit.batch.encoded_bytes()).sum();
-        let mut group =
-            Group { admitted: Vec::with_capacity(commits.len()), waiting: commits.into() };
+        let mut group = Group {
+            admitted: Vec::with_capacity(commits.len()),
+            waiting: commits.into(),
+            refused: Vec::new(),
+        };
         if let Err(error) = self.check_writable().and_then(|()| self.pace(bytes)) {
             return group.refuse(&error);
         }
@@ -107,7 +116,7 @@ impl Core {
                     durability = floor.max(commit.durability);
                     group.admitted.push((commit, last));
                 }
-                Err(error) => commit.slot.complete(Err(error)),
+                Err(error) => group.refused.push((commit, error)),
             }
         }
         if payload.is_empty() {

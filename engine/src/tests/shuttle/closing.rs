@@ -152,16 +152,19 @@ fn shuttle_the_last_handle_closes_wherever_it_is_dropped() {
     check("last handle", last_handle);
 }
 
-/// A waker with the last handle in it.
+/// A waker that closes the database, or drops the last handle.
 struct Holder {
     db: Mutex<Option<Db>>,
+    closes: bool,
     woken: AtomicBool,
 }
 
 impl Wake for Holder {
     fn wake(self: Arc<Self>) {
         let db = self.db.lock().take();
-        drop(db);
+        if let Some(db) = db.filter(|_| self.closes) {
+            db.close().unwrap();
+        }
         self.woken.store(true, Ordering::SeqCst);
     }
 }
@@ -182,7 +185,8 @@ fn last_handle_in_a_waker() {
     drop(keyspace);
     let mut pending = std::pin::pin!(db.submit(batch).unwrap());
     let more = more.map(|more| db.submit(more).unwrap());
-    let holder = Arc::new(Holder { db: Mutex::new(Some(db)), woken: AtomicBool::new(false) });
+    let holder = Holder { db: Mutex::new(Some(db)), closes: false, woken: AtomicBool::new(false) };
+    let holder = Arc::new(holder);
     let waker = Waker::from(Arc::clone(&holder));
     let polled = pending.as_mut().poll(&mut Context::from_waker(&waker));
     if let Poll::Ready(result) = polled {
@@ -206,4 +210,37 @@ fn last_handle_in_a_waker() {
 #[test]
 fn shuttle_a_waker_may_drop_the_last_handle() {
     check("last handle in a waker", last_handle_in_a_waker);
+}
+
+/// A commit is refused, because its keyspace was dropped meanwhile, and its waker closes the database. Wakers were called
+/// while the log was locked then, and closing waited for that lock for ever.
+fn refused_waker_closes() {
+    let machine = Machine::new();
+    let db = machine.open();
+    let keyspace = db.keyspace("k").unwrap();
+    let dropping = {
+        let db = db.clone();
+        thread::spawn(move || {
+            let _ = db.drop_keyspace("k");
+        })
+    };
+    let mut batch = db.batch();
+    batch.put(&keyspace, "key", value(1, 8));
+    let submitted = db.submit(batch);
+    let db_of_waker = Mutex::new(Some(db.clone()));
+    let holder = Holder { db: db_of_waker, closes: true, woken: AtomicBool::new(false) };
+    let waker = Waker::from(Arc::new(holder));
+    if let Ok(pending) = submitted {
+        let mut pending = std::pin::pin!(pending);
+        while pending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            thread::yield_now();
+        }
+    }
+    dropping.join().unwrap();
+    db.close().unwrap();
+}
+
+#[test]
+fn shuttle_the_waker_of_a_refused_commit_may_close_the_database() {
+    check("refused waker closes", refused_waker_closes);
 }
