@@ -46,13 +46,16 @@ fn whole_groups_are_found_on_both_sides_of_damage() {
     assert_eq!(missing.unwrap(), None);
 }
 
+/// The first sequence numbers of groups, and where damage stands.
+type Seen = (Vec<u64>, Vec<u64>);
+
 /// What a salvage of segment 7 says, as (groups, damages) and the summary.
 fn salvaged(
     fs: &dyn Fs,
     dir: &Path,
     file_id: Option<FileId>,
     ends_at: Option<u64>,
-) -> Result<((Vec<u64>, Vec<u64>), Option<SalvagedSegment>)> {
+) -> Result<(Seen, Option<SalvagedSegment>)> {
     let (mut groups, mut damages) = (Vec::new(), Vec::new());
     let found = salvage_segment(fs, dir, FileNumber(7), file_id, ends_at, |piece| {
         match piece {
