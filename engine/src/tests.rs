@@ -6,6 +6,7 @@ mod basics;
 mod crafted;
 mod coverage_open;
 mod coverage_repair;
+mod coverage_repair_faults;
 mod coverage_support;
 mod crash;
 mod faults;

@@ -1,5 +1,5 @@
 //! Databases made by hand: manifests that say what a test wants, and log segments with frames that the engine would never
-//! write, each behind matching checksums.
+//! write, each behind matching checksums; and their repair.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use esker_manifest::{Edit, KeyspaceMeta, ManifestLog, Version, WalSegmentMeta};
 use esker_vfs::simulated::Simulation;
 use esker_vfs::{Fs, OpenMode, World};
 use esker_wal::{SegmentSpec, create_segment};
+
+use super::support::small;
+use crate::{Db, RepairOptions, RepairReport, Result, repair};
 
 pub(super) const DIR: &str = "/db";
 
@@ -132,6 +135,42 @@ pub(super) fn database(keyspaces: &[&str], wal: Vec<WalSegmentMeta>) -> Simulati
 pub(super) fn write_manifest(world: &World, number: u64, version: &Version) {
     let id = id_of(number);
     ManifestLog::create(world, Path::new(DIR), FileNumber(number), id, version).unwrap();
+}
+
+pub(super) fn open(world: World) -> Db {
+    small(world).create_if_missing(false).open(DIR).unwrap()
+}
+
+pub(super) fn run(world: World, apply: bool) -> Result<RepairReport> {
+    repair(DIR, &RepairOptions { apply, world: Some(world), ..RepairOptions::default() })
+}
+
+/// Repairs, and checks that the database is sound then.
+pub(super) fn repaired(sim: &Simulation) -> RepairReport {
+    let report = run(sim.world(), true).unwrap();
+    assert!(report.is_applied && !report.is_sound(), "{report:#?}");
+    let again = run(sim.world(), false).unwrap();
+    assert!(again.is_sound(), "{again:#?}");
+    open(sim.world()).verify().unwrap();
+    report
+}
+
+pub(super) fn keys(sim: &Simulation, name: &str) -> Vec<String> {
+    let db = open(sim.world());
+    let Some(keyspace) = db.existing_keyspace(name).unwrap() else { return Vec::new() };
+    keyspace.iter().map(|entry| String::from_utf8(entry.unwrap().0.to_vec()).unwrap()).collect()
+}
+
+/// Spoils one byte.
+pub(super) fn spoil(fs: &dyn Fs, path: &Path, at: u64) {
+    let byte = bytes_of(fs, path)[at as usize];
+    overwrite(fs, path, at, &[byte ^ 0x10]);
+}
+
+/// Takes the manifests and `CURRENT` away.
+pub(super) fn lose_manifest(fs: &dyn Fs) {
+    files(fs, FileKind::Manifest).iter().for_each(|path| fs.remove_file(path).unwrap());
+    fs.remove_file(&Path::new(DIR).join("CURRENT")).unwrap();
 }
 
 /// A file system that denies whatever touches a path that ends in `suffix` and is of the denied kind.
