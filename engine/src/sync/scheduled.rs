@@ -37,6 +37,13 @@ impl<T> Mutex<T> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard { lock: &self.0, inner: Some(inner) }
     }
+
+    /// For tests.
+    #[cfg(test)]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let inner = self.0.try_lock().ok()?;
+        Some(MutexGuard { lock: &self.0, inner: Some(inner) })
+    }
 }
 
 impl<T> fmt::Debug for Mutex<T> {

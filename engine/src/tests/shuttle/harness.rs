@@ -18,7 +18,7 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner, thread};
 use crate::{Background, Db, Durability, Keyspace, Options, ReadMode};
 
 /// Schedules of each scenario under each scheduler, unless `ESKER_SHUTTLE_ITERATIONS` says otherwise.
-const ITERATIONS: usize = 300;
+const ITERATIONS: usize = 3000;
 
 /// Schedules that share a seed.
 const CHUNK: usize = 50;
