@@ -102,10 +102,9 @@ fn read_all(db: &Db) -> esker::Result<State> {
 /// Whether an error is one that a failing disk may cause.
 fn check_error(error: &Error) -> Result<(), String> {
     match error.kind() {
-        ErrorKind::Io
-        | ErrorKind::NoSpace
-        | ErrorKind::ReadOnly
-        | ErrorKind::Indeterminate => Ok(()),
+        ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::ReadOnly | ErrorKind::Indeterminate => {
+            Ok(())
+        }
         _ => Err(format!("a failing disk shows as {error:?}")),
     }
 }
@@ -259,12 +258,12 @@ impl Life {
             return Ok(false);
         }
         let Some(db) = &self.db else { return Ok(false) };
+        // One that could not write serves what it found, without a promise to keep it.
+        self.serves_only = self.is_read_only();
         match read_all(db) {
             // Where the sealing failed, Volatile commits may not have reached the system.
             Ok(found) if self.model.allows(&found) => {
-                // One that could not write serves what it found, without a promise to keep it.
-                if self.is_read_only() {
-                    self.serves_only = true;
+                if self.serves_only {
                     return Ok(false);
                 }
                 self.model.shown(found);
