@@ -10,13 +10,19 @@ mod trial;
 use std::sync::Arc;
 
 use crate::parallel;
-use crate::report::{Budget, CheckReport, Scale};
+use crate::report::{Budget, CheckReport, Floor, Scale};
 use corpus::{Corpus, kind};
 use damage::Damage;
 use trial::Outcome;
 
 /// The name of the check.
 pub const NAME: &str = "corruption";
+
+const FLIPS: &str = "bit flips";
+const ALL: &str = "damages of all kinds";
+
+/// What must be reached. The first is every bit of 64 KiB.
+pub const FLOORS: &[Floor] = &[Floor::new(FLIPS, 524_288, 0), Floor::new(ALL, 0, 5_000_000)];
 
 /// Trials of one unit of work.
 const UNIT: u64 = 256;
@@ -36,17 +42,22 @@ struct Matrix {
     memory_max: u64,
 }
 
-/// Runs the matrix.
+/// Runs the matrix; in a soak, one after the other with other databases.
 pub fn check(budget: &Budget) -> CheckReport {
     let stride = if budget.scale == Scale::Test { 487 } else { 1 };
-    match Matrix::new(budget.seed, stride) {
-        Ok(matrix) => matrix.run(budget),
-        Err(message) => {
-            let mut report = CheckReport::new(NAME);
-            report.find(message);
-            report
+    let mut report = CheckReport::new(NAME);
+    for more in 0..budget.count(1, 1, 8) {
+        if more > 0 && budget.is_over() {
+            break;
+        }
+        // Far from the seeds of the next round.
+        let seed = budget.seed.wrapping_add(more << 24);
+        match Matrix::new(seed, stride) {
+            Ok(matrix) => report.merge(matrix.run(budget)),
+            Err(message) => report.find(message),
         }
     }
+    report
 }
 
 impl Matrix {
@@ -143,6 +154,7 @@ impl Matrix {
         };
         let live = if corpus.last_group.is_some() { "live: " } else { "" };
         let family = damage.family();
+        report.add(ALL, 1);
         report.add(&format!("{live}{family}"), 1);
         report.add(&format!("{live}{family}, {verdict}"), 1);
         if let Damage::Flip { .. } = damage {

@@ -13,9 +13,15 @@ use esker::vfs::fault::{Failure, Fault, Rule};
 
 use crate::checks::panic_text;
 use crate::parallel;
-use crate::report::{Budget, CheckReport};
+use crate::report::{Budget, CheckReport, Floor};
 
-const NAME: &str = "errors";
+/// The check's name.
+pub const NAME: &str = "errors";
+
+const POINTS: &str = "failure points";
+
+/// What must be reached.
+pub const FLOORS: &[Floor] = &[Floor::new(POINTS, 100_000, 1_000_000)];
 
 /// More calls than any life makes.
 const CALLS_MAX: u64 = 20_000;
@@ -36,7 +42,7 @@ fn faults() -> [(&'static str, Fault); 8] {
 
 /// Runs the sweep over as many seeds as the budget allows.
 pub fn check(budget: &Budget) -> CheckReport {
-    let lives = budget.count(2, 48, 96);
+    let lives = budget.count(2, 48, 480);
     let modes = faults().len() as u64 * 2;
     let first_seed = budget.seed.wrapping_mul(1 << 20);
     // In a test only every so-many-th call fails, so that a debug build is done in seconds.
@@ -69,8 +75,8 @@ fn sweep(seed: u64, mode: usize, step: u64, report: &mut CheckReport) {
                 report.find(format!("seed {seed}, {name} at call {at}, {often}: {broken}"));
             }
         }
-        report.add("failure points", 1);
-        report.add(&format!("failure points, {name}"), 1);
+        report.add(POINTS, 1);
+        report.add(&format!("{POINTS}, {name}"), 1);
     }
     report.find(format!("seed {seed}: {name} still strikes at call {CALLS_MAX}"));
 }
@@ -88,7 +94,7 @@ mod tests {
     fn a_sample_of_the_sweep_finds_nothing() {
         let report = check(&Budget::test(1));
         assert!(report.findings.is_empty(), "{:#?}", report.findings);
-        assert!(report.figure("failure points") > 200, "{report:?}");
+        assert!(report.figure(POINTS) > 200, "{report:?}");
         assert!(report.figure("ended read-only") > 0 && report.figure("an open failed") > 0);
     }
 

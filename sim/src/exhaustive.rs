@@ -7,11 +7,13 @@
 //! last write that was acknowledged as durable. For a sample the power is cut again at every call of that recovery, and of
 //! the next: each must show what the first would have.
 
+pub mod replay;
+
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use esker::vfs::World;
 use esker::vfs::simulated::{CrashPolicy, SimulatedFs, Simulation};
@@ -22,9 +24,8 @@ use crate::checks::panic_text;
 use crate::history::{self, Model, Op, State, Strength, read_all};
 use crate::lying::{Lie, LyingFs};
 use crate::machine::small;
-use crate::parallel;
-use crate::policy_text;
-use crate::report::{Budget, CheckReport, Finding, Scale};
+use crate::report::{Budget, CheckReport, Finding, Floor, Scale};
+use crate::{Rng, parallel};
 
 /// The check's name.
 pub const NAME: &str = "exhaustive";
@@ -36,6 +37,10 @@ const NESTED: &str = "crashes nested in recovery";
 const DEEPER: &str = "recoveries cut again at depth 3 and 4";
 const HISTORIES: &str = "histories";
 const PROMISES: &str = "acknowledged writes looked for";
+
+/// What must be reached.
+pub const FLOORS: &[Floor] =
+    &[Floor::new(IMAGES, 500_000, 5_000_000), Floor::new(NESTED, 50_000, 1_000_000)];
 
 /// The power is cut so often in a row, the first cut included.
 const DEPTH_MAX: u64 = 4;
@@ -51,8 +56,12 @@ const RECOVERY_SEED: u64 = 0x7ec0_7e57;
 struct Space {
     /// Operations in the longest history.
     length: usize,
+    /// Operations in the shortest history.
+    length_min: usize,
     /// Writes are torn at multiples of so many bytes.
     tear_bytes: u64,
+    /// The same in the longest histories.
+    last_tear_bytes: u64,
     /// Of so many images, one is crashed again inside its recovery.
     nested_every: u64,
     /// Of so many nested images, one is crashed a third time.
@@ -63,16 +72,21 @@ struct Space {
     lie: Option<Lie>,
 }
 
+/// What the rounds of a soak have seen together: images and nested ones. Their sum is to count none twice.
+static SOAK_SEEN: LazyLock<[Arc<Seen>; 2]> = LazyLock::new(|| [Arc::default(), Arc::default()]);
+
 /// Images by their content and what is expected of them, in parts with a lock each.
 struct Seen {
     parts: Vec<Mutex<HashSet<u64, BuildHasherDefault<DefaultHasher>>>>,
 }
 
-impl Seen {
-    fn new() -> Seen {
+impl Default for Seen {
+    fn default() -> Seen {
         Seen { parts: (0..64).map(|_| Mutex::default()).collect() }
     }
+}
 
+impl Seen {
     fn insert(&self, hash: u64) -> bool {
         self.parts[(hash % 64) as usize].lock().insert(hash)
     }
@@ -81,8 +95,8 @@ impl Seen {
 struct Explorer {
     budget: Budget,
     space: Space,
-    seen: Seen,
-    nested_seen: Seen,
+    seen: Arc<Seen>,
+    nested_seen: Arc<Seen>,
     /// Findings so far, of all threads.
     found: AtomicUsize,
 }
@@ -99,53 +113,56 @@ type Cut = (u64, CrashPolicy);
 
 /// Runs the check.
 pub fn check(budget: &Budget) -> CheckReport {
+    let test = Space {
+        length: 2,
+        length_min: 0,
+        tear_bytes: 512,
+        last_tear_bytes: 512,
+        nested_every: 40,
+        deeper_every: 40,
+        sample_every: 1,
+        lie: None,
+    };
     let space = match budget.scale {
-        Scale::Test => Space {
-            length: 2,
-            tear_bytes: 512,
-            nested_every: 40,
-            deeper_every: 40,
-            sample_every: 1,
-            lie: None,
-        },
+        Scale::Test => test,
         Scale::Ci => Space {
             length: 4,
-            tear_bytes: 8,
+            tear_bytes: 1,
+            last_tear_bytes: 4,
             nested_every: 800,
             deeper_every: 25,
-            sample_every: 1,
-            lie: None,
+            ..test
         },
         Scale::Soak { round: 0 } => Space {
-            length: 4,
-            tear_bytes: 1,
-            nested_every: 100,
-            deeper_every: 50,
-            sample_every: 1,
-            lie: None,
-        },
-        Scale::Soak { .. } => Space {
             length: 5,
-            tear_bytes: 16,
-            nested_every: 50,
+            tear_bytes: 1,
+            last_tear_bytes: 2,
+            nested_every: 400,
             deeper_every: 50,
-            sample_every: 20,
-            lie: None,
+            ..test
+        },
+        // What the first round has not looked at.
+        Scale::Soak { .. } => Space {
+            length: 6,
+            length_min: 6,
+            last_tear_bytes: 8,
+            nested_every: 400,
+            deeper_every: 50,
+            sample_every: 50,
+            ..test
         },
     };
-    explore(budget, space)
+    let seen = match budget.scale {
+        Scale::Soak { .. } => SOAK_SEEN.clone(),
+        _ => Default::default(),
+    };
+    explore(budget, space, seen)
 }
 
-fn explore(budget: &Budget, space: Space) -> CheckReport {
+fn explore(budget: &Budget, space: Space, seen: [Arc<Seen>; 2]) -> CheckReport {
     let histories = histories(budget.seed, &space);
     let count = histories.len() as u64;
-    let explorer = Explorer {
-        budget: budget.clone(),
-        space,
-        seen: Seen::new(),
-        nested_seen: Seen::new(),
-        found: AtomicUsize::new(0),
-    };
+    let explorer = Explorer::new(budget, space, seen);
     let unit = move |at: u64, report: &mut CheckReport| {
         let (ops, strength) = &histories[at as usize];
         explorer.history(&Case { ops, strength: *strength }, report);
@@ -156,23 +173,36 @@ fn explore(budget: &Budget, space: Space) -> CheckReport {
     report
 }
 
+/// The histories, the shortest first; the longest in a random order, so that a limit cuts off any of them.
 fn histories(seed: u64, space: &Space) -> Vec<(Vec<Op>, Strength)> {
     let mut all = vec![Vec::new()];
     let mut found = Vec::new();
     let mut at = 0;
     for length in 0..=space.length {
+        let first = found.len();
         for ops in &all {
             for strength in Strength::ALL {
                 at += 1;
-                if length < space.length || (at + seed).is_multiple_of(space.sample_every) {
+                let is_sampled = (at + seed).is_multiple_of(space.sample_every);
+                if length >= space.length_min && (length < space.length || is_sampled) {
                     found.push((ops.clone(), strength));
                 }
             }
+        }
+        if length == space.length {
+            shuffle(&mut found[first..], &mut Rng::new(seed));
+            break;
         }
         let longer = |ops: &Vec<Op>| Op::ALL.map(|op| [ops.as_slice(), &[op]].concat());
         all = all.iter().flat_map(longer).collect();
     }
     found
+}
+
+fn shuffle<T>(items: &mut [T], rng: &mut Rng) {
+    for at in (1..items.len()).rev() {
+        items.swap(at, rng.below(at as u64 + 1) as usize);
+    }
 }
 
 fn hash_of(value: impl Hash) -> u64 {
@@ -262,6 +292,11 @@ fn recover(space: &Space, image: SimulatedFs, depth: u64) -> Result<State, Strin
 }
 
 impl Explorer {
+    fn new(budget: &Budget, space: Space, [seen, nested_seen]: [Arc<Seen>; 2]) -> Explorer {
+        let found = AtomicUsize::new(0);
+        Explorer { budget: budget.clone(), space, seen, nested_seen, found }
+    }
+
     fn is_enough(&self) -> bool {
         self.budget.is_over() || self.found.load(Ordering::Relaxed) >= FINDINGS_MAX
     }
@@ -275,9 +310,11 @@ impl Explorer {
             Err(message) => return self.find(case, &[], message, report),
         };
         report.add(HISTORIES, 1);
+        let is_longest = case.ops.len() == self.space.length;
+        let tear = if is_longest { self.space.last_tear_bytes } else { self.space.tear_bytes };
         for Moment { call, disk, model } in &moments {
             let expected = hash_of(model.allowed());
-            for policy in disk.exhaustive_policies(self.space.tear_bytes) {
+            for policy in disk.exhaustive_policies(tear) {
                 let image = disk.image(policy, 0);
                 report.add(ALL_IMAGES, 1);
                 let identity = hash_of((image.image_hash(), expected));
@@ -369,83 +406,12 @@ impl Explorer {
     }
 
     fn find(&self, case: &Case<'_>, cuts: &[Cut], message: String, report: &mut CheckReport) {
-        let replay = write_replay(case, cuts);
+        let replay = replay::write(case, cuts);
         let place = replay.trim_end().replace('\n', "; ");
         let message = format!("{message} ({place})");
         self.found.fetch_add(1, Ordering::Relaxed);
         report.findings.push(Finding { message, replay: Some(replay) });
     }
-}
-
-fn write_replay(case: &Case<'_>, cuts: &[Cut]) -> String {
-    let ops: Vec<&str> = case.ops.iter().map(|op| op.name()).collect();
-    let mut text = format!("check {NAME}\nhistory {}\n", ops.join(" "));
-    text.push_str(&format!("strength {}\n", case.strength.name()));
-    for (call, policy) in cuts {
-        text.push_str(&format!("cut {call} {}\n", policy_text::write(*policy)));
-    }
-    text
-}
-
-/// Runs the text of a replay file, without its first line.
-///
-/// # Errors
-/// Says which line cannot be read, or that the history has no such call.
-pub fn replay(text: &str) -> Result<CheckReport, String> {
-    let (mut ops, mut strength, mut cuts) = (Vec::new(), Strength::Sync, Vec::new());
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let unreadable = || format!("cannot read the line {line:?}");
-        let mut words = line.split_whitespace();
-        match words.next() {
-            Some("history") => {
-                ops = words.map(Op::named).collect::<Option<_>>().ok_or_else(unreadable)?;
-            }
-            Some("strength") => {
-                let name = words.next().unwrap_or_default();
-                let found = Strength::ALL.into_iter().find(|strength| strength.name() == name);
-                strength = found.ok_or_else(unreadable)?;
-            }
-            Some("cut") => {
-                let call = words.next().and_then(|word| word.parse().ok());
-                let policy = words.next().and_then(policy_text::read);
-                cuts.push(call.zip(policy).ok_or_else(unreadable)?);
-            }
-            _ => return Err(unreadable()),
-        }
-    }
-    replay_case(&Case { ops: &ops, strength }, &cuts)
-}
-
-fn replay_case(case: &Case<'_>, cuts: &[Cut]) -> Result<CheckReport, String> {
-    let space = Space {
-        length: case.ops.len(),
-        tear_bytes: 512,
-        nested_every: 1,
-        deeper_every: 1,
-        sample_every: 1,
-        lie: None,
-    };
-    let mut report = CheckReport::new(NAME);
-    let Some(((call, policy), later)) = cuts.split_first() else {
-        return Err("there is no line `cut CALL POLICY`".to_string());
-    };
-    let found = moments(&space, case)?;
-    let moment = found.iter().find(|moment| moment.call == *call);
-    let moment = moment.ok_or_else(|| format!("the last operation makes no call {call}"))?;
-    let mut image = moment.disk.image(*policy, 0);
-    for (at, (call, policy)) in later.iter().enumerate() {
-        let states = states_of_recovery(&space, image, at as u64);
-        let disk = states.iter().find(|(at, _)| at == call).map(|(_, disk)| disk);
-        let disk = disk.ok_or_else(|| format!("the recovery makes no call {call}"))?;
-        image = disk.image(*policy, 0);
-    }
-    report.add("replayed", 1);
-    match recover(&space, image, later.len() as u64) {
-        Ok(state) if moment.model.allowed().contains(&state) => {}
-        Ok(state) => report.find(format!("recovered {} entries, not a valid state", state.len())),
-        Err(message) => report.find(message),
-    }
-    Ok(report)
 }
 
 #[cfg(test)]
@@ -456,7 +422,9 @@ mod tests {
     fn test_space(lie: Option<Lie>) -> Space {
         Space {
             length: 2,
+            length_min: 0,
             tear_bytes: 512,
+            last_tear_bytes: 512,
             nested_every: 50,
             deeper_every: 50,
             sample_every: 1,
@@ -477,7 +445,7 @@ mod tests {
         for lie in
             [Lie::Directories, Lie::Files(".wal"), Lie::Files(".sst"), Lie::Files(".manifest")]
         {
-            let report = explore(&Budget::test(1), test_space(Some(lie)));
+            let report = explore(&Budget::test(1), test_space(Some(lie)), Default::default());
             assert!(!report.findings.is_empty(), "{lie:?}: {report:?}");
         }
     }
@@ -485,14 +453,16 @@ mod tests {
     #[test]
     fn a_replay_file_names_a_cut_that_can_be_made_again() {
         let text = "history put flush\nstrength mixed\ncut 999999 none\n";
-        assert!(replay(text).unwrap_err().contains("999999"));
+        assert!(replay::run(text).unwrap_err().contains("999999"));
         let space = test_space(None);
         let case = Case { ops: &[Op::Put, Op::Flush], strength: Strength::Mixed };
         let call = moments(&space, &case).unwrap()[3].call;
         let cuts = [(call, CrashPolicy::DropOne(0))];
-        let text = write_replay(&case, &cuts);
+        let text = replay::write(&case, &cuts);
         let report = crate::replay::run(&text).unwrap();
         assert!(report.findings.is_empty() && report.figure("replayed") == 1, "{report:?}");
-        assert!(replay("history put jump\n").is_err());
+        assert!(replay::run("history put jump\n").is_err());
+        let whole = replay::run("history put\nstrength sync\n").unwrap();
+        assert!(whole.findings.is_empty() && whole.figure(IMAGES) > 20, "{whole:?}");
     }
 }

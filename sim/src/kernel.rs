@@ -23,7 +23,13 @@ mod writers;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::report::{Budget, CheckReport};
+use crate::report::{Budget, CheckReport, Floor};
+
+/// What the check of kills must reach.
+pub const KILL9_FLOORS: &[Floor] = &[Floor::new(kill::KILLS, 1_000, 20_000)];
+
+/// What the check of power cuts must reach.
+pub const POWER_CUTS_FLOORS: &[Floor] = &[Floor::new(power::CUTS, 500, 10_000)];
 
 /// Kill -9 of writing and of recovering processes.
 pub fn kill9(budget: &Budget) -> CheckReport {

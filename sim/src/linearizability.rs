@@ -14,13 +14,19 @@ use std::thread;
 use esker::vfs::simulated::Simulation;
 use esker::{Background, BackgroundStep, Db, Durability, Keyspace, ReadMode, Result};
 
-use crate::report::{Budget, CheckReport};
+use crate::report::{Budget, CheckReport, Floor};
 use crate::{Rng, parallel};
 use history::{Event, Op, Recorder};
 use order::Seen;
 use store::{Store, number, pause, transact};
 
-const NAME: &str = "linearizability";
+/// The check's name.
+pub const NAME: &str = "linearizability";
+
+const SMALL: &str = "histories";
+
+/// What must be reached.
+pub const FLOORS: &[Floor] = &[Floor::new(SMALL, 10_000, 500_000)];
 
 /// Threads of a small history, and operations of each.
 const THREADS: u64 = 3;
@@ -37,7 +43,7 @@ const BALANCE: u64 = 100;
 
 /// Runs small and long histories.
 pub fn check(budget: &Budget) -> CheckReport {
-    let units = budget.count(4, 400, 1000);
+    let units = budget.count(4, 400, 12_000);
     let seed = budget.seed.wrapping_mul(1 << 20);
     let work = move |unit: u64, report: &mut CheckReport| {
         if let Err(error) = small_histories(seed + unit, report) {
@@ -143,7 +149,7 @@ fn small_histories(seed: u64, report: &mut CheckReport) -> Result<()> {
     })?;
     for history in 0..HISTORIES as usize {
         let events: Vec<Event> = parts.iter().flat_map(|part| &part[history]).copied().collect();
-        report.add("histories", 1);
+        report.add(SMALL, 1);
         report.add("operations", events.len() as u64);
         report.add("operations that overlap another", history::overlapping(&events));
         if !history::is_linearizable(&events) {

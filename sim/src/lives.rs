@@ -12,30 +12,35 @@ use std::sync::Arc;
 
 use crate::Rng;
 use crate::checks::panic_text;
-use crate::parallel;
-use crate::report::{Budget, CheckReport, Finding};
+use crate::report::{Budget, CheckReport, Finding, Floor};
+use crate::{parallel, shrink};
 use run::{Between, Outcome};
 use step::Step;
 
 /// The check's name.
 pub const NAME: &str = "lives";
 
-/// Lives that are lived twice, to see that a seed determines every call.
-const TWICE: u64 = 100;
+/// Shrinking gives up after so many steps of attempts; what it has by then is small enough.
+const EFFORT_MAX: usize = 500_000;
 
-/// Shrinking gives up after so many attempts; what it has by then is small enough.
-const ATTEMPTS_MAX: usize = 3000;
+const TRACES: &str = "same seed, same trace";
+
+/// What must be reached.
+pub const FLOORS: &[Floor] = &[Floor::new(TRACES, 100, 2_000)];
 
 /// Runs the check.
 pub fn check(budget: &Budget) -> CheckReport {
-    let lives = budget.count(60, 12_000, 20_000);
-    let twice = budget.count(5, TWICE, TWICE);
+    let lives = budget.count(60, 12_000, 250_000);
+    let twice = budget.count(5, 100, 2_000);
     let base = budget.seed << 32;
-    let unit = move |at: u64, report: &mut CheckReport| one(base + at, at < twice, report);
+    let hunting = budget.hunting;
+    let unit = move |at: u64, report: &mut CheckReport| {
+        one(base + at, at < twice, hunting, report);
+    };
     parallel::run(NAME, budget, lives, Arc::new(unit))
 }
 
-fn one(seed: u64, twice: bool, report: &mut CheckReport) {
+fn one(seed: u64, twice: bool, hunting: bool, report: &mut CheckReport) {
     let steps = step::draw(&mut Rng::new(seed));
     match attempt(seed, &steps, |world| world) {
         Ok(outcome) => {
@@ -48,12 +53,13 @@ fn one(seed: u64, twice: bool, report: &mut CheckReport) {
             report.add("snapshots compared", outcome.snapshots);
             report.add("checkpoints compared", outcome.checkpoints);
             if twice {
-                report.add("same seed, same trace", 1);
+                report.add(TRACES, 1);
                 if attempt(seed, &steps, |world| world) != Ok(outcome) {
                     report.find(format!("seed {seed} makes other calls the second time"));
                 }
             }
         }
+        Err(message) if hunting => report.find(format!("seed {seed}: {message}")),
         Err(_) => report.findings.push(shrunk(seed, steps, |world| world)),
     }
 }
@@ -64,30 +70,8 @@ fn attempt(seed: u64, steps: &[Step], between: Between) -> Result<Outcome, Strin
     outcome.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
 }
 
-/// Leaves out steps, many at first, then one by one, as long as the rest still fails.
-fn shrink(seed: u64, mut steps: Vec<Step>, between: Between) -> Vec<Step> {
-    let mut attempts = 0;
-    let mut size = steps.len() / 2;
-    while size > 0 && attempts < ATTEMPTS_MAX {
-        let mut at = 0;
-        let mut shorter = false;
-        while at < steps.len() && attempts < ATTEMPTS_MAX {
-            let mut fewer = steps.clone();
-            fewer.drain(at..(at + size).min(steps.len()));
-            attempts += 1;
-            if attempt(seed, &fewer, between).is_err() {
-                steps = fewer;
-                shorter = true;
-            } else {
-                at += size;
-            }
-        }
-        // Leaving out the last step may make an earlier one superfluous.
-        if size > 1 || !shorter {
-            size /= 2;
-        }
-    }
-    steps
+fn shrink(seed: u64, steps: Vec<Step>, between: Between) -> Vec<Step> {
+    shrink::shrink(steps, EFFORT_MAX, |steps| attempt(seed, steps, between).is_err())
 }
 
 fn shrunk(seed: u64, steps: Vec<Step>, between: Between) -> Finding {
@@ -133,7 +117,7 @@ mod tests {
         let report = check(&Budget::test(1));
         assert!(report.findings.is_empty(), "{:?}", report.findings);
         assert!(report.figure("power cuts") > 50, "{report:?}");
-        assert_eq!(report.figure("same seed, same trace"), 5);
+        assert_eq!(report.figure(TRACES), 5);
     }
 
     #[test]

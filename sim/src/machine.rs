@@ -19,7 +19,7 @@ use crate::Rng;
 /// database can be opened on it again. What was acknowledged with [`esker::Durability::Sync`] must then be there.
 ///
 /// ```
-/// use esker::vfs::simulated::CrashPolicy;
+/// use esker_sim::CrashPolicy;
 ///
 /// # fn main() -> esker::Result<()> {
 /// let mut machine = esker_sim::Machine::new(1);
@@ -122,7 +122,9 @@ impl Machine {
         self.restarts
     }
 
-    /// Makes the next `times` syncs of paths that end with `suffix` fail (all, with `None`).
+    /// Makes the next `times` syncs of paths that end with `suffix` fail (all, with `None`); every path ends with `""`. A
+    /// file's path is that under which it was opened: the log's segments and the manifest are made as `.wal.tmp` and
+    /// `.manifest.tmp`, and named when they are whole.
     pub fn fail_syncs(&self, suffix: &str, failure: SyncFailure, times: Option<u32>) {
         self.simulation.fs.fail_syncs(suffix, failure, times);
     }

@@ -17,8 +17,10 @@ use esker::mutants::{ALL, ENABLED};
 use esker::vfs::{Clock, World};
 use parking_lot::Mutex;
 
-use crate::checks::{self, CHECKS, Check};
+use crate::checks::{self, CHECKS, Entry};
 use crate::report::{Budget, Scale};
+
+mod killers;
 
 /// The checks that look for mutants, cheapest first. Those of the real kernel are not among them: they need root, and
 /// would find what the simulated disk shows faster.
@@ -40,7 +42,14 @@ const ROUNDS: [(Scale, Duration); 3] = [
     (Scale::Ci, Duration::from_secs(15)),
 ];
 
-/// A process that takes longer hangs: all rounds of all checks take less than three minutes.
+/// The first look of the check that usually finds a mutant, before all others.
+const FIRST: [(Scale, Duration); 2] =
+    [(Scale::Test, Duration::from_secs(4)), (Scale::Ci, Duration::from_secs(20))];
+
+/// How many of [`ROUNDS`] a quick hunt looks through.
+const QUICK_ROUNDS: usize = 2;
+
+/// A process that takes longer hangs: all rounds of all checks take about three and a half minutes.
 const HANG: Duration = Duration::from_secs(300);
 
 /// How often the watchdog looks.
@@ -64,8 +73,8 @@ enum Fate {
 }
 
 /// Runs every mutant, or those named in `only`, and the checks without a mutant before them; prints the table. A failure
-/// if a mutant survived or the checks find something without one.
-pub fn run(seed: u64, only: &[String]) -> ExitCode {
+/// if a mutant survived or the checks find something without one. A quick hunt gives up on a mutant sooner.
+pub fn run(seed: u64, only: &[String], quick: bool) -> ExitCode {
     if !ENABLED {
         eprintln!("this build has no mutants: add `--features mutants` to cargo's arguments");
         return ExitCode::from(2);
@@ -82,7 +91,7 @@ pub fn run(seed: u64, only: &[String]) -> ExitCode {
     let workers: Vec<_> = (0..PROCESSES)
         .map(|_| {
             let queue = Arc::clone(&queue);
-            thread::spawn(move || work(seed, &queue))
+            thread::spawn(move || work(seed, quick, &queue))
         })
         .collect();
     let mut counts = [0; 2];
@@ -98,13 +107,13 @@ pub fn run(seed: u64, only: &[String]) -> ExitCode {
 }
 
 /// Takes mutants off the queue; how many were as they should be, and how many were not.
-fn work(seed: u64, queue: &Mutex<VecDeque<&'static str>>) -> [u32; 2] {
+fn work(seed: u64, quick: bool, queue: &Mutex<VecDeque<&'static str>>) -> [u32; 2] {
     let clock = World::real().clock;
     let mut counts = [0; 2];
     loop {
         let Some(name) = queue.lock().pop_front() else { return counts };
         let began = clock.monotonic();
-        let fate = try_one(seed, name, &*clock);
+        let fate = try_one(seed, quick, name, &*clock);
         let seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
         let mut line = String::new();
         let shown = if name.is_empty() { "(none)" } else { name };
@@ -133,16 +142,18 @@ fn work(seed: u64, queue: &Mutex<VecDeque<&'static str>>) -> [u32; 2] {
 }
 
 /// Runs one process and waits for its verdict.
-fn try_one(seed: u64, name: &str, clock: &dyn Clock) -> Fate {
+fn try_one(seed: u64, quick: bool, name: &str, clock: &dyn Clock) -> Fate {
     let watchdog = |what: String| Fate::Killed("the watchdog".to_string(), what);
     let Ok(program) = std::env::current_exe() else { return Fate::Unreached };
-    let seed = seed.to_string();
-    let started = Command::new(program)
-        .args(["mutants", "--child", "--seed", &seed])
-        .env(VARIABLE, name)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
+    let mut command = Command::new(program);
+    command.args(["mutants", "--child", "--seed", &seed.to_string()]);
+    if let Some(check) = killers::usual(name) {
+        command.args(["--first", check]);
+    }
+    if quick {
+        command.arg("--quick");
+    }
+    let started = command.env(VARIABLE, name).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let Ok(mut process) = started else { return Fate::Unreached };
     let mut output = process.stdout.take();
     // Read beside the wait, so that a process with much to say does not wait for us.
@@ -177,22 +188,28 @@ fn try_one(seed: u64, name: &str, clock: &dyn Clock) -> Fate {
     }
 }
 
-/// Runs the checks in this process until one finds something, and prints the verdict.
-pub fn child(seed: u64) -> ExitCode {
-    let hunters: Vec<&(&str, Check)> = HUNTERS
-        .iter()
-        .filter_map(|hunter| CHECKS.iter().find(|(name, _)| name == hunter))
-        .collect();
-    for (round, (scale, limit)) in ROUNDS.iter().enumerate() {
-        for (name, check) in &hunters {
-            // Each round looks elsewhere.
-            let mut budget = Budget::new(seed + round as u64, *scale, *limit);
-            budget.threads = 1;
-            let report = checks::guarded(name, *check, &budget);
-            if let Some(finding) = report.findings.first() {
-                println!("killed {name} {}", one_line(&finding.message));
-                return ExitCode::SUCCESS;
-            }
+/// Runs the checks in this process until one finds something, and prints the verdict. The check `first` looks before the
+/// others; that is only a matter of time.
+pub fn child(seed: u64, first: Option<&str>, quick: bool) -> ExitCode {
+    let named = |name: &str| CHECKS.iter().find(|entry| entry.name == name);
+    let first = first.and_then(named);
+    let mut looks: Vec<(&Entry, u64, Scale, Duration)> = Vec::new();
+    for (round, (scale, limit)) in FIRST.iter().enumerate() {
+        looks.extend(first.map(|entry| (entry, round as u64, *scale, *limit)));
+    }
+    let rounds = if quick { &ROUNDS[..QUICK_ROUNDS] } else { &ROUNDS };
+    for (round, (scale, limit)) in rounds.iter().enumerate() {
+        let entries = HUNTERS.iter().filter_map(|hunter| named(hunter));
+        looks.extend(entries.map(|entry| (entry, round as u64, *scale, *limit)));
+    }
+    for (entry, round, scale, limit) in looks {
+        // Each round looks elsewhere.
+        let mut budget = Budget::new(seed + round, scale, limit);
+        (budget.threads, budget.hunting) = (1, true);
+        let report = checks::guarded(entry.name, entry.check, &budget);
+        if let Some(finding) = report.findings.first() {
+            println!("killed {} {}", entry.name, one_line(&finding.message));
+            return ExitCode::SUCCESS;
         }
     }
     println!("{}", if reached() { "survived" } else { "unreached" });
@@ -222,8 +239,20 @@ mod tests {
     #[test]
     fn every_hunter_is_a_check() {
         for hunter in HUNTERS {
-            assert!(CHECKS.iter().any(|(name, _)| *name == hunter), "{hunter}");
+            assert!(CHECKS.iter().any(|entry| entry.name == hunter), "{hunter}");
         }
+    }
+
+    #[test]
+    fn a_usual_killer_is_a_check_and_its_mutant_exists() {
+        for (check, mutants) in killers::ALL {
+            assert!(HUNTERS.contains(check), "{check}");
+            for mutant in *mutants {
+                assert!(ALL.iter().any(|(name, _)| name == mutant), "{mutant}");
+                assert_eq!(killers::usual(mutant), Some(*check));
+            }
+        }
+        assert_eq!(killers::usual(""), None);
     }
 
     #[test]

@@ -51,6 +51,9 @@ impl Shared {
             if let Err(panic) = outcome {
                 report.find(format!("unit {unit} panicked: {}", panic_text(&*panic)));
             }
+            if budget.hunting && !report.findings.is_empty() {
+                self.stop.store(true, Ordering::Relaxed);
+            }
         }
         self.ended.lock().push(report);
         self.changed.notify_all();
@@ -79,7 +82,7 @@ pub fn run(name: &str, budget: &Budget, count: u64, work: Unit) -> CheckReport {
     let mut parts = std::mem::take(&mut *shared.ended.lock());
     let units = shared.next.load(Ordering::Relaxed).min(count);
     if units < count {
-        report.skipped = Some(format!("{} of {count} units: the time was up", count - units));
+        report.cut_short = Some(format!("{} of {count} units are left", count - units));
     }
     parts.drain(..).for_each(|part| report.merge(part));
     report.figures.sort();

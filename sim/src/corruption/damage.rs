@@ -40,7 +40,7 @@ impl Damage {
     /// The figure that counts it.
     pub(super) fn family(&self) -> &'static str {
         match self {
-            Damage::Flip { .. } => "bit flips",
+            Damage::Flip { .. } => super::FLIPS,
             Damage::Cut { .. } => "files cut",
             Damage::Grow { .. } => "files grown",
             Damage::Overwrite { what, .. } | Damage::Replace { what, .. } => what,

@@ -28,13 +28,16 @@ const THREADS: u64 = 3;
 /// A database is given up for a new one after this many cycles.
 const CYCLES_PER_DATABASE: u64 = 20;
 
+/// The figure that ends the check.
+pub(super) const KILLS: &str = "kills while writing";
+
 /// A victim that has said nothing for so long hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Runs the check with `program` as the victim.
 pub fn check(budget: &Budget, program: &Path) -> CheckReport {
     let report = Mutex::new(CheckReport::default());
-    let cycles = budget.count(10, 1000, 2000);
+    let cycles = budget.count(10, 1000, 22_000);
     let next = AtomicU64::new(0);
     let places = [super::memory_directory(), std::env::temp_dir()];
     std::thread::scope(|scope| {
@@ -139,7 +142,7 @@ impl Lane<'_> {
                     _ => Ok(()),
                 }
             })?;
-        report.add("kills while writing", 1);
+        report.add(KILLS, 1);
         report.add("of these before the database was open", u64::from(!ended.opened));
         // Kills in recovery, several in a row.
         for _ in 0..rng.below(4) {

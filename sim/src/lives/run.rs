@@ -117,10 +117,8 @@ impl Life {
             Ok(value) => return Ok(Some(value)),
             Err(error) => error,
         };
-        let is_failure = matches!(
-            error.kind(),
-            ErrorKind::Io | ErrorKind::ReadOnly | ErrorKind::Indeterminate
-        );
+        let is_failure =
+            matches!(error.kind(), ErrorKind::Io | ErrorKind::ReadOnly | ErrorKind::Indeterminate);
         if is_failure && (self.faulty || self.simulation.fs.power_is_off()) {
             return Ok(None);
         }
