@@ -100,8 +100,8 @@ impl Limits {
 
 fn help(problem: &str, text: &str) -> String {
     format!(
-        "{problem} '{text}': limits are body-bytes, bodies-bytes, responses-bytes, work-bytes, header-bytes, \
-         connections, idle-ms, header-ms, body-ms, write-ms, response-ms, drain-ms"
+        "{problem} '{text}': limits are body-bytes, bodies-bytes, responses-bytes, work-bytes, \
+         header-bytes, connections, idle-ms, header-ms, body-ms, write-ms, response-ms, drain-ms"
     )
 }
 

@@ -6,6 +6,7 @@
 //! `ESKER_ABUSE_LONG=1` makes the attacks larger.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "tests wait for a process and read its log")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,7 +2,7 @@
 //! but memory that is bounded.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::support::request;
@@ -201,6 +201,7 @@ fn a_response_that_is_not_taken_ends_by_the_write_deadline() {
             (_, false) => std::thread::sleep(Duration::from_millis(100)),
         }
     };
+    next.shutdown(Shutdown::Write).unwrap();
     assert!(read_slowly(&mut next, Duration::ZERO) > RESPONSE_BYTES);
     let read = read_slowly(&mut deaf, Duration::ZERO);
     assert!(read < RESPONSE_BYTES, "all {read} bytes came");
