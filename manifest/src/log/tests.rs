@@ -255,11 +255,31 @@ fn a_flipped_bit_of_a_closed_manifest_is_refused_or_costs_the_seal() {
     let (simulation, states) = written(4, true);
     flip_every_bit(&simulation, &manifest_path(1), |at, outcome| match outcome {
         Ok(recovered) => {
-            // The seal itself: the log's own seal then stands in for it.
-            assert!(recovered.version == states[4] && recovered.torn_bytes > 0, "byte {at}");
+            // The seal itself: the log's own seal then stands in for it. Behind it nothing counts.
+            let is_open = recovered.torn_bytes > 0;
+            let expected = if is_open { &states[4] } else { states.last().unwrap() };
+            assert_eq!(recovered.version, *expected, "byte {at}");
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::Corruption, "byte {at}: {error}"),
     });
+}
+
+/// After a power cut ext4 may show what once stood in the blocks that were reserved. A closed database was refused for
+/// that.
+#[test]
+fn what_stands_behind_the_closing_edit_does_not_count() {
+    let (simulation, states) = written(4, true);
+    let path = manifest_path(1);
+    let bytes = read(&simulation.fs, &path);
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    for at in [end.next_multiple_of(8), end.next_multiple_of(512), end.next_multiple_of(1024)] {
+        let junk: Vec<u8> = (at..bytes.len()).map(|i| (i * 31 % 251) as u8 | 1).collect();
+        overwrite(&simulation.fs, &path, at as u64, &junk);
+        let recovered = recover(&simulation.fs, dir()).unwrap();
+        assert_eq!(recovered.version, *states.last().unwrap());
+        assert_eq!(recovered.torn_bytes, 0);
+        overwrite(&simulation.fs, &path, at as u64, &bytes[at..]);
+    }
 }
 
 #[test]
