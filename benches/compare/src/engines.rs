@@ -24,29 +24,32 @@ mod surrealkv;
 pub struct Engine {
     /// The name on the command line and in the results.
     pub name: &'static str,
-    /// Whether it can compress with lz4 (SurrealKV: snappy); the others have one mode.
-    pub compresses: bool,
     open: fn(&Config) -> Result<Box<dyn Store>>,
 }
 
 /// Every engine of this build, Esker first.
 pub const ENGINES: &[Engine] = &[
-    Engine { name: "esker", compresses: true, open: esker::open },
+    Engine { name: "esker", open: esker::open },
     #[cfg(feature = "rocksdb")]
-    Engine { name: "rocksdb", compresses: true, open: rocksdb::open },
+    Engine { name: "rocksdb", open: rocksdb::open },
     #[cfg(feature = "fjall")]
-    Engine { name: "fjall", compresses: true, open: fjall::open },
+    Engine { name: "fjall", open: fjall::open },
     #[cfg(feature = "lmdb")]
-    Engine { name: "lmdb", compresses: false, open: lmdb::open },
+    Engine { name: "lmdb", open: lmdb::open },
     #[cfg(feature = "surrealkv")]
-    Engine { name: "surrealkv", compresses: true, open: surrealkv::open },
+    Engine { name: "surrealkv", open: surrealkv::open },
     #[cfg(feature = "redb")]
-    Engine { name: "redb", compresses: false, open: redb::open },
+    Engine { name: "redb", open: redb::open },
     #[cfg(feature = "sled")]
-    Engine { name: "sled", compresses: false, open: sled::open },
+    Engine { name: "sled", open: sled::open },
     #[cfg(feature = "sqlite")]
-    Engine { name: "sqlite", compresses: false, open: sqlite::open },
+    Engine { name: "sqlite", open: sqlite::open },
 ];
+
+/// Whether an engine, of this build or not, can compress: with lz4, SurrealKV with snappy. The others have one mode.
+pub fn can_compress(engine: &str) -> bool {
+    !["lmdb", "redb", "sled", "sqlite"].contains(&engine)
+}
 
 /// The engine called `name`.
 pub fn named(name: &str) -> Result<&'static Engine> {

@@ -71,7 +71,11 @@ fn main() -> ExitCode {
 fn list() {
     println!("engines:");
     for engine in engines::ENGINES {
-        let modes = if engine.compresses { "compressed, uncompressed" } else { "uncompressed" };
+        let modes = if engines::can_compress(engine.name) {
+            "compressed, uncompressed"
+        } else {
+            "uncompressed"
+        };
         println!("  {:<20} {modes}", engine.name);
     }
     println!("workloads:");

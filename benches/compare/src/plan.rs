@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::engine::{Failure, Result};
-use crate::engines::{ENGINES, Engine};
+use crate::engines::{self, ENGINES, Engine};
 use crate::generator::VALUE_BYTES_MIN;
 use crate::workload::{Kind, WORKLOADS, Workload};
 
@@ -29,7 +29,7 @@ pub struct Choice {
     /// Workloads, by name; all by default, some of them in a quick run.
     #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
-    /// Entries that are loaded [default: 3000000, quick: 50000].
+    /// Entries that are loaded [default: 1000000, `limited` 2000000, quick: 50000].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1000..=1 << 40))]
     pub keys: Option<u64>,
     /// The size of a value, where the workload does not say.
@@ -44,7 +44,7 @@ pub struct Choice {
     /// Seconds of each workload without an end of its own [default: 10, quick: 0.5].
     #[arg(long)]
     pub seconds: Option<f64>,
-    /// Compressed, uncompressed or both [default: both; quick: both for reads, else compressed].
+    /// Compressed, uncompressed or both [default: both for most reads, compressed for the rest].
     #[arg(long, value_enum)]
     pub modes: Option<Modes>,
     /// The largest size of the growth workloads, in keys [default: 8000000, quick: none].
@@ -107,7 +107,7 @@ impl Choice {
         }
         let engines = chosen(&self.engines, ENGINES, "engine", |engine| engine.name)?;
         let workloads = chosen(&self.workloads, WORKLOADS, "workload", |workload| workload.name)?;
-        let keys = self.keys.unwrap_or(if quick { 50_000 } else { 3_000_000 });
+        let keys = self.keys.unwrap_or(if quick { 50_000 } else { 1_000_000 });
         let mut jobs = Vec::new();
         for workload in workloads {
             if quick && self.workloads.is_empty() && !workload.quick {
@@ -116,7 +116,7 @@ impl Choice {
             for keys in self.sizes(workload, keys, quick) {
                 for compress in [true, false] {
                     let of_mode = engines.iter().filter(|engine| {
-                        self.wants(engine, workload, compress, quick)
+                        self.wants(engine, workload, compress)
                             // The growth of the others is not asked for, and takes hours.
                             && (!is_growth(workload)
                                 || !self.engines.is_empty()
@@ -142,16 +142,16 @@ impl Choice {
         })
     }
 
-    fn wants(&self, engine: &Engine, workload: &Workload, compress: bool, quick: bool) -> bool {
+    fn wants(&self, engine: &Engine, workload: &Workload, compress: bool) -> bool {
         // An engine that cannot compress has one mode.
-        if !engine.compresses {
+        if !engines::can_compress(engine.name) {
             return !compress;
         }
         match self.modes {
             Some(Modes::Compressed) => compress,
             Some(Modes::Uncompressed) => !compress,
             Some(Modes::Both) => true,
-            None => compress || !quick || workload.both_modes,
+            None => compress || workload.both_modes,
         }
     }
 
@@ -163,7 +163,9 @@ impl Choice {
         let keys = match (workload.kind, workload.values) {
             // As many as the log takes, and some more, so that keys do not repeat.
             (Kind::Reopen, _) => 1_000_000,
-            // About 1 GB when there are 3 million small ones.
+            // A quarter of the data has to be enough memory to run in at all.
+            (Kind::Limited(_), _) if self.keys.is_none() => 2_000_000,
+            // About three times the bytes of the small ones.
             (_, Some(1024)) => keys / 3,
             (_, Some(_)) => keys / 48,
             (_, None) => keys,
@@ -188,4 +190,49 @@ fn chosen<T>(
     }
     let wanted = |one: &&T| names.is_empty() || names.iter().any(|wanted| name(one) == wanted);
     Ok(all.iter().filter(wanted).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        choice: Choice,
+    }
+
+    fn plan(line: &str, quick: bool) -> Result<Plan> {
+        let words = std::iter::once("compare").chain(line.split_whitespace());
+        Line::try_parse_from(words)?.choice.plan(quick)
+    }
+
+    #[test]
+    fn engines_of_a_workload_follow_each_other() {
+        let plan = plan("--engines esker --workloads read_hit,delete --keys 5000", true).unwrap();
+        let jobs: Vec<_> =
+            plan.jobs.iter().map(|job| (job.workload.name, job.compress, job.keys)).collect();
+        let expected =
+            [("delete", true, 5000), ("read_hit", true, 5000), ("read_hit", false, 5000)];
+        assert_eq!(jobs, expected);
+    }
+
+    #[test]
+    fn growth_goes_up_to_the_size_given_and_large_values_are_fewer() {
+        let line = "--engines esker --workloads growth_fill,fill_1k --growth-max 5000000";
+        let plan = plan(line, false).unwrap();
+        let sizes: Vec<_> = plan.jobs.iter().map(|job| (job.keys, job.value_bytes)).collect();
+        let expected = [(333_333, 1024), (1_000_000, 100), (2_000_000, 100), (5_000_000, 100)];
+        assert_eq!(sizes, expected);
+    }
+
+    #[test]
+    fn unknown_names_and_sizes_out_of_range_are_refused() {
+        for line in ["--engines none", "--workloads none", "--value-bytes 8", "--keys 3"] {
+            assert!(plan(line, true).is_err(), "{line}");
+        }
+    }
 }

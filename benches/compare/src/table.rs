@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::engines;
 use crate::outcome::Outcome;
 use crate::workload::{self, Kind, WORKLOADS};
 
@@ -47,14 +48,7 @@ impl Medians {
                     && outcome.compress == mode
             })
         };
-        match (compress, self.compresses(engine)) {
-            (true, false) => of(false),
-            (mode, _) => of(mode),
-        }
-    }
-
-    fn compresses(&self, engine: &str) -> bool {
-        self.0.iter().any(|outcome| outcome.engine == engine && outcome.compress)
+        of(compress && engines::can_compress(engine))
     }
 
     /// The engines that have results, ours first.
@@ -102,8 +96,8 @@ impl Medians {
                             == (workload.name, keys, compress)
                             // What cannot compress gets a row of its own only when nothing else has one.
                             && (compress
-                                || self.compresses(&outcome.engine)
-                                || !self.any_compresses())
+                                || engines::can_compress(&outcome.engine)
+                                || !self.any_can_compress())
                     });
                     if measured {
                         rows.push((workload.name, keys, compress));
@@ -114,8 +108,8 @@ impl Medians {
         rows
     }
 
-    fn any_compresses(&self) -> bool {
-        self.0.iter().any(|outcome| outcome.compress)
+    fn any_can_compress(&self) -> bool {
+        self.0.iter().any(|outcome| engines::can_compress(&outcome.engine))
     }
 }
 
@@ -291,7 +285,7 @@ pub fn rate(value: f64) -> String {
 /// Three digits or so.
 fn short(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 0.1 => format!("{value:.2}"),

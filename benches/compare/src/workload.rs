@@ -23,7 +23,7 @@ pub struct Workload {
     pub threads: usize,
     /// The size of values where it is not the one given.
     pub values: Option<usize>,
-    /// Whether engines that compress are measured without it too, even in a quick run.
+    /// Whether engines that compress are measured without it too, when no mode is chosen.
     pub both_modes: bool,
     /// Whether a quick run has it.
     pub quick: bool,
