@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::batch::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("batch"),
+    |data: &[u8]| esker_fuzz::run("batch", data)
+);

@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::item_codec::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("item_codec"),
+    |data: &[u8]| esker_fuzz::run("item_codec", data)
+);

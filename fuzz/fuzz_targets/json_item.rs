@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::json_item::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("json_item"),
+    |data: &[u8]| esker_fuzz::run("json_item", data)
+);

@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::key_condition::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("key_condition"),
+    |data: &[u8]| esker_fuzz::run("key_condition", data)
+);

@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::number38::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("number38"),
+    |data: &[u8]| esker_fuzz::run("number38", data)
+);

@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::sst_open::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("sst_open"),
+    |data: &[u8]| esker_fuzz::run("sst_open", data)
+);

@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::varint::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("varint"),
+    |data: &[u8]| esker_fuzz::run("varint", data)
+);

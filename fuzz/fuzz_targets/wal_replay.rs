@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| esker_fuzz::wal_replay::check(data));
+libfuzzer_sys::fuzz_target!(
+    init: esker_fuzz::write_seeds("wal_replay"),
+    |data: &[u8]| esker_fuzz::run("wal_replay", data)
+);

@@ -38,18 +38,32 @@ pub fn sstable(file_id: FileId, file: &mut [u8]) {
     file[footer + 48..footer + 56].copy_from_slice(&len.to_le_bytes());
     let crc = checksum::at(file_id, footer as u64, &file[footer..footer + 68]);
     file[footer + 68..].copy_from_slice(&crc.to_le_bytes());
-    for section in [0, 12, 24] {
-        let (offset, stored) = handle(&file[footer + section..footer + section + 12]);
+    let sections = sections(file).unwrap_or_default();
+    for (offset, stored) in sections {
         block(file_id, file, offset, stored);
     }
-    let (index, stored) = handle(&file[footer..footer + 12]);
+    let (index, stored) = sections[0];
     let content = index.checked_add(stored.saturating_sub(9)).and_then(|end| file.get(index..end));
-    let Some(content) = content.map(<[u8]>::to_vec) else { return };
-    let (mut input, mut offset) = (&content[..], SSTABLE_HEADER);
-    while let Some(stored) = index_entry(&mut input) {
+    for (offset, stored) in content.map(blocks).unwrap_or_default() {
         block(file_id, file, offset, stored);
+    }
+}
+
+/// Where the footer says that index, filter and properties stand, and their stored lengths; `None` without a footer.
+pub fn sections(file: &[u8]) -> Option<[(usize, usize); 3]> {
+    let footer = &file[file.len().checked_sub(SSTABLE_FOOTER)?..];
+    Some([0, 12, 24].map(|at| handle(&footer[at..at + 12])))
+}
+
+/// Where an index says that the data blocks stand, and their stored lengths, as far as it can be read.
+pub fn blocks(mut index: &[u8]) -> Vec<(usize, usize)> {
+    let mut offset = SSTABLE_HEADER;
+    let mut blocks = Vec::new();
+    while let Some(stored) = index_entry(&mut index) {
+        blocks.push((offset, stored));
         offset = offset.saturating_add(stored);
     }
+    blocks
 }
 
 /// The stored length in one entry of an index; `None` at its end.
@@ -69,7 +83,7 @@ fn handle(bytes: &[u8]) -> (usize, usize) {
 }
 
 /// Recomputes the checksum of the stored block at `offset`, `stored` bytes long with its trailer.
-fn block(file_id: FileId, file: &mut [u8], offset: usize, stored: usize) {
+pub fn block(file_id: FileId, file: &mut [u8], offset: usize, stored: usize) {
     let Some(bytes) = offset.checked_add(stored).and_then(|end| file.get_mut(offset..end)) else {
         return;
     };

@@ -1,9 +1,22 @@
 //! Doors to internal parsers for the fuzz targets, and for them alone: no part of the public interface.
 
-use esker_table::Item;
-use serde::de::MapAccess;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use esker_table::{Item, Tables};
+use serde::de::MapAccess;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::host::AllowedHosts;
+use crate::http::Shared;
 use crate::json::{self, Decoded, ItemOut, Members};
+use crate::limits::Limits;
+use crate::server::serve_connection;
 
 #[derive(Default)]
 struct Envelope(Option<Decoded<Item>>);
@@ -29,4 +42,83 @@ pub fn item_from_json(bytes: &[u8]) -> Option<Item> {
 /// An item as responses have it.
 pub fn item_to_json(item: &Item) -> Vec<u8> {
     json::to_bytes(&ItemOut(item))
+}
+
+/// The server without its sockets: connections are bytes in memory. Its limits are small, so that small inputs reach
+/// them.
+pub struct HttpServer {
+    runtime: Runtime,
+    shared: Arc<Shared>,
+}
+
+impl HttpServer {
+    /// A server of these tables.
+    ///
+    /// # Errors
+    /// Where the machine gives no threads.
+    pub fn new(tables: Tables) -> io::Result<HttpServer> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let limits = Limits {
+            body_bytes_max: 4096,
+            bodies_bytes_max: 8192,
+            header_bytes_max: 8192,
+            ..Limits::default()
+        };
+        let shared = Shared::new(Arc::new(tables), limits, AllowedHosts::default());
+        Ok(HttpServer { runtime, shared: Arc::new(shared) })
+    }
+
+    /// Everything that one connection answers to these bytes, which arrive in as many pieces and after which the client
+    /// sends no more.
+    pub fn exchange<'a>(&self, input: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut pipe = Pipe { input: input.map(<[u8]>::to_vec).collect(), output: Vec::new() };
+        let (_running, stopped) = watch::channel(false);
+        // How a connection ends is for the log; what it has answered by then counts.
+        let _ = self.runtime.block_on(serve_connection(&mut pipe, self.shared.clone(), stopped));
+        pipe.output
+    }
+}
+
+/// A connection in memory. Between two pieces of the input it is as if nothing had arrived yet.
+struct Pipe {
+    input: VecDeque<Vec<u8>>,
+    output: Vec<u8>,
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(piece) = self.input.front_mut() else { return Poll::Ready(Ok(())) };
+        if piece.is_empty() {
+            self.input.pop_front();
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let rest = piece.split_off(piece.len().min(buffer.remaining()));
+        buffer.put_slice(piece);
+        *piece = rest;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.output.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
