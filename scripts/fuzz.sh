@@ -123,7 +123,14 @@ done
 seconds=${seconds:-$(((120 + ${#targets[@]} / 2) / ${#targets[@]}))}
 
 build --bins
-for name in "${targets[@]}"; do ESKER_FUZZ_SEEDS=$work/seeds "$binaries/$name" >/dev/null; done
+for name in "${targets[@]}"; do
+    # libFuzzer says on standard error which sanitizers it runs without.
+    if ! ESKER_FUZZ_SEEDS=$work/seeds "$binaries/$name" >"$work/seeds.log" 2>&1; then
+        tail -n 40 "$work/seeds.log"
+        echo "FAILED: $name writes no seeds" >&2
+        exit 1
+    fi
+done
 mkdir -p "$findings"
 echo "fuzzing ${#targets[@]} targets for $seconds s each, two at a time, seed $seed, at $(git rev-parse --short HEAD 2>/dev/null || echo "no commit")"
 since=$SECONDS
@@ -163,7 +170,7 @@ for name in "${targets[@]}"; do
     [[ $(cat "$work/$name/code") == 0 ]] && continue
     echo
     echo "==== $name"
-    grep -vE '^#[0-9]+|^stat::|^INFO|NEW_FUNC' "$work/$name/log" | tail -n 40 | cut -c1-1000
+    grep -vE '^#[0-9]+|^stat::|^INFO|^WARNING|NEW_FUNC' "$work/$name/log" | tail -n 40 | cut -c1-1000
     for input in "$findings/$name"-*; do
         [[ -e $input ]] && echo "replay: scripts/fuzz.sh --replay $name $input"
     done

@@ -1,6 +1,6 @@
 //! What the fuzz targets do with their bytes: one module a target, each with `check` (must return for every input) and
 //! `seeds` (valid inputs to start mutating from). Called by libFuzzer through `fuzz_targets/` and, on stable, by
-//! `tests/fuzz_corpus.rs`, which includes this file. A `check` must never touch the machine, the clock or chance, so
+//! `tests/fuzz_corpus.rs`, which includes this file. A `check` must never depend on the machine, the clock or chance, so
 //! that an input that fails once fails always.
 
 #[path = "batch.rs"]
