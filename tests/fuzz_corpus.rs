@@ -3,6 +3,7 @@
 //! `cargo test`.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "the regressions are files of this repository")]
 
 use std::path::Path;
 

@@ -113,7 +113,7 @@ impl Life {
     fn step(&mut self, db: Option<Db>, source: &mut Source<'_>) -> Option<Db> {
         let kind = source.byte() % 16;
         let Some(db) = db else {
-            if kind % 2 == 0 {
+            if kind.is_multiple_of(2) {
                 self.faults.clear();
             }
             return self.open();

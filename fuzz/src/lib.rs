@@ -92,6 +92,7 @@ pub fn run(name: &str, data: &[u8]) {
 /// # Panics
 /// Where the folder cannot be written to.
 #[allow(dead_code, reason = "the plain test, which includes this file, writes no files")]
+#[allow(clippy::disallowed_methods, reason = "seeds are files for libFuzzer")]
 pub fn write_seeds(name: &str) {
     let Some(parent) = std::env::var_os("ESKER_FUZZ_SEEDS") else { return };
     let target = TARGETS.iter().find(|target| target.name == name);

@@ -41,7 +41,7 @@ static LIVE: LazyLock<Sample> = LazyLock::new(|| Sample::new(false));
 /// Damages a database as `data` says and asks it everything.
 pub fn check(data: &[u8]) {
     let mut source = Source::new(data);
-    let sample = if source.byte() % 2 == 0 { &CLOSED } else { &LIVE };
+    let sample = if source.byte().is_multiple_of(2) { &CLOSED } else { &LIVE };
     let damaged = sample.disk.fork();
     for _ in 0..EDITS_MAX {
         if source.is_empty() {
