@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
-use esker_vfs::World;
-use esker_vfs::simulated::Simulation;
+use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+use esker_vfs::simulated::{CrashPolicy, Simulation};
+use esker_vfs::{Call, World};
 
 use super::coverage_support::*;
 use super::support::small;
@@ -165,4 +166,36 @@ fn verify_holds_the_manifest_on_disk_against_the_picture_in_memory() {
     db.flush().unwrap();
     let [table] = &files(&*fs, FileKind::Sstable)[..] else { panic!("one table") };
     assert_eq!(total(), fs.metadata(table).unwrap().len);
+}
+
+/// A database that was opened on a full disk, and a disk that fails when there is space again: it stays read-only, says
+/// why, and everything is there at the next open.
+#[test]
+fn a_disk_that_fails_while_writes_resume_leaves_the_database_read_only() {
+    let sim = Simulation::new(1);
+    let db = open(&sim).unwrap();
+    for key in ["a", "b"] {
+        db.keyspace("k").unwrap().put(key, key).unwrap();
+    }
+    let left = Simulation::with_fs(sim.fs.image(CrashPolicy::KeepAll, 2), 2);
+    left.world().fs.remove_file(&Path::new(DIR).join("RESERVE")).unwrap();
+    left.fs.set_capacity(0);
+    let fs = FaultFs::new(left.world().fs);
+    let world = World { fs: Arc::new(fs.clone()), ..left.world() };
+    let db = small(world).open(DIR).unwrap();
+    let k = db.keyspace("k").unwrap();
+    assert_eq!(k.put("c", "c").unwrap_err().kind(), ErrorKind::NoSpace);
+    left.fs.set_capacity(u64::MAX);
+    fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::SyncAll]));
+    let error = k.put("c", "c").unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::NoSpace, "{error}");
+    assert_eq!(fs.strikes(), 1);
+    // The disk is well again, but what the failure left on it is not known.
+    assert_eq!(k.put("c", "c").unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert!(db.metrics().read_only_cause.is_some());
+    assert_eq!(keys(&db, "k"), ["a", "b"]);
+    drop((k, db));
+    let db = open(&left).unwrap();
+    db.keyspace("k").unwrap().put("c", "c").unwrap();
+    assert_eq!(keys(&db, "k"), ["a", "b", "c"]);
 }
