@@ -44,6 +44,15 @@ available() {
     return 1
 }
 
+# The suppressions are matched against names, which somebody has to look up.
+symbolizer=$(compgen -c llvm-symbolizer | sort -V | tail -n 1 || true)
+symbolizer=${symbolizer:+$(command -v "$symbolizer")}
+has_symbolizer() {
+    [[ -n $symbolizer ]] && return
+    echo "skipped: the thread sanitizer needs llvm-symbolizer"
+    return 1
+}
+
 flags() {
     echo "-Zsanitizer=$1 -Cunsafe-allow-abi-mismatch=sanitizer"
 }
@@ -82,18 +91,22 @@ unit() {
     program=$(sed -nE "s|.*\((.*/$name-[0-9a-f]+)\).*|\1|p" "$work/programs")
     if ! timeout 1200 "$program" --test-threads 1 "$@" >"$work/log" 2>&1; then
         # The report comes first; what follows it are the harness's own lines.
-        grep -v ' \.\.\. ok$' "$work/log" | head -n 200
+        grep -v ' \.\.\. ok$' "$work/log" | head -n 200 || true
         echo "FAILED: $name $*"
         return 1
     fi
-    grep '^test result: ok. [1-9]' "$work/log" | sed "s|^test result: ok\.|$name:|; s|; 0 failed.*finished| in|"
-    grep -q '^test result: ok. [1-9]' "$work/log"
+    if ! grep -q '^test result: ok. [1-9]' "$work/log"; then
+        echo "FAILED: $name has no test named $*"
+        return 1
+    fi
+    sed -nE "s/^test result: ok\. ([0-9]+ passed).*(finished in .*)/$name: \1, \2/p" "$work/log"
 }
 
 # Tests of the engine with threads, its own or the test's.
 engine=(tests::stress tests::submit tests::background snapshot transaction --skip shuttle)
 
-if available thread tsan; then
+if available thread tsan && has_symbolizer; then
+    TSAN_OPTIONS+=" external_symbolizer_path=$symbolizer"
     planted thread "data race" <<'RUST'
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
