@@ -325,7 +325,7 @@ impl Life {
         self.states.push(next);
     }
 
-    /// The write that was proposed has ended. It was `refused` if the database was read-only before; the failure that
+    /// The write has ended. It was `refused`, and not even proposed, if the database was read-only before; the failure that
     /// turns it read-only leaves in doubt whether the write is there.
     fn settle(
         &mut self,
@@ -334,14 +334,18 @@ impl Life {
         refused: bool,
         result: Result<(), Error>,
     ) -> Result<(), String> {
-        if self.allow(result)?.is_some() {
+        let done = self.allow(result)?.is_some();
+        if done && refused {
+            return Err("a read-only database takes a write".to_string());
+        }
+        if done {
             self.visible = self.states.len() - 1;
             if durability == Durability::Sync {
                 self.all_durable();
             }
             self.outcome.writes += 1;
-        } else if refused || !(self.simulation.fs.power_is_off() || self.is_read_only(db)) {
-            // Refused for an earlier failure, or an error of a database that goes on: nothing was written.
+        } else if !refused && !(self.simulation.fs.power_is_off() || self.is_read_only(db)) {
+            // An error of a database that goes on: nothing was written.
             self.states.truncate(self.visible + 1);
         }
         Ok(())
@@ -361,8 +365,10 @@ impl Life {
                 None => batch.delete(keyspace, key_bytes(*key)),
             }
         }
-        self.propose(next);
         let refused = self.is_read_only(db);
+        if !refused {
+            self.propose(next);
+        }
         let result = db.write_with(batch, durability);
         self.settle(db, durability, refused, result)
     }
@@ -409,8 +415,10 @@ impl Life {
                 other => self.allow(other).map(drop),
             };
         }
-        self.propose(next);
         let refused = self.is_read_only(db);
+        if !refused {
+            self.propose(next);
+        }
         let result = transaction.commit_with(durability);
         self.settle(db, durability, refused, result)
     }
