@@ -51,6 +51,11 @@ pub fn can_compress(engine: &str) -> bool {
     !["lmdb", "redb", "sled", "sqlite"].contains(&engine)
 }
 
+/// Whether an engine's synced writes are on the device when they return; otherwise it is no peer for synced workloads.
+pub fn syncs(engine: &str) -> bool {
+    engine != "sled"
+}
+
 /// The engine called `name`.
 pub fn named(name: &str) -> Result<&'static Engine> {
     ENGINES.iter().find(|engine| engine.name == name).ok_or_else(|| {

@@ -76,9 +76,10 @@ impl Medians {
         compress: bool,
         figure: impl Fn(&Outcome) -> Option<f64>,
     ) -> Option<(&str, f64)> {
+        let synced = workload::named(workload).is_some_and(|workload| workload.sync);
         self.engines()
             .into_iter()
-            .filter(|engine| *engine != OURS)
+            .filter(|engine| *engine != OURS && (!synced || engines::syncs(engine)))
             .filter_map(|engine| {
                 Some((engine, figure(self.get(engine, workload, keys, compress)?)?))
             })
@@ -333,6 +334,16 @@ mod tests {
         let text = throughput(&medians);
         assert!(text.contains("| fill_seq | 300 k | 200 k | 100 k | 1.50 fjall | - |"), "{text}");
         assert!(!text.contains("uncompressed"), "{text}");
+    }
+
+    #[test]
+    fn an_engine_that_does_not_sync_is_no_peer_where_writes_are_synced() {
+        let of = |workload| {
+            let slow = outcome("fjall", workload, true, 1.0);
+            let medians = medians(vec![slow, outcome("sled", workload, false, 2.0)]);
+            medians.best_peer(workload, None, true, |o| Some(o.throughput)).unwrap().1
+        };
+        assert_eq!((of("sync_1"), of("delete")), (1.0, 2.0));
     }
 
     #[test]

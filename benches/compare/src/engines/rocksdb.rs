@@ -100,7 +100,7 @@ impl Session for RocksDbSession<'_> {
         for (key, value) in entries {
             batch.put(key, value);
         }
-        Ok(self.store.db.write_opt(&batch, &self.store.write)?)
+        Ok(self.store.db.write_opt(batch, &self.store.write)?)
     }
 
     fn get(&mut self, key: &Key, found: &mut dyn FnMut(&[u8])) -> Result<bool> {

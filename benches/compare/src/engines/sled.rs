@@ -3,7 +3,7 @@
 //! - memory: `cache_capacity` is the given number
 //! - filter: it has none; compression: off, it offers only zstd, by a feature
 //! - unsynced: its default, written by a thread every 500 ms, which is *weaker* than the others'; synced: `flush` after
-//!   every write
+//!   every write, which on Linux calls `sync_file_range` and no fdatasync: *not durable*, so that it is no peer there
 //! - bulk load: sorted batches of 10,000 and a flush; it has no door of its own for it
 
 use sled::{Batch, Db};

@@ -5,11 +5,12 @@
 //! - filter: its default, bloom with 10 bits a key
 //! - compression: snappy (it has no lz4) on every level, or none
 //! - unsynced: `Durability::Eventual`, a write call for each commit; synced: `Durability::Immediate`
-//! - its commits are futures: each is awaited by the calling thread on a runtime of two threads
+//! - its commits are futures: each is awaited by the calling thread on a runtime of two threads; one that
+//!   fails because another thread wrote the key meanwhile is made again
 //! - bulk load: sorted transactions of 10,000 and a sync of the log; it has no door of its own for it, nor one to flush
 
 use surrealkv::{
-    CompressionType, Durability, LSMIterator, Mode, Options, Transaction, Tree, TreeBuilder,
+    CompressionType, Durability, Error, LSMIterator, Mode, Options, Transaction, Tree, TreeBuilder,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -45,12 +46,17 @@ impl SurrealKv {
     fn write(
         &self,
         durability: Durability,
-        change: impl FnOnce(&mut Transaction) -> Result<()>,
+        change: impl Fn(&mut Transaction) -> Result<()>,
     ) -> Result<()> {
-        let mut transaction = self.tree.begin_with_mode(Mode::WriteOnly)?;
-        transaction.set_durability(durability);
-        change(&mut transaction)?;
-        Ok(self.runtime.block_on(transaction.commit())?)
+        loop {
+            let mut transaction = self.tree.begin_with_mode(Mode::WriteOnly)?;
+            transaction.set_durability(durability);
+            change(&mut transaction)?;
+            match self.runtime.block_on(transaction.commit()) {
+                Err(Error::TransactionWriteConflict) => {}
+                result => return Ok(result?),
+            }
+        }
     }
 }
 
@@ -60,10 +66,13 @@ impl Store for SurrealKv {
     }
 
     fn bulk_load(&self, entries: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<()> {
-        let mut entries = entries.peekable();
-        while entries.peek().is_some() {
+        loop {
+            let part: Vec<(Key, Vec<u8>)> = entries.take(10_000).collect();
+            if part.is_empty() {
+                break;
+            }
             self.write(Durability::Eventual, |transaction| {
-                for (key, value) in entries.by_ref().take(10_000) {
+                for (key, value) in &part {
                     transaction.set(&key[..], &value[..])?;
                 }
                 Ok(())
