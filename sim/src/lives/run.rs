@@ -344,7 +344,7 @@ impl Life {
                 self.all_durable();
             }
             self.outcome.writes += 1;
-        } else if !refused && !(self.simulation.fs.power_is_off() || self.is_read_only(db)) {
+        } else if !(refused || self.simulation.fs.power_is_off() || self.is_read_only(db)) {
             // An error of a database that goes on: nothing was written.
             self.states.truncate(self.visible + 1);
         }
