@@ -81,7 +81,8 @@ tests() {
     CARGO_TARGET_DIR=$target_root/$name RUSTFLAGS=$(flags "$name") \
         cargo test --locked --quiet --no-run --message-format short --target "$target" --lib "${packages[@]}"
     CARGO_TARGET_DIR=$target_root/$name RUSTFLAGS=$(flags "$name") \
-        cargo test --locked --no-run --target "$target" --lib "${packages[@]}" 2>"$work/programs"
+        cargo test --locked --no-run --target "$target" --lib "${packages[@]}" 2>"$work/programs" ||
+        { cat "$work/programs"; return 1; }
 }
 
 # unit PACKAGE ARGUMENT...: runs that package's unit tests; at least one must match.
