@@ -62,6 +62,7 @@ impl Core {
         self.check_writable()?;
         let through = {
             let mut log = self.log.lock();
+            self.check_still_open()?;
             if !mutant!("flush_deferred_not_written") {
                 self.write_deferred(&mut log)?;
             }
@@ -80,6 +81,7 @@ impl Core {
     pub(crate) fn flush_keyspace(&self, keyspace: &KeyspaceInner) -> Result<()> {
         let through = {
             let mut log = self.log.lock();
+            self.check_still_open()?;
             self.write_deferred(&mut log)?;
             self.freeze(&log, keyspace);
             log.last_seq

@@ -390,6 +390,10 @@ impl Core {
             return Ok(());
         }
         self.write_deferred(&mut log)?;
+        if log.writer()?.failure().is_some() {
+            // A write failed, and the log has not gone on behind it yet.
+            self.resume(&mut log, 0)?;
+        }
         let spare = log.take_spare();
         let seal = log.writer()?.seal().map_err(|error| self.health.fail(&error))?;
         let end = LogPosition { file: seal.segment, offset: seal.len };

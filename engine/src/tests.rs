@@ -3,6 +3,7 @@
 
 mod background;
 mod basics;
+mod closing;
 mod crafted;
 mod coverage_open;
 mod coverage_repair;

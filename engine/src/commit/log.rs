@@ -183,7 +183,7 @@ impl Core {
 
     /// Goes on behind a failed write: syncs what was written before it, and continues in a new segment. The manifest
     /// says where the old one ends, so the partial frame behind that is never read.
-    fn resume(&self, log: &mut Log, len: usize) -> Result<()> {
+    pub(crate) fn resume(&self, log: &mut Log, len: usize) -> Result<()> {
         let end = log.writer()?.sync_before_failure().map_err(|error| self.health.fail(&error))?;
         let next = self.create_segment(len, false)?;
         // Segments made before this one have lower numbers and can no longer follow.
