@@ -369,6 +369,9 @@ impl Drop for OwnerGuard<'_> {
 
 /// A commit under way: wait for it, or await it as a future of any runtime. Dropping it does not cancel the commit.
 ///
+/// Its waker is called on the thread that commits. It may submit commits and close the database, but must not wait for
+/// a commit: nobody else would carry that out.
+///
 /// ```
 /// # fn main() -> esker::Result<()> {
 /// # let dir = tempfile::tempdir().unwrap();
