@@ -4,11 +4,11 @@
 mod background;
 mod basics;
 mod closing;
-mod crafted;
 mod coverage_open;
 mod coverage_repair;
 mod coverage_repair_faults;
 mod coverage_support;
+mod crafted;
 mod crash;
 mod faults;
 mod fixtures;
