@@ -2,6 +2,7 @@
 //! says what to do, and exit code 1; an import, a verification or a repair that found something is exit code 2.
 
 mod client;
+mod descriptors;
 mod destination;
 mod export;
 mod import;

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::inspect::print;
-use super::{CliError, Outcome, open};
+use super::{CliError, Outcome, descriptors, open};
 use crate::host::AllowedHosts;
 use crate::limits::Limits;
 use crate::server::Server;
@@ -54,6 +54,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let mut limits = Limits::default();
     for limit in &arguments.limit {
         limits.set(limit).map_err(|problem| CliError::new(format!("--limit: {problem}")))?;
+    }
+    let connections = descriptors::connections(limits.connections_max);
+    if connections < limits.connections_max {
+        tracing::warn!(
+            "at most {connections} connections, because the limit of open files (ulimit -n) is low"
+        );
+        limits.connections_max = connections;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

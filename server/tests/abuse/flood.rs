@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 
-use crate::support::request;
+use crate::support::{Server, esker, request};
 use crate::victim::{Victim, exchange, replies, rest};
 
 #[test]
@@ -54,6 +55,35 @@ fn connections_beyond_the_cap_are_closed() {
         served += replies(&rest(&mut stream)).len();
     }
     victim.end("connections", 50);
+}
+
+/// Every connection is a descriptor, and so is every file of the database.
+#[test]
+fn connections_leave_descriptors_to_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -n 256; exec "$@""#, "sh"]).arg(esker().get_program());
+    command.args(["serve", "--port", "0", "--data-dir"]).arg(dir.path()).env("ESKER_LOG", "error");
+    let server = Server::run(command);
+    let mut stream = server.connect();
+    let table = |name| {
+        format!(
+            r#"{{"TableName":"{name}","AttributeDefinitions":[{{"AttributeName":"k","AttributeType":"S"}}],"KeySchema":[{{"AttributeName":"k","KeyType":"HASH"}}],"BillingMode":"PAY_PER_REQUEST"}}"#
+        )
+    };
+    assert_eq!(exchange(&mut stream, &request("CreateTable", &table("Tab"))).0, 200);
+    let open: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
+    // Enough for files to be made, while the connections are open.
+    let filling = "v".repeat(400_000);
+    for number in 0..40 {
+        let put = format!(
+            r#"{{"TableName":"Tab","Item":{{"k":{{"S":"{number}"}},"v":{{"S":"{filling}"}}}}}}"#
+        );
+        assert_eq!(exchange(&mut stream, &request("PutItem", &put)), (200, "{}".into()));
+    }
+    drop(open);
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
