@@ -19,8 +19,15 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A body, and its part of the budget for as long as it is held.
 pub(crate) struct RequestBody {
-    pub(crate) bytes: Bytes,
+    bytes: Bytes,
     _reservation: Reservation,
+}
+
+impl RequestBody {
+    /// A method and no field, so that a task which uses the bytes takes their part of the budget along.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Why there is no body.

@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 
 use crate::body::RequestBody;
 use crate::error::WireError;
-use crate::limits::{Budget, Budgets};
+use crate::limits::Budgets;
 use crate::logged::Logged;
 use crate::message;
 use crate::operation::{self, Awaited, Blocking, PendingAnswer, run, start};
@@ -145,36 +145,36 @@ impl Target {
         budgets: &Budgets,
         body: RequestBody,
     ) -> Result<Bytes, WireError> {
-        let cost = self.answer_cost_bytes + body.bytes.len() * READ_COST_FACTOR;
+        let cost = self.answer_cost_bytes + body.bytes().len() * READ_COST_FACTOR;
         let cost = budgets.work(cost).await;
-        let responses = budgets.responses.clone();
+        let (responses, no_room): (_, fn() -> WireError) = match self.handler {
+            Handler::Blocking(_) => (&budgets.read_responses, WireError::responses_overloaded),
+            Handler::Awaited(_) => (&budgets.write_responses, WireError::write_unanswered),
+        };
+        let responses = responses.clone();
         let finish = move |answer: Result<Vec<u8>, WireError>| {
-            let answer = answer.and_then(|answer| held(&responses, answer));
+            let answer = answer.and_then(|answer| responses.hold(answer).ok_or_else(no_room));
             drop(cost);
             answer
         };
         let task = match self.handler {
             Handler::Blocking(handler) => {
-                tokio::task::spawn_blocking(move || finish(handler(service.as_ref(), &body.bytes)))
+                tokio::task::spawn_blocking(move || finish(handler(service.as_ref(), body.bytes())))
             }
-            Handler::Awaited(handler) if body.bytes.len() <= INLINE_BYTES_MAX => {
+            Handler::Awaited(handler) if body.bytes().len() <= INLINE_BYTES_MAX => {
                 tokio::spawn(async move {
-                    let pending = handler(service, &body.bytes)?;
+                    let pending = handler(service, body.bytes())?;
                     finish(pending.await)
                 })
             }
             Handler::Awaited(handler) => tokio::spawn(async move {
-                let start = tokio::task::spawn_blocking(move || handler(service, &body.bytes));
+                let start = tokio::task::spawn_blocking(move || handler(service, body.bytes()));
                 let pending = start.await.unwrap_or_else(|panic| Err(panicked(self.name, &panic)));
                 finish(pending?.await)
             }),
         };
         task.await.unwrap_or_else(|panic| Err(panicked(self.name, &panic)))
     }
-}
-
-fn held(responses: &Budget, answer: Vec<u8>) -> Result<Bytes, WireError> {
-    responses.hold(answer).ok_or_else(WireError::responses_overloaded)
 }
 
 fn panicked(operation: &str, panic: &JoinError) -> WireError {

@@ -106,6 +106,11 @@ impl WireError {
         Self::new(503, CORAL_SERVICE, "ServiceUnavailableException", message)
     }
 
+    /// The same for a write: it has taken place, so this must not say that nothing was done.
+    pub(crate) fn write_unanswered() -> Self {
+        Self::internal(message::WRITE_UNANSWERED)
+    }
+
     /// No `Host` header, or several.
     pub(crate) fn one_host() -> Self {
         Self::new(400, CORAL_SERVICE, "SerializationException", message::ONE_HOST)

@@ -24,7 +24,8 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Connections at a time: 4096. Further ones are closed at once.
     pub connections_max: usize,
-    /// Bytes of all responses that clients have not taken yet: 256 MiB. Small ones do not count.
+    /// Bytes of all responses that clients have not taken yet: 256 MiB. Small ones do not count. A quarter of it is
+    /// for writes, which have taken place when there is no room for what they answer.
     pub responses_bytes_max: usize,
     /// What the operations under way may cost in bytes, as the dispatcher estimates it by what they read: 64 MiB, and
     /// 32 MiB for each processor. Values may take thirty times as much memory as they are charged for. Further operations
@@ -111,17 +112,23 @@ pub(crate) struct Budgets {
     pub(crate) bodies: Budget,
     small_work: Budget,
     large_work: Budget,
-    /// Responses that their clients have not taken yet.
-    pub(crate) responses: Budget,
+    /// Responses to reads that their clients have not taken yet.
+    pub(crate) read_responses: Budget,
+    /// The same of writes.
+    pub(crate) write_responses: Budget,
 }
 
 impl Budgets {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             bodies: Budget::new(limits.bodies_bytes_max),
-            small_work: Budget::new(limits.work_bytes_max / 2),
-            large_work: Budget::new(limits.work_bytes_max / 2),
-            responses: Budget::new(limits.responses_bytes_max),
+            // Waiting for a budget of nothing would be no wait at all.
+            small_work: Budget::new((limits.work_bytes_max / 2).max(1)),
+            large_work: Budget::new((limits.work_bytes_max / 2).max(1)),
+            read_responses: Budget::new(
+                limits.responses_bytes_max - limits.responses_bytes_max / 4,
+            ),
+            write_responses: Budget::new(limits.responses_bytes_max / 4),
         }
     }
 

@@ -10,6 +10,8 @@ pub(crate) const OVERLOADED: &str =
     "The server holds as many request bytes as it may: try again in a moment";
 pub(crate) const RESPONSES_OVERLOADED: &str =
     "The server holds as many response bytes as it may: try again in a moment, or ask for less";
+pub(crate) const WRITE_UNANSWERED: &str =
+    "The write was made, but the server holds as many response bytes as it may: its answer is lost";
 pub(crate) const ONE_HOST: &str = "A request names its host in exactly one Host header";
 pub(crate) const TOO_MANY: &str = "A list or map has more elements than any request may have";
 pub(crate) const FAILED: &str = "The request failed inside the server; its log says why";

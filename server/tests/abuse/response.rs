@@ -101,6 +101,38 @@ fn values_that_grow_when_they_are_read() {
     victim.end("growing values", 2000);
 }
 
+/// A PutItem of an item of many nulls, which is seven times as long as JSON.
+fn put_wide_item(extra: &str) -> String {
+    let nulls = r#"{"NULL":true},"#.repeat(200_000);
+    let nulls = &nulls[..nulls.len() - 1];
+    format!(r#"{{"TableName":"Tab","Item":{{"k":{{"S":"wide"}},"v":{{"L":[{nulls}]}}}}{extra}}}"#)
+}
+
+#[test]
+fn reads_leave_room_for_what_writes_answer() {
+    let victim = Victim::start(&["responses-bytes=34000000", "write-ms=600000"]);
+    put_large_items(&victim, 40);
+    victim.server.ok("PutItem", &put_wide_item(""));
+    let (served, refused) = ask(&victim, &get_large_items(40), 8);
+    assert!(!served.is_empty() && !refused.is_empty());
+    let answer = victim.server.ok("PutItem", &put_wide_item(r#","ReturnValues":"ALL_OLD""#));
+    assert!(answer.starts_with(r#"{"Attributes":"#), "{}", &answer[..100]);
+    drop((served, refused));
+    victim.end("reads and writes", 400);
+}
+
+#[test]
+fn a_write_whose_answer_has_no_room_is_not_called_undone() {
+    let victim = Victim::start(&["responses-bytes=4000000"]);
+    victim.server.ok("PutItem", &put_wide_item(""));
+    let put = put_wide_item(r#","ReturnValues":"ALL_OLD""#);
+    let reply = victim.call("PutItem", put.as_bytes());
+    assert_eq!(reply.status, 500);
+    assert!(reply.body.contains("#InternalServerError"), "{}", reply.body);
+    assert!(reply.body.contains("The write was made"), "{}", reply.body);
+    victim.end("no room for an answer", 200);
+}
+
 #[test]
 fn clients_vanish_amid_their_responses() {
     let victim = Victim::start(&[]);

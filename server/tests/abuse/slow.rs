@@ -182,8 +182,8 @@ const RESPONSE_BYTES: usize = ITEMS * 409_000;
 
 #[test]
 fn a_response_that_is_not_taken_ends_by_the_write_deadline() {
-    // There is room for one response at a time.
-    let victim = with(&[("write-ms", "500"), ("responses-bytes", "20000000")]);
+    // In the part of reads there is room for one response at a time.
+    let victim = with(&[("write-ms", "500"), ("responses-bytes", "26000000")]);
     put_large_items(&victim, ITEMS);
     let ask = || {
         let mut stream = victim.server.connect();
