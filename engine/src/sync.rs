@@ -13,11 +13,13 @@ mod scheduled;
 #[cfg(feature = "shuttle")]
 pub(crate) use scheduled::{
     ArcSwap, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, RwLock, step, thread,
+    thread_id,
 };
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use native::{
     ArcSwap, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, RwLock, step, thread,
+    thread_id,
 };
 
 #[cfg(not(feature = "shuttle"))]
@@ -32,4 +34,14 @@ mod native {
     /// A place where another thread may go on although nothing is locked or shared here.
     #[inline(always)]
     pub(crate) fn step() {}
+
+    thread_local! {
+        static THREAD_ID: thread::ThreadId = thread::current().id();
+    }
+
+    /// Which thread this is. It is asked for every group of commits, and `thread::current` counts references each time.
+    #[inline]
+    pub(crate) fn thread_id() -> thread::ThreadId {
+        THREAD_ID.with(|id| *id)
+    }
 }

@@ -17,8 +17,8 @@ use esker_base::{Error, ErrorKind, Result, SeqNo, mutant};
 
 use crate::commit::history::ReadSet;
 use crate::core::Core;
-use crate::sync::thread::{self, ThreadId};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::thread::ThreadId;
+use crate::sync::{Condvar, Mutex, thread_id};
 use crate::{Batch, Durability};
 
 /// What a commit in line takes beside its operations, about, in bytes.
@@ -251,7 +251,7 @@ impl CommitQueue {
 
     fn take_group(&self) -> Vec<Commit> {
         let mut state = self.state.lock();
-        state.owner = Some(thread::current().id());
+        state.owner = Some(thread_id());
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(next) = state.line.front() {
@@ -301,7 +301,7 @@ impl CommitQueue {
             let mut state = self.state.lock();
             state.closed = true;
             self.room.notify_all();
-            let is_own = state.owned && state.owner == Some(thread::current().id());
+            let is_own = state.owned && state.owner == Some(thread_id());
             if is_own && !mutant!("race_owner_closes_unheard") {
                 // The waker of a commit that this thread has just done closes the database, perhaps by dropping the
                 // last handle. Nobody else can finish the line.

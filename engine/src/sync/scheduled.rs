@@ -18,6 +18,11 @@ pub(crate) fn step() {
     thread::sleep(Duration::ZERO);
 }
 
+/// Which thread this is.
+pub(crate) fn thread_id() -> thread::ThreadId {
+    thread::current().id()
+}
+
 /// As `parking_lot::Mutex`.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
