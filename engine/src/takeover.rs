@@ -255,6 +255,13 @@ fn is_ours(name: &str) -> bool {
     names::parse(name).is_some() || name == names::CURRENT
 }
 
+/// Whether a takeover that failed with `error` can be tried again: the disk is full, or too many files are open.
+fn may_pass(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    error.kind() == ErrorKind::NoSpace || source.is_some_and(esker_vfs::is_out_of_files)
+}
+
 impl Core {
     /// Makes a database that was opened on a full disk take writes, if there is space now. None of the core's locks from
     /// `log` on may be held.
@@ -278,7 +285,7 @@ impl Core {
                 self.background.wake();
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::NoSpace => {
+            Err(error) if may_pass(&error) => {
                 self.health.suspend(&error);
                 log.keep_recovered(from);
                 Err(error)

@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::File;
 
 /// What an existing file is opened for.
@@ -87,4 +89,11 @@ pub trait Fs: Debug + Send + Sync {
 
     /// Bytes that an unprivileged writer can still allocate at `path`.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// Whether a call failed because this process, or the whole machine, has too many files open. Nothing was done then, and
+/// the call may be tried again later.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| errno == Errno::MFILE || errno == Errno::NFILE)
 }

@@ -17,7 +17,7 @@ mod time;
 
 pub use call::Call;
 pub use file::{Advice, File, ReadRequest};
-pub use fs::{FileLock, Fs, LockMode, Metadata, OpenMode};
+pub use fs::{FileLock, Fs, LockMode, Metadata, OpenMode, is_out_of_files};
 pub use time::{Clock, Random};
 
 use std::sync::Arc;

@@ -203,6 +203,28 @@ fn a_second_attempt_is_not_taken_for_a_lost_part_of_the_first() {
     }
 }
 
+/// A process that has run out of files when it looks again has not lost anything: it used to stay read-only for ever.
+#[test]
+fn too_many_open_files_do_not_end_the_wait_for_space() {
+    for call in [Call::List, Call::CreateNew, Call::SyncDir] {
+        let sim = full();
+        let faults = Arc::new(FaultFs::new(sim.world().fs));
+        let db = small(World { fs: faults.clone(), ..sim.world() }).open(DIR).unwrap();
+        let ks = db.keyspace("k").unwrap();
+        sim.fs.set_capacity(u64::MAX);
+        faults.inject(Rule::new(Fault::Fail(Failure::TooManyFiles)).on(&[call]).sticky());
+        for _ in 0..2 {
+            assert_eq!(ks.put("x", "1").unwrap_err().kind(), ErrorKind::Io, "{call:?}");
+            assert_eq!(count(&db), 30);
+        }
+        faults.clear();
+        ks.put("x", "1").unwrap();
+        assert_eq!(db.metrics().read_only_cause, None);
+        let cut = Simulation::with_fs(sim.fs.image(CrashPolicy::DropAll, 3), 3);
+        assert_eq!(count(&small(cut.world()).open(DIR).unwrap()), 31);
+    }
+}
+
 /// `RESERVE` is given up on a full disk and used to stay short after a crash.
 #[test]
 fn the_reserve_has_its_size_again_after_the_next_open() {
