@@ -40,7 +40,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a client may take none of the bytes of a response: 30 s.
     pub write_timeout: Duration,
-    /// How long a client may take over a whole response: 5 minutes.
+    /// How long a client may take over a whole response: 5 minutes. While more than half of the room for responses
+    /// is taken, only as long as `write_timeout`.
     pub response_timeout: Duration,
     /// How long requests may take to finish once the server is told to stop: 10 s.
     pub drain_timeout: Duration,
@@ -158,6 +159,11 @@ impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let bytes_max = u32::try_from(bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self { permits: Arc::new(Semaphore::new(bytes_max as usize)), bytes_max }
+    }
+
+    /// Whether less than half of it is left.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.permits.available_permits() < self.bytes_max as usize / 2
     }
 
     /// An empty reservation.

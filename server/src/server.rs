@@ -109,7 +109,8 @@ where
 {
     let phase = Phase::default();
     let limits = &shared.limits;
-    let io = TokioIo::new(StallGuard::new(io, limits, phase.clone()));
+    let responses = shared.budgets.read_responses.clone();
+    let io = TokioIo::new(StallGuard::new(io, limits, responses, phase.clone()));
     let connection = http1::Builder::new()
         // A client may end its half once it has asked, and still wants the answer.
         .half_close(true)

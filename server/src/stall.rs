@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::limits::Limits;
+use crate::limits::{Budget, Limits};
 
 /// Whether a connection is between two requests (even) or inside one (odd): a count of the changes.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,8 @@ pub(crate) struct StallGuard<T> {
     inner: T,
     deadlines: Deadlines,
     phase: Phase,
+    /// What the responses of all connections share. Who is slow while it is scarce keeps others from being served.
+    responses: Budget,
     /// The phase in which the two below hold.
     seen: u64,
     /// When the first byte of the next request's headers came.
@@ -67,7 +69,7 @@ struct Deadlines {
 }
 
 impl<T> StallGuard<T> {
-    pub(crate) fn new(inner: T, limits: &Limits, phase: Phase) -> Self {
+    pub(crate) fn new(inner: T, limits: &Limits, responses: Budget, phase: Phase) -> Self {
         let deadlines = Deadlines {
             idle: limits.idle_timeout,
             header: limits.header_timeout,
@@ -78,6 +80,7 @@ impl<T> StallGuard<T> {
             inner,
             deadlines,
             phase,
+            responses,
             seen: 0,
             head_since: None,
             reading: None,
@@ -121,7 +124,9 @@ impl<T> StallGuard<T> {
         }
         let now = Instant::now();
         let behind_since = *self.behind_since.get_or_insert(now);
-        let end = (now + self.deadlines.write).min(behind_since + self.deadlines.response);
+        let Deadlines { write, response, .. } = self.deadlines;
+        let whole = if self.responses.is_scarce() { response.min(write) } else { response };
+        let end = (now + write).min(behind_since + whole);
         let deadline = self.writing.get_or_insert_with(|| Box::pin(sleep_until(end)));
         ready!(deadline.as_mut().poll(context));
         let what = "the response was not taken in time";

@@ -218,3 +218,15 @@ fn a_response_that_drips_ends_by_its_own_deadline() {
     assert!(read < RESPONSE_BYTES, "all {read} bytes came");
     victim.end("response deadline", 300);
 }
+
+/// A client that takes a little now and then keeps its room only while others do not need it.
+#[test]
+fn a_response_that_drips_makes_room_where_it_is_scarce() {
+    let victim = with(&[("write-ms", "1500"), ("responses-bytes", "26000000")]);
+    put_large_items(&victim, ITEMS);
+    let mut stream = victim.server.connect();
+    stream.write_all(&get_large_items(ITEMS)).unwrap();
+    let read = read_slowly(&mut stream, Duration::from_millis(10));
+    assert!(read < RESPONSE_BYTES, "all {read} bytes came");
+    victim.end("scarce room", 300);
+}
