@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use esker_base::{Error, LogPosition, Result, key};
-use esker_wal::SegmentExpectation;
+use esker_wal::{FinishedSegment, SegmentExpectation};
 
 use crate::core::Core;
 use crate::view::Levels;
@@ -69,9 +69,22 @@ impl Core {
         result.map(|()| report)
     }
 
-    /// Reads the finished segments once more, up to their ends.
+    /// Reads the finished segments once more, up to their ends. After a failure only those that are known to be durable:
+    /// what the disk keeps of the others is for the next open to find out.
     fn verify_log(&self, report: &mut VerifyReport) -> Result<()> {
-        let finished: Vec<_> = self.log.lock().finished.iter().copied().collect();
+        let finished: Vec<_> = {
+            let mut log = self.log.lock();
+            let synced = match self.health.cause() {
+                Some(_) => log.writer().ok().map(|writer| writer.known_synced()),
+                None => None,
+            };
+            let is_durable = |segment: &&FinishedSegment| {
+                synced.is_none_or(|synced| {
+                    (segment.number, segment.end) <= (synced.file, synced.offset)
+                })
+            };
+            log.finished.iter().filter(is_durable).copied().collect()
+        };
         let version = self.manifest.lock().version.clone();
         let listed = finished.iter().filter_map(|segment| {
             let meta = version.wal.iter().find(|meta| meta.number == segment.number)?;

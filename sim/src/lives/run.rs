@@ -262,7 +262,7 @@ impl Life {
                 let step = BackgroundStep::ALL[usize::from(*at) % BackgroundStep::ALL.len()];
                 self.allow(db.run_background_step(step))?;
             }
-            Step::Check => match self.read(db, &self.live) {
+            Step::Check => match self.read(db, &self.readable()) {
                 Ok(found) if found == self.current() => {}
                 Ok(_) => return Err("the latest state is not what was written".to_string()),
                 Err(message) => return self.excuse(message),
@@ -283,9 +283,17 @@ impl Life {
         Ok(())
     }
 
-    /// What the database answers now: dropped keyspaces are not in it.
+    /// The keyspaces that answer now. One whose drop failed in doubt refuses use until the next open shows whether it is
+    /// there.
+    fn readable(&self) -> BTreeMap<u8, u32> {
+        let mut live = self.live.clone();
+        live.retain(|number, _| !self.perhaps_dropped.contains(number));
+        live
+    }
+
+    /// What the database answers now.
     fn current(&self) -> State {
-        let live: Vec<u32> = self.live.values().copied().collect();
+        let live: Vec<u32> = self.readable().into_values().collect();
         let state = &self.states[self.visible];
         let kept = state.iter().filter(|((keyspace, _), _)| live.contains(keyspace));
         kept.map(|(key, value)| (*key, *value)).collect()
@@ -309,6 +317,9 @@ impl Life {
         let mut plan = Vec::new();
         for &(number, key, value) in puts {
             let Some(id) = self.live.get(&number) else { continue };
+            if self.perhaps_dropped.contains(&number) {
+                continue;
+            }
             let found = keyspace(db, number).map_err(|error| error.to_string())?;
             plan.push((found.ok_or("a keyspace is gone")?, (number, key, value)));
             match value {
@@ -461,7 +472,7 @@ impl Life {
     }
 
     fn check_snapshot(&self, db: &Db, snapshot: &Snapshot, state: &State) -> Result<(), String> {
-        for (number, id) in &self.live {
+        for (number, id) in &self.readable() {
             let found = keyspace(db, *number).map_err(|error| error.to_string())?;
             let Some(keyspace) = found else { continue };
             let mut seen = State::new();

@@ -37,7 +37,8 @@ pub(super) enum Step {
     Heal,
 }
 
-const SUFFIXES: [&str; 4] = [".wal", ".sst", ".manifest", "/db"];
+/// Whose syncs fail. The log's and the manifest's files keep the paths under which they were made.
+const SUFFIXES: [&str; 6] = [".wal", ".wal.tmp", ".sst", ".manifest", ".manifest.tmp", "/db"];
 
 const DURABILITIES: [(&str, Durability); 3] = [
     ("volatile", Durability::Volatile),
