@@ -86,8 +86,8 @@ pub fn soak(seed: u64, limit: Duration, only: &[String], done: impl Fn(&Row)) ->
         for (at, entry) in selected(only).enumerate() {
             // A check may use its share of what is left, so that none starves those behind it.
             let share = whole.left() * entry.soak_minutes / parts(at).max(1);
-            let budget = Budget::new(seed + round, Scale::Soak { round }, share);
-            let seeds = format!("{seed}..={}", seed + round);
+            let budget = Budget::new(seed.wrapping_add(round), Scale::Soak { round }, share);
+            let seeds = format!("{seed}..={}", seed.wrapping_add(round));
             let floors = entry.floors.iter();
             let floors = floors.map(|floor| (floor.label, in_proportion(floor.soak)));
             let floors = floors.filter(|(_, floor)| *floor > 0).collect();
@@ -139,10 +139,11 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_string()
 }
 
-/// The commit of the work tree that this runs in.
+/// The commit of the work tree that this was built in, wherever it runs.
 fn commit() -> String {
     let git = |args: &[&str]| {
-        let output = std::process::Command::new("git").args(args).output().ok()?;
+        let mut command = std::process::Command::new("git");
+        let output = command.args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_string())
     };

@@ -84,7 +84,7 @@ impl Machine {
         self.simulation.fs.cut_power_at(call);
     }
 
-    /// Cuts the power at a random one of the next `calls` calls, of which there must be one. Returns which.
+    /// Cuts the power at a random one of the next `calls` calls, at least 1. Returns which.
     pub fn cut_power_within(&mut self, calls: u64) -> u64 {
         let at = self.calls() + self.rng.below(calls);
         self.cut_power_at(at);

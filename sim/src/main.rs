@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand, value_parser};
 use esker_sim::allocation::Counting;
 use esker_sim::report::{Row, Table};
 use esker_sim::{checks, kernel, mutants, replay};
@@ -17,9 +18,15 @@ use esker_sim::{checks, kernel, mutants, replay};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+const EXIT_CODES: &str = "Exit codes: 0 nothing was found; 1 something was, a figure is below its floor, or a planted bug \
+    was not found; 2 it could not run.";
+
+/// The longest soak, in minutes: a year. Keeps shares and floors within their types.
+const SOAK_MINUTES_MAX: u64 = 366 * 24 * 60;
+
 /// Proves that Esker keeps its promises: exhaustively where that is possible, at random and reproducibly elsewhere.
 #[derive(Parser)]
-#[command(name = "esker-sim", version)]
+#[command(name = "esker-sim", bin_name = "esker-sim", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -34,10 +41,10 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// The most that one check may take, in seconds.
-        #[arg(long, default_value_t = checks::CI_LIMIT.as_secs())]
+        #[arg(long, default_value_t = checks::CI_LIMIT.as_secs(), value_parser = value_parser!(u64).range(1..))]
         limit: u64,
-        /// Run only these checks.
-        #[arg(long)]
+        /// Run only these checks, separated by commas or each with its own `--only`.
+        #[arg(long, value_name = "CHECK", value_delimiter = ',', value_parser = check_names())]
         only: Vec<String>,
         /// Where the replay files of findings go.
         #[arg(long, default_value = "esker-sim-findings")]
@@ -45,14 +52,14 @@ enum Command {
     },
     /// Run the checks with other seeds, each for its share of the time. The floors are those of three hours, in proportion.
     Soak {
-        /// For how long, in minutes.
-        #[arg(long)]
+        /// For how long, in minutes; at most a year.
+        #[arg(long, value_parser = value_parser!(u64).range(1..=SOAK_MINUTES_MAX))]
         minutes: u64,
         /// The first seed.
         #[arg(long, default_value_t = 1000)]
         seed: u64,
-        /// Run only these checks.
-        #[arg(long)]
+        /// Run only these checks, separated by commas or each with its own `--only`.
+        #[arg(long, value_name = "CHECK", value_delimiter = ',', value_parser = check_names())]
         only: Vec<String>,
         /// Where the replay files of findings go.
         #[arg(long, default_value = "esker-sim-findings")]
@@ -89,6 +96,11 @@ enum Command {
         /// What it is told.
         orders: Vec<String>,
     },
+}
+
+/// Takes the names that `list` prints: a check that does not run because of a slip must not look like one that passed.
+fn check_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(checks::CHECKS.iter().map(|entry| entry.name))
 }
 
 fn main() -> ExitCode {
@@ -151,7 +163,7 @@ fn finish(table: &Table, directory: &PathBuf) -> ExitCode {
         }
     }
     if table.rows.is_empty() {
-        eprintln!("no check of that name; see `esker-sim list`");
+        eprintln!("no check has run");
     }
     if table.findings() == 0 && table.missed() == 0 && !table.rows.is_empty() {
         ExitCode::SUCCESS

@@ -190,7 +190,7 @@ impl Row {
 /// The table of figures.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// The commit that was built, as far as it is known.
+    /// The commit that was built, as far as it is known; empty where it does not matter.
     pub commit: String,
     /// One for each check.
     pub rows: Vec<Row>,
@@ -211,7 +211,9 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "commit {}", self.commit)?;
+        if !self.commit.is_empty() {
+            writeln!(f, "commit {}", self.commit)?;
+        }
         writeln!(
             f,
             "{:<16} {:<44} {:>13} {:>13} {:>8} {:>8}  seeds",
