@@ -4,7 +4,8 @@
 // The program's own files: the replay files that it reads and writes.
 #![allow(clippy::disallowed_methods)]
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ fn main() -> ExitCode {
                 Ok(report) => {
                     let (elapsed, seeds) = (Duration::ZERO, file.display().to_string());
                     let rows = vec![Row { report, elapsed, seeds, floors: Vec::new() }];
-                    finish(&Table { commit: String::new(), rows }, &PathBuf::new())
+                    finish(&Table { commit: String::new(), rows }, Path::new(""))
                 }
                 Err(error) => {
                     eprintln!("{}: {error}", file.display());
@@ -133,7 +134,7 @@ fn main() -> ExitCode {
         Command::Mutants { seed, only, quick, .. } => mutants::run(seed, &only, quick),
         Command::Victim { orders } => kernel::victim(&orders),
         Command::List => {
-            checks::CHECKS.iter().for_each(|entry| println!("{}", entry.name));
+            checks::CHECKS.iter().for_each(|entry| show(&format!("{}\n", entry.name)));
             ExitCode::SUCCESS
         }
     }
@@ -145,23 +146,26 @@ fn progress(row: &Row) {
     eprintln!("{}: {found} findings, {seconds:.0} s", row.report.name);
 }
 
-/// Prints the table and keeps the replay files; a failure if anything was found, a floor was missed, or nothing ran.
-fn finish(table: &Table, directory: &PathBuf) -> ExitCode {
-    print!("{table}");
+/// Keeps the replay files and prints the table; a failure if anything was found, a floor was missed, or nothing ran.
+fn finish(table: &Table, directory: &Path) -> ExitCode {
+    // The files come first: whoever reads the table may go away, as `head` does.
+    let mut text = table.to_string();
     for row in &table.rows {
         for (at, finding) in row.report.findings.iter().enumerate() {
-            let Some(text) = finding.replay.as_ref().filter(|_| !directory.as_os_str().is_empty())
+            let Some(replay) =
+                finding.replay.as_ref().filter(|_| !directory.as_os_str().is_empty())
             else {
                 continue;
             };
             let path = directory.join(format!("{}-{at}.replay", row.report.name));
             let written = std::fs::create_dir_all(directory);
-            match written.and_then(|()| std::fs::write(&path, text)) {
-                Ok(()) => println!("replay file: {}", path.display()),
+            match written.and_then(|()| std::fs::write(&path, replay)) {
+                Ok(()) => text.push_str(&format!("replay file: {}\n", path.display())),
                 Err(error) => eprintln!("cannot write {}: {error}", path.display()),
             }
         }
     }
+    show(&text);
     if table.rows.is_empty() {
         eprintln!("no check has run");
     }
@@ -170,4 +174,10 @@ fn finish(table: &Table, directory: &PathBuf) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Writes to stdout. A reader that has gone changes nothing about what was found.
+fn show(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The exit code, stdout and stderr of `esker-sim` in the directory `at`.
 fn run(at: &Path, arguments: &[&str]) -> (i32, String, String) {
@@ -59,4 +59,17 @@ fn a_replay_file_runs_from_any_directory() {
     let (code, stdout, stderr) = run(at.path(), &["replay", file]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.starts_with("check ") && stdout.contains("steps replayed"), "{stdout}");
+}
+
+#[test]
+fn a_reader_of_the_table_may_go_away() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/replays/lives-unproven-tail.replay");
+    for arguments in [&["list"][..], &["replay", file]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_esker-sim"));
+        let child = command.args(arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
