@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use esker::{RepairOptions, RepairReport};
+use esker::{ErrorKind, RepairOptions, RepairReport};
 
 use super::inspect::print;
 use super::{CliError, Outcome, open};
@@ -38,8 +38,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         skip_damaged_log: arguments.skip_damaged_log,
         world: None,
     };
-    let report = esker::repair(&arguments.dir, &options)
-        .map_err(|error| open::failed(&arguments.dir, open::Use::Look, &error))?;
+    let report = esker::repair(&arguments.dir, &options).map_err(|error| match error.kind() {
+        // It is about `--to`, and says so.
+        ErrorKind::InvalidArgument => CliError::new(error.to_string()),
+        _ => open::failed(&arguments.dir, open::Use::Look, &error),
+    })?;
     print(&text(arguments, &report));
     let is_done = report.is_sound() || (report.is_applied && report.is_lossless());
     Ok(if is_done { Outcome::Done } else { Outcome::Incomplete })
@@ -96,9 +99,11 @@ fn text(arguments: &Arguments, report: &RepairReport) -> String {
             );
         }
         None => {
+            // What was asked for without is to be what happens with it.
+            let skip = if arguments.skip_damaged_log { " --skip-damaged-log" } else { "" };
             let _ = writeln!(
                 out,
-                "Nothing was changed. esker repair {dir} --apply repairs it; nothing will be deleted.",
+                "Nothing was changed. esker repair {dir} --apply{skip} repairs it; nothing will be deleted.",
             );
         }
     }
@@ -142,6 +147,17 @@ mod tests {
         let report = esker::repair(dir.path(), &RepairOptions::default()).unwrap();
         let text = text(&arguments(false), &report);
         assert!(text.contains("Lost: keys of keyspace k from \"key\" through \"key\""), "{text}");
+        assert!(text.contains(" --apply repairs it"), "{text}");
+        let skipping = Arguments { skip_damaged_log: true, ..arguments(false) };
+        let text = super::text(&skipping, &report);
+        assert!(text.contains(" --apply --skip-damaged-log repairs it"), "{text}");
+        let not_empty = Some(dir.path().to_path_buf());
+        let refused = run(&Arguments { to: not_empty, ..arguments(true) }).err().unwrap();
+        let refused = refused.to_string();
+        assert!(
+            refused.starts_with(&format!("{} is not empty", dir.path().display())),
+            "{refused}"
+        );
         assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Incomplete));
         assert!(!path.exists() && dir.path().join("lost-and-found-1").exists());
         assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Done));
