@@ -32,7 +32,9 @@ mod write;
 
 pub use error::{CancellationReason, TableError, TableErrorKind};
 pub use number::Number;
-pub use stored::{StoredTable, TablesReport, stored_tables, verify};
+pub use stored::{
+    Miscount, StoredTable, TablesReport, correct_counts, miscounts, stored_tables, verify,
+};
 pub use tables::Tables;
 pub use validate::{MAX_ATTRIBUTE_NAME_BYTES, MAX_ITEM_SIZE_BYTES, MAX_NESTING_LEVELS};
 pub use value::{AttributeValue, Item};

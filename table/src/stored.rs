@@ -1,8 +1,9 @@
-//! The tables of a database as they are stored, for looking at and checking: nothing is opened for
-//! writing and nothing is changed, so a read-only database will do. Called by inspection and
-//! verification tools; nobody may write to the tables meanwhile.
+//! The tables of a database as they are stored, for looking at, checking and correcting their
+//! counts. Only [`correct_counts`] changes anything; for the rest a read-only database will do. Called
+//! by the tools for inspection, verification and repair; nobody may write to the tables meanwhile.
 
-use esker::{Db, Keyspace};
+use bytes::Bytes;
+use esker::{Db, Durability, Keyspace};
 
 use crate::catalog::{self, Entry};
 use crate::error::Result;
@@ -85,6 +86,72 @@ pub fn verify(db: &Db) -> Result<TablesReport> {
     Ok(report)
 }
 
+/// A table whose counts are not those of its items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miscount {
+    /// The table's name.
+    pub table: String,
+    /// The items and their logical bytes that the catalog says there are.
+    pub stored: (u64, u64),
+    /// Those that are there.
+    pub counted: (u64, u64),
+}
+
+/// The tables whose counts are wrong. Reads every item.
+///
+/// # Errors
+/// As of [`verify`].
+pub fn miscounts(db: &Db) -> Result<Vec<Miscount>> {
+    Ok(miscounted(db)?.into_iter().map(|(_, miscount)| miscount).collect())
+}
+
+/// Corrects the counts that are wrong, as they are where a repair had to give up items, and says which
+/// those were. The tables must not be open.
+///
+/// # Errors
+/// As of [`verify`], and whatever [`Db::write`] answers, as `Internal`.
+pub fn correct_counts(db: &Db) -> Result<Vec<Miscount>> {
+    let found = miscounted(db)?;
+    if let Some(catalog) = catalog::existing(db)?
+        && !found.is_empty()
+    {
+        let mut batch = db.batch();
+        for (table_id, Miscount { counted: (items, bytes), .. }) in &found {
+            let counts = Counts { items: *items, bytes: *bytes };
+            catalog::put_counts(&mut batch, &catalog, *table_id, counts);
+        }
+        db.write_with(batch, Durability::Sync)?;
+    }
+    Ok(found.into_iter().map(|(_, miscount)| miscount).collect())
+}
+
+/// The wrong counts, each with its table's id.
+fn miscounted(db: &Db) -> Result<Vec<(u64, Miscount)>> {
+    let mut found = Vec::new();
+    for entry in entries(db)? {
+        let items = db.existing_keyspace(&catalog::items_keyspace(entry.record.table_id))?;
+        let mut counts = Counts::default();
+        for stored in items.iter().flat_map(Keyspace::iter) {
+            counts = with_item(counts, &stored?.1);
+        }
+        if counts != entry.counts {
+            let miscount = Miscount {
+                stored: (entry.counts.items, entry.counts.bytes),
+                counted: (counts.items, counts.bytes),
+                table: entry.name,
+            };
+            found.push((entry.record.table_id, miscount));
+        }
+    }
+    Ok(found)
+}
+
+/// An item that cannot be read counts without bytes.
+fn with_item(counts: Counts, value: &Bytes) -> Counts {
+    let size = EncodedItem::from_bytes(value.clone()).map_or(0, |item| item.logical_size());
+    Counts { items: counts.items + 1, bytes: counts.bytes + u64::from(size) }
+}
+
 fn entries(db: &Db) -> Result<Vec<Entry>> {
     match catalog::existing(db)? {
         Some(catalog) => Ok(catalog::read(&catalog)?.entries),
@@ -97,9 +164,7 @@ fn verify_table(entry: &Entry, items: &Keyspace, report: &mut TablesReport) -> R
     let mut counts = Counts::default();
     for stored in items.iter() {
         let (key, value) = stored?;
-        let size =
-            u64::from(EncodedItem::from_bytes(value.clone()).map_or(0, |i| i.logical_size()));
-        counts = Counts { items: counts.items + 1, bytes: counts.bytes + size };
+        counts = with_item(counts, &value);
         let check = || -> Result<bool> {
             let encoded = EncodedItem::from_bytes(value)?;
             let item = encoded.decode()?;
@@ -158,6 +223,12 @@ mod tests {
         let found = verify(&db).unwrap();
         assert_eq!(found.problem_count, 3, "{:?}", found.problems);
         assert!(found.problems[2].contains("counted 3 items"), "{:?}", found.problems);
+        // The counts can be corrected; one item that does not decode has no bytes.
+        let miscount = Miscount { table: "things".to_string(), stored: (4, 24), counted: (3, 12) };
+        assert_eq!(miscounts(&db).unwrap(), std::slice::from_ref(&miscount));
+        assert_eq!(correct_counts(&db).unwrap(), [miscount]);
+        assert_eq!(miscounts(&db).unwrap(), []);
+        assert_eq!(verify(&db).unwrap().problem_count, 2);
         db.drop_keyspace(&stored[1].keyspace).unwrap();
         assert_eq!(verify(&db).unwrap().problems, ["table things: its keyspace is missing"]);
     }

@@ -1,10 +1,12 @@
 //! `esker repair`: says what is wrong with a data directory and what a repair would lose; with `--apply` it repairs, in
-//! place or in a copy, and deletes nothing. A loss is exit code 2.
+//! place or in a copy, and deletes nothing. Then it corrects the counts of the tables that have lost items. A loss is
+//! exit code 2.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use esker::{ErrorKind, RepairOptions, RepairReport};
+use esker::{Db, ErrorKind, RepairOptions, RepairReport};
+use esker_table::{Miscount, TableError};
 
 use super::inspect::print;
 use super::{CliError, Outcome, open};
@@ -43,15 +45,51 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         ErrorKind::InvalidArgument => CliError::new(error.to_string()),
         _ => open::failed(&arguments.dir, open::Use::Look, &error),
     })?;
-    print(&text(arguments, &report));
-    let is_done = report.is_sound() || (report.is_applied && report.is_lossless());
+    // A sound directory is not copied, and one that was to be copied is left alone.
+    let copy = arguments.to.as_deref().filter(|_| report.is_applied);
+    let may_write = arguments.apply && arguments.to.is_some() == copy.is_some();
+    let directory = copy.unwrap_or(&arguments.dir);
+    // A directory that is still damaged cannot be opened to count anything.
+    let counts = match report.is_sound() || report.is_applied {
+        true => counts(directory, may_write)?,
+        false => Vec::new(),
+    };
+    print(&text(arguments, &report, &counts, may_write));
+    let is_sound = report.is_sound() && (counts.is_empty() || may_write);
+    let is_done = is_sound || (report.is_applied && report.is_lossless());
     Ok(if is_done { Outcome::Done } else { Outcome::Incomplete })
 }
 
-fn text(arguments: &Arguments, report: &RepairReport) -> String {
+/// The tables whose counts are wrong; with `may_write` they are right afterwards.
+fn counts(dir: &Path, may_write: bool) -> Result<Vec<Miscount>, CliError> {
+    let unreadable = |error: TableError| {
+        CliError::new(format!("the tables in {} cannot be counted: {error}", dir.display()))
+    };
+    let db = open::read_only(dir)?;
+    let found = esker_table::miscounts(&db).map_err(unreadable)?;
+    open::close_db(&db)?;
+    if found.is_empty() || !may_write {
+        return Ok(found);
+    }
+    drop(db);
+    let db = Db::open(dir).map_err(|error| open::failed(dir, open::Use::Look, &error))?;
+    let corrected = esker_table::correct_counts(&db).map_err(unreadable)?;
+    open::close_db(&db)?;
+    Ok(corrected)
+}
+
+fn text(
+    arguments: &Arguments,
+    report: &RepairReport,
+    counts: &[Miscount],
+    is_corrected: bool,
+) -> String {
     let dir = arguments.dir.display();
+    let counts = counts_text(arguments, counts, is_corrected);
     if report.is_sound() {
-        return format!("{dir} is sound: there is nothing to repair\n");
+        let rest =
+            if counts.is_empty() { "there is nothing to repair" } else { "no file is damaged" };
+        return format!("{dir} is sound: {rest}\n{counts}");
     }
     let mut out = format!("{dir} is damaged:\n");
     for damage in &report.damage {
@@ -107,6 +145,24 @@ fn text(arguments: &Arguments, report: &RepairReport) -> String {
             );
         }
     }
+    out + &counts
+}
+
+fn counts_text(arguments: &Arguments, counts: &[Miscount], is_corrected: bool) -> String {
+    let mut out = String::new();
+    for Miscount { table, stored: (items, bytes), counted: (found, found_bytes) } in counts {
+        let _ = writeln!(
+            out,
+            "Table {table} said that it has {items} items of {bytes} bytes; it has {found} of {found_bytes}."
+        );
+    }
+    if !counts.is_empty() {
+        let dir = arguments.dir.display();
+        let _ = match is_corrected {
+            true => writeln!(out, "These counts are corrected."),
+            false => writeln!(out, "esker repair {dir} --apply corrects these counts."),
+        };
+    }
     out
 }
 
@@ -119,6 +175,12 @@ fn key(bytes: &[u8]) -> String {
 mod tests {
     // The test damages a file behind the engine's back.
     #![allow(clippy::disallowed_methods)]
+
+    use esker_table::operation::{CreateTableRequest, PutItemRequest};
+    use esker_table::schema::{
+        AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    };
+    use esker_table::{Item, Tables};
 
     use super::*;
 
@@ -145,11 +207,11 @@ mod tests {
         assert!(matches!(run(&arguments(false)).unwrap(), Outcome::Incomplete));
         assert!(path.exists());
         let report = esker::repair(dir.path(), &RepairOptions::default()).unwrap();
-        let text = text(&arguments(false), &report);
+        let text = text(&arguments(false), &report, &[], false);
         assert!(text.contains("Lost: keys of keyspace k from \"key\" through \"key\""), "{text}");
         assert!(text.contains(" --apply repairs it"), "{text}");
         let skipping = Arguments { skip_damaged_log: true, ..arguments(false) };
-        let text = super::text(&skipping, &report);
+        let text = super::text(&skipping, &report, &[], false);
         assert!(text.contains(" --apply --skip-damaged-log repairs it"), "{text}");
         let not_empty = Some(dir.path().to_path_buf());
         let refused = run(&Arguments { to: not_empty, ..arguments(true) }).err().unwrap();
@@ -161,5 +223,57 @@ mod tests {
         assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Incomplete));
         assert!(!path.exists() && dir.path().join("lost-and-found-1").exists());
         assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Done));
+    }
+    #[test]
+    fn the_counts_of_a_table_that_lost_an_item_are_corrected() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let tables = Tables::open(db.clone()).unwrap();
+        let id = || "id".to_string();
+        tables
+            .create_table(CreateTableRequest {
+                table_name: "things".into(),
+                attribute_definitions: vec![AttributeDefinition {
+                    attribute_name: id(),
+                    attribute_type: ScalarAttributeType::S,
+                }],
+                key_schema: vec![KeySchemaElement {
+                    attribute_name: id(),
+                    key_type: KeyType::Hash,
+                }],
+                billing_mode: Some(BillingMode::PayPerRequest),
+                ..Default::default()
+            })
+            .unwrap();
+        for name in ["a", "b"] {
+            let item = Item::from([(id(), name.into())]);
+            let request =
+                PutItemRequest { table_name: "things".into(), item, ..Default::default() };
+            tables.put_item(request).unwrap();
+        }
+        drop(tables);
+        // An item goes behind the table's back, as one that a repair gives up.
+        let stored = esker_table::stored_tables(&db).unwrap();
+        let items = db.existing_keyspace(&stored[0].keyspace).unwrap().unwrap();
+        let first = items.iter().next().unwrap().unwrap().0;
+        items.delete(first).unwrap();
+        db.close().unwrap();
+        drop((items, db));
+
+        let arguments = |apply, to| Arguments {
+            dir: dir.path().to_path_buf(),
+            apply,
+            to,
+            skip_damaged_log: false,
+        };
+        assert!(matches!(run(&arguments(false, None)).unwrap(), Outcome::Incomplete));
+        // What is to be done in a copy leaves the directory as it is.
+        let copy = Some(dir.path().join("copy"));
+        assert!(matches!(run(&arguments(true, copy)).unwrap(), Outcome::Incomplete));
+        assert!(matches!(run(&arguments(true, None)).unwrap(), Outcome::Done));
+        assert!(matches!(run(&arguments(false, None)).unwrap(), Outcome::Done));
+        let db = open::read_only(dir.path()).unwrap();
+        assert_eq!(esker_table::verify(&db).unwrap().problem_count, 0);
+        assert_eq!(esker_table::stored_tables(&db).unwrap()[0].item_count, 1);
     }
 }
