@@ -38,8 +38,8 @@ pub fn encode_edit(edit: &Edit) -> Result<Vec<u8>, Reason> {
 /// The edit in `bytes`.
 pub fn decode_edit(bytes: &[u8]) -> Result<Edit, Reason> {
     let config = bincode::config::standard().with_limit::<FRAME_PAYLOAD_MAX>();
-    let (edit, used): (EditV1, usize) =
-        bincode::serde::decode_from_slice(bytes, config).map_err(|_| "the edit does not decode")?;
+    let (edit, used): (EditV1, usize) = bincode::serde::borrow_decode_from_slice(bytes, config)
+        .map_err(|_| "the edit does not decode")?;
     if used != bytes.len() {
         return Err("there are bytes behind the edit");
     }
@@ -61,8 +61,9 @@ fn within(bytes: Vec<u8>, len_max: usize, reason: Reason) -> Result<Vec<u8>, Rea
 /// The picture in `bytes`; not yet checked as a whole, see [`Version::check`].
 pub fn decode_snapshot(bytes: &[u8]) -> Result<Version, Reason> {
     let config = bincode::config::standard().with_limit::<SNAPSHOT_LEN_MAX>();
-    let (snapshot, used): (SnapshotV1, usize) = bincode::serde::decode_from_slice(bytes, config)
-        .map_err(|_| "the snapshot does not decode")?;
+    let (snapshot, used): (SnapshotV1, usize) =
+        bincode::serde::borrow_decode_from_slice(bytes, config)
+            .map_err(|_| "the snapshot does not decode")?;
     if used != bytes.len() {
         return Err("there are bytes behind the snapshot");
     }
@@ -111,12 +112,19 @@ struct SnapshotV1 {
 #[derive(Serialize, Deserialize)]
 struct KeyspaceV1 {
     id: u64,
+    #[serde(deserialize_with = "text")]
     name: String,
     /// A [`StrategyKind`].
     strategy: u8,
     fifo_max_bytes: u64,
     /// A [`Compression`].
     compression: u8,
+}
+
+/// A text, looked at where it stands and then copied. Decoded as a `String` it would be given the room that its length
+/// claims before anybody knows whether there are so many bytes.
+fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    <&str>::deserialize(from).map(str::to_owned)
 }
 
 #[derive(Serialize, Deserialize)]
