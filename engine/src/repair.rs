@@ -117,14 +117,14 @@ pub fn repair(dir: impl AsRef<Path>, options: &RepairOptions) -> Result<RepairRe
     let dir = dir.as_ref();
     let world = options.world.clone().unwrap_or_else(World::real);
     let in_place = options.apply && options.to.is_none();
-    if !world.fs.exists(dir).map_err(|error| Error::io("look at", dir, error))? {
+    if !exists(&*world.fs, dir)? {
         return Err(Error::new(
             esker_base::ErrorKind::NotFound,
             format!("{} holds no database", dir.display()),
         ));
     }
     // Only a repair in place may write, and so make the lock file where it is missing.
-    let has_lock = world.fs.exists(&dir.join(LOCK)).unwrap_or(false);
+    let has_lock = exists(&*world.fs, &dir.join(LOCK))?;
     let _lock = match in_place || has_lock {
         true => Some(take_lock(&world, dir, !in_place)?),
         false => None,
@@ -186,10 +186,15 @@ fn copy_database(world: &World, dir: &Path, to: &Path) -> Result<()> {
             copy_file(fs, &from, &to)?;
         }
     }
-    if fs.exists(&dir.join(CURRENT)).unwrap_or(false) {
+    if exists(fs, &dir.join(CURRENT))? {
         copy_file(fs, &dir.join(CURRENT), &to.join(CURRENT))?;
     }
     fs.sync_dir(to).map_err(|error| Error::io("sync", to, error))
+}
+
+/// Whether there is such a file. Not knowing is not a no.
+fn exists(fs: &dyn Fs, path: &Path) -> Result<bool> {
+    fs.exists(path).map_err(|error| Error::io("look at", path, error))
 }
 
 /// Puts a file under another name too; it is the same file where links can be made.

@@ -88,6 +88,20 @@ fn what_a_copy_cannot_read_is_zeros_there() {
     assert_eq!(copy(world).unwrap_err().kind(), ErrorKind::Io);
 }
 
+/// A file that cannot be looked at is not taken for one that is missing: without `CURRENT` a copy would be rebuilt, without
+/// `LOCK` nobody would be kept out.
+#[test]
+fn a_copy_is_not_made_without_what_cannot_be_looked_at() {
+    for name in ["CURRENT", "LOCK"] {
+        let sim = damaged();
+        let fs = FaultFs::new(sim.world().fs);
+        fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::Metadata]).suffix(name));
+        let world = World { fs: Arc::new(fs.clone()), ..sim.world() };
+        assert_eq!(copy(world).unwrap_err().kind(), ErrorKind::Io, "{name}");
+        assert_eq!(fs.strikes(), 1, "{name}");
+    }
+}
+
 /// Each call of a repair fails once: whatever comes of it, the next one succeeds and finds the same.
 #[test]
 fn a_failing_call_of_a_repair_leaves_what_can_be_repaired() {
