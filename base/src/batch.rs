@@ -46,41 +46,19 @@ impl Batch {
 
     /// Adds a put. Refused, leaving the batch as it was, if the key is over 64 KiB or the batch would exceed 64 MiB.
     pub fn put(&mut self, keyspace: KeyspaceId, key: &[u8], value: &[u8]) -> Result<()> {
-        self.push(EntryKind::Put, keyspace, key, value)
+        self.push(&BatchOp { kind: EntryKind::Put, keyspace, key, value })
     }
 
     /// Adds a delete, with the same limits as [`Batch::put`].
     pub fn delete(&mut self, keyspace: KeyspaceId, key: &[u8]) -> Result<()> {
-        self.push(EntryKind::Delete, keyspace, key, &[])
+        self.push(&BatchOp { kind: EntryKind::Delete, keyspace, key, value: &[] })
     }
 
-    fn push(
-        &mut self,
-        kind: EntryKind,
-        keyspace: KeyspaceId,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<()> {
-        if key.len() > KEY_LEN_MAX {
-            let len = key.len();
-            return Err(Error::invalid(format!(
-                "key of {len} bytes is over the limit of {KEY_LEN_MAX}"
-            )));
-        }
-        // The lengths are at most 10 bytes each; the sum cannot overflow because slices are below isize::MAX.
-        let added = 1 + 3 * varint::LEN_MAX + key.len() + value.len();
-        if self.bytes.len() + added > BATCH_LEN_MAX {
-            return Err(Error::invalid(format!(
-                "batch would exceed {BATCH_LEN_MAX} bytes with this value of {} bytes; split it",
-                value.len()
-            )));
-        }
-        self.bytes.push(kind as u8);
-        varint::encode(keyspace.0, &mut self.bytes);
-        varint::encode_slice(key, &mut self.bytes);
-        if kind == EntryKind::Put {
-            varint::encode_slice(value, &mut self.bytes);
-        }
+    /// Adds an operation, with the same limits as [`Batch::put`].
+    pub fn push(&mut self, op: &BatchOp<'_>) -> Result<()> {
+        // Reserved at once: growing byte by byte would copy a small batch several times.
+        self.bytes.reserve(op_len_max(op, self.bytes.len())?);
+        encode_op(op, &mut self.bytes);
         self.count += 1;
         Ok(())
     }
@@ -109,6 +87,41 @@ impl Batch {
     /// The operations in order.
     pub fn ops(&self) -> impl Iterator<Item = BatchOp<'_>> {
         ops(&self.bytes).map_while(|op| op)
+    }
+}
+
+/// The most bytes that `op` takes in a batch; refused if its key is over the limit, or if a batch that has `before`
+/// bytes would be with it.
+#[inline]
+pub fn op_len_max(op: &BatchOp<'_>, before: usize) -> Result<usize> {
+    // The lengths are at most 10 bytes each; the sum cannot overflow because slices are below isize::MAX.
+    let added = 1 + 3 * varint::LEN_MAX + op.key.len() + op.value.len();
+    if op.key.len() <= KEY_LEN_MAX && before + added <= BATCH_LEN_MAX {
+        return Ok(added);
+    }
+    Err(over_limit(op))
+}
+
+#[cold]
+fn over_limit(op: &BatchOp<'_>) -> Error {
+    if op.key.len() > KEY_LEN_MAX {
+        let len = op.key.len();
+        return Error::invalid(format!("key of {len} bytes is over the limit of {KEY_LEN_MAX}"));
+    }
+    Error::invalid(format!(
+        "batch would exceed {BATCH_LEN_MAX} bytes with this value of {} bytes; split it",
+        op.value.len()
+    ))
+}
+
+/// Appends `op` to `out`.
+#[inline]
+pub fn encode_op(op: &BatchOp<'_>, out: &mut Vec<u8>) {
+    out.push(op.kind as u8);
+    varint::encode(op.keyspace.0, out);
+    varint::encode_slice(op.key, out);
+    if op.kind == EntryKind::Put {
+        varint::encode_slice(op.value, out);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use esker_base::{Error, Result};
+use esker_base::{BatchOp, Error, Result};
 
 use crate::keyspace::{Keyspace, KeyspaceInner};
 
@@ -29,22 +29,29 @@ impl Batch {
     /// Sets `key` to `value` in `keyspace`.
     pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let result = self.ops.put(keyspace.id(), key.as_ref(), value.as_ref());
-        self.note(keyspace, result);
+        self.note(&keyspace.inner, result);
     }
 
     /// Removes `key` from `keyspace`.
     pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) {
         let result = self.ops.delete(keyspace.id(), key.as_ref());
+        self.note(&keyspace.inner, result);
+    }
+
+    /// Adds `op`, which is of `keyspace`.
+    pub(crate) fn push_op(&mut self, keyspace: &Arc<KeyspaceInner>, op: &BatchOp<'_>) {
+        let result = self.ops.push(op);
         self.note(keyspace, result);
     }
 
-    fn note(&mut self, keyspace: &Keyspace, result: Result<()>) {
+    #[inline]
+    fn note(&mut self, keyspace: &Arc<KeyspaceInner>, result: Result<()>) {
         if let Err(error) = result {
             self.error.get_or_insert(error);
             return;
         }
-        if !self.keyspaces.iter().rev().any(|known| Arc::ptr_eq(known, &keyspace.inner)) {
-            self.keyspaces.push(Arc::clone(&keyspace.inner));
+        if !self.keyspaces.iter().rev().any(|known| Arc::ptr_eq(known, keyspace)) {
+            self.keyspaces.push(Arc::clone(keyspace));
         }
     }
 

@@ -1,7 +1,8 @@
 //! The write path: the line of commits ([`queue`]), the group that the owner of the log commits ([`group`]), the log
-//! itself ([`log`]) and the judging of transactions ([`history`]).
+//! itself ([`log`]), the judging of transactions ([`history`]), and what a commit writes ([`writes`]).
 
 pub(crate) mod group;
 pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod queue;
+pub(crate) mod writes;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use esker_base::names::FileKind;
-use esker_base::{Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, mutant};
+use esker_base::{BatchOp, Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, mutant};
 use esker_manifest::{Edit, ManifestLog, Version};
 use esker_vfs::{FileLock, World};
 
@@ -124,6 +124,18 @@ impl Core {
     /// Commits a batch and waits for it.
     pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<()> {
         self.write_checked(batch, durability, None)
+    }
+
+    /// Commits one operation on `keyspace`, whose handle is this database's, and waits for it.
+    pub(crate) fn write_op(
+        &self,
+        keyspace: &Arc<KeyspaceInner>,
+        op: BatchOp<'_>,
+        durability: Durability,
+    ) -> Result<()> {
+        self.check_writable()?;
+        keyspace.check_live()?;
+        self.queue.write_op(self, keyspace, op, durability).map(|_| ())
     }
 
     /// As [`Core::write`], for a transaction that read `reads`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo, mutant};
+use esker_base::{BatchOp, EntryKind, Error, ErrorKind, KeyspaceId, Result, SeqNo, mutant};
 use esker_manifest::KeyspaceMeta;
 use esker_memtable::Memtable;
 
@@ -13,7 +13,7 @@ use crate::cursor::Range;
 use crate::db::DbHandle;
 use crate::sync::{ArcSwap, AtomicBool, AtomicU64, Mutex};
 use crate::view::{Levels, View};
-use crate::{Batch, Durability, Snapshot, Value, cursor, read};
+use crate::{Durability, Snapshot, Value, cursor, read};
 
 /// What all handles of one keyspace share.
 #[derive(Debug)]
@@ -168,16 +168,23 @@ impl Keyspace {
         value: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<()> {
-        let mut batch = Batch::new();
-        batch.put(self, key, value);
-        self.db.core.write(batch, durability)
+        self.write_op(EntryKind::Put, key.as_ref(), value.as_ref(), durability)
     }
 
     /// Removes `key`; not an error if it is absent.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        let mut batch = Batch::new();
-        batch.delete(self, key);
-        self.db.core.write(batch, self.db.core.options.durability)
+        self.write_op(EntryKind::Delete, key.as_ref(), &[], self.db.core.options.durability)
+    }
+
+    fn write_op(
+        &self,
+        kind: EntryKind,
+        key: &[u8],
+        value: &[u8],
+        durability: Durability,
+    ) -> Result<()> {
+        let op = BatchOp { kind, keyspace: self.id(), key, value };
+        self.db.core.write_op(&self.inner, op, durability)
     }
 
     /// The value of `key`, or `None`.

@@ -12,6 +12,11 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// As [`Counter::add`], where only one thread adds at a time, as under the log's lock: no locked instruction.
+    pub(crate) fn add_alone(&self, amount: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+    }
+
     pub(crate) fn sub(&self, amount: u64) {
         self.0.fetch_sub(amount, Ordering::Relaxed);
     }

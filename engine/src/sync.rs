@@ -5,7 +5,8 @@
 //! (`tests/shuttle`), each operation lets a scheduler choose which thread goes on; see [`scheduled`]. What is not here
 //! stays as it is in both builds: `Arc`, the counters of the metrics, the flag that cancels long steps, and the locks
 //! and atomics inside the other crates. A thread is switched only at an operation of this module or at a file system
-//! call of a test, and the other crates hold no lock of their own across either, so none is ever held over a switch.
+//! call of a test, and the other crates hold no lock of their own across either, so none is ever held over a switch, but a
+//! memtable's inserter, which nobody but the owner of the log takes.
 
 #[cfg(feature = "shuttle")]
 mod scheduled;

@@ -43,11 +43,12 @@ impl GroupBuilder {
     /// Forgets what was built, keeps the memory, and begins a group whose first operation gets
     /// `first_seq`.
     pub fn start(&mut self, wall_time_ms: u64, first_seq: SeqNo) {
+        // One write of the whole: most groups are a single small batch.
+        let mut header = [0; frame::HEADER_LEN + GROUP_HEADER_LEN];
+        header[frame::HEADER_LEN..][..8].copy_from_slice(&wall_time_ms.to_le_bytes());
+        header[frame::HEADER_LEN + 8..][..8].copy_from_slice(&first_seq.0.to_le_bytes());
         self.buffer.clear();
-        self.buffer.resize(frame::HEADER_LEN, 0);
-        self.buffer.extend_from_slice(&wall_time_ms.to_le_bytes());
-        self.buffer.extend_from_slice(&first_seq.0.to_le_bytes());
-        self.buffer.extend_from_slice(&[0; 12]);
+        self.buffer.extend_from_slice(&header);
         self.payload_len = GROUP_HEADER_LEN;
         self.batch_count = 0;
         self.next_seq = first_seq.0;
@@ -57,13 +58,26 @@ impl GroupBuilder {
     /// leaving the group as it was, if the batch is empty, the group would outgrow a frame, or
     /// sequence numbers run out.
     pub fn push(&mut self, batch: &[u8], op_count: u32) -> Result<SeqNo> {
-        if op_count == 0 || batch.is_empty() {
+        self.push_with(op_count, batch.len(), |payload| payload.extend_from_slice(batch))
+    }
+
+    /// As [`GroupBuilder::push`], of a batch that `write` appends, of at most `len_max` bytes.
+    ///
+    /// # Panics
+    /// If `write` appends nothing, or more than that.
+    #[inline]
+    pub fn push_with(
+        &mut self,
+        op_count: u32,
+        len_max: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<SeqNo> {
+        if op_count == 0 || len_max == 0 {
             return Err(Error::invalid("an empty batch cannot be logged"));
         }
-        if !self.fits(batch.len()) {
+        if !self.fits(len_max) {
             return Err(Error::invalid(format!(
-                "a batch of {} bytes does not fit a group that has {} of {FRAME_PAYLOAD_MAX}",
-                batch.len(),
+                "a batch of {len_max} bytes does not fit a group that has {} of {FRAME_PAYLOAD_MAX}",
                 self.payload_len,
             )));
         }
@@ -72,12 +86,16 @@ impl GroupBuilder {
         if first == 0 || next > SEQNO_MAX {
             return Err(Error::invalid("the sequence numbers of this batch are out of range"));
         }
-        self.buffer.truncate(frame::HEADER_LEN + self.payload_len);
-        self.buffer.extend_from_slice(&op_count.to_le_bytes());
+        let start = frame::HEADER_LEN + self.payload_len;
+        self.buffer.truncate(start);
+        self.buffer.reserve(BATCH_HEADER_LEN + len_max + frame::ALIGNMENT);
+        self.buffer.extend_from_slice(&u64::from(op_count).to_le_bytes());
+        write(&mut self.buffer);
+        let len = self.buffer.len() - start - BATCH_HEADER_LEN;
+        assert!((1..=len_max).contains(&len), "a batch is as long as was said");
         // Below 2^32: `fits` bounds it by the frame's limit.
-        self.buffer.extend_from_slice(&(batch.len() as u32).to_le_bytes());
-        self.buffer.extend_from_slice(batch);
-        self.payload_len += BATCH_HEADER_LEN + batch.len();
+        self.buffer[start + 4..start + 8].copy_from_slice(&(len as u32).to_le_bytes());
+        self.payload_len += BATCH_HEADER_LEN + len;
         self.batch_count += 1;
         self.next_seq = next;
         let header = &mut self.buffer[frame::HEADER_LEN..];

@@ -10,8 +10,10 @@ use esker_base::{Error, ErrorKind, Result, SeqNo, mutant};
 use esker_wal::GroupBuilder;
 
 use crate::Durability;
+use crate::commit::history::ReadSet;
 use crate::commit::log::Log;
 use crate::commit::queue::Commit;
+use crate::commit::writes::Writes;
 use crate::core::Core;
 use crate::keyspace::KeyspaceInner;
 use crate::sync;
@@ -64,6 +66,89 @@ pub(crate) fn in_doubt(error: Error) -> Error {
     Error::indeterminate(cause.unwrap_or(&error))
 }
 
+/// Commits with their sequences that are to be logged and applied together.
+trait Admitted {
+    fn is_empty(&self) -> bool;
+
+    /// Puts the operations into the memtables; whether any of these took more memory. Cannot fail.
+    fn apply(&self) -> bool;
+
+    /// The keyspaces that occur, some perhaps more than once.
+    fn keyspaces(&self) -> impl Iterator<Item = &Arc<KeyspaceInner>>;
+}
+
+impl Admitted for Vec<(Commit, SeqNo)> {
+    fn is_empty(&self) -> bool {
+        Vec::is_empty(self)
+    }
+
+    fn apply(&self) -> bool {
+        if mutant!("race_acknowledged_early") {
+            self.iter().for_each(|(commit, seq)| commit.slot.complete(Ok(*seq)));
+        }
+        self.iter().fold(false, |grew, (commit, last)| apply(&commit.batch, *last) | grew)
+    }
+
+    fn keyspaces(&self) -> impl Iterator<Item = &Arc<KeyspaceInner>> {
+        self.iter().flat_map(|(commit, _)| &commit.batch.keyspaces)
+    }
+}
+
+/// A commit that shares its group with no other, and the sequence of its last operation.
+struct Alone<'a, W>(&'a W, SeqNo);
+
+impl<W: Writes> Admitted for Alone<'_, W> {
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn apply(&self) -> bool {
+        apply(self.0, self.1)
+    }
+
+    fn keyspaces(&self) -> impl Iterator<Item = &Arc<KeyspaceInner>> {
+        self.0.keyspaces().iter()
+    }
+}
+
+/// Puts the operations of one commit, the last of which has the sequence `last`, into the memtables; whether any of
+/// these took more memory.
+fn apply(writes: &impl Writes, last: SeqNo) -> bool {
+    let mut seq = SeqNo(last.0 - u64::from(writes.count()));
+    if let [keyspace] = writes.keyspaces() {
+        let view = keyspace.view_guard();
+        let before = view.active.memory_bytes();
+        let mut inserter = view.active.writer();
+        for op in writes.ops() {
+            // A reader may come between any two operations; it must see none of them yet.
+            sync::step();
+            seq = seq.next();
+            inserter.insert(op.key, seq, op.kind, op.value);
+        }
+        return view.active.memory_bytes() != before;
+    }
+    let keyspaces = writes.keyspaces();
+    let views: Vec<_> = keyspaces.iter().map(|keyspace| keyspace.view_guard()).collect();
+    let bytes = || views.iter().map(|view| view.active.memory_bytes()).sum::<usize>();
+    let before = bytes();
+    let mut at = 0;
+    for op in writes.ops() {
+        sync::step();
+        seq = seq.next();
+        if seq == last && mutant!("commit_half_applied") {
+            break;
+        }
+        if keyspaces[at].id() != op.keyspace {
+            at = keyspaces
+                .iter()
+                .position(|keyspace| keyspace.id() == op.keyspace)
+                .expect("invariant: a batch lists the keyspaces of its operations");
+        }
+        views[at].active.insert(op.key, seq, op.kind, op.value);
+    }
+    bytes() != before
+}
+
 impl Core {
     /// Commits `commits` in order. Only the owner of the log calls it.
     pub(crate) fn commit_group(&self, commits: Vec<Commit>) {
@@ -77,36 +162,50 @@ impl Core {
             return group.refuse(&error);
         }
         let mut log = self.log.lock();
-        let result = self.log_group(&mut log, &mut group);
-        if result.is_ok() && !group.admitted.is_empty() {
-            if mutant!("commit_published_early") {
-                self.snapshots.publish(log.last_seq);
-            }
-            if mutant!("race_acknowledged_early") {
-                group.admitted.iter().for_each(|(commit, seq)| commit.slot.complete(Ok(*seq)));
-            }
-            if !mutant!("commit_applied_before_sync") {
-                self.apply(&group.admitted);
-            }
-            self.snapshots.publish(log.last_seq);
-            self.freeze_full(&log, &group.admitted);
-        } else if self.health.cause().is_none() {
-            // The numbers of a failed group are never used again. Readers pass them too, or every transaction that began
-            // from now on would take the group's writes, which the history holds, for a later change.
-            self.snapshots.publish(log.last_seq);
-        }
+        let mut payload = self.start_payload(&mut log);
+        let durability = self.judge(&mut log, &mut group, &mut payload);
+        let result = self.log_and_show(&mut log, payload, durability, &group.admitted);
         drop(log);
         group.finish(result.as_ref().err());
     }
 
-    /// Judges the commits, gives them their sequences, and makes them as durable as the strongest asks.
-    fn log_group(&self, log: &mut Log, group: &mut Group) -> Result<()> {
-        let mut payload = GroupBuilder::new();
+    /// As [`Core::commit_group`], for a commit that finds nobody else in line: its writes are the caller's own, and its
+    /// answer needs no slot. The sequence of its last operation.
+    pub(crate) fn commit_alone(
+        &self,
+        writes: &impl Writes,
+        durability: Durability,
+        reads: Option<&ReadSet>,
+    ) -> Result<SeqNo> {
+        self.check_writable()?;
+        self.pace(writes.encoded_bytes())?;
+        let mut log = self.log.lock();
+        let mut payload = self.start_payload(&mut log);
+        match self.admit(log.last_seq, writes, reads, &mut payload) {
+            Ok(last) => {
+                log.last_seq = last;
+                self.log_and_show(&mut log, payload, durability, &Alone(writes, last))?;
+                Ok(last)
+            }
+            Err(error) => {
+                log.recycle(payload);
+                Err(error)
+            }
+        }
+    }
+
+    fn start_payload(&self, log: &mut Log) -> GroupBuilder {
+        let mut payload = log.builder();
         payload.start(self.world.clock.wall_ms(), log.last_seq.next());
+        payload
+    }
+
+    /// Judges the commits and gives them their sequences; the strongest durability that is asked for.
+    fn judge(&self, log: &mut Log, group: &mut Group, payload: &mut GroupBuilder) -> Durability {
         let mut durability = Durability::Volatile;
         // A commit stays in the group while it is judged, so that even after a panic it is answered.
         while let Some(commit) = group.waiting.front_mut() {
-            let judged = self.admit(log.last_seq, commit, &mut payload);
+            let judged = self.admit(log.last_seq, &commit.batch, commit.reads.as_ref(), payload);
             let Some(commit) = group.waiting.pop_front() else { break };
             match judged {
                 Ok(last) => {
@@ -119,9 +218,81 @@ impl Core {
                 Err(error) => group.refused.push((commit, error)),
             }
         }
+        durability
+    }
+
+    /// Judges one commit and adds it to the group's payload; the sequence of its last operation. `before` is the last
+    /// sequence that is taken. The log's lock is held.
+    fn admit(
+        &self,
+        before: SeqNo,
+        writes: &impl Writes,
+        reads: Option<&ReadSet>,
+        payload: &mut GroupBuilder,
+    ) -> Result<SeqNo> {
+        if let Some(error) = writes.error() {
+            return Err(error.clone());
+        }
+        writes.keyspaces().iter().try_for_each(|keyspace| keyspace.check_live())?;
+        let count = u64::from(writes.count());
+        let last = SeqNo(before.0 + count);
+        if last > SeqNo::MAX {
+            return Err(Error::new(ErrorKind::Unsupported, "the sequence numbers are used up"));
+        }
+        let alone = payload.is_empty() || !mutant!("commit_group_conflict_missed");
+        let judged = self.history.admit(reads.filter(|_| alone), writes.ops(), last);
+        judged.inspect_err(|_| self.metrics.conflicts.add(1))?;
+        if count > 0 {
+            writes.encode(payload)?;
+        }
+        self.metrics.commits.add_alone(1);
+        self.metrics.operations.add_alone(count);
+        Ok(last)
+    }
+
+    /// Makes the commits as durable as the strongest asks, then visible.
+    fn log_and_show(
+        &self,
+        log: &mut Log,
+        payload: GroupBuilder,
+        durability: Durability,
+        admitted: &impl Admitted,
+    ) -> Result<()> {
+        let is_early = !payload.is_empty() && mutant!("commit_applied_before_sync");
+        if is_early {
+            admitted.apply();
+            self.snapshots.publish(log.last_seq);
+        }
+        let result = self.log_payload(log, payload, durability, admitted.is_empty());
+        if result.is_ok() && !admitted.is_empty() {
+            if mutant!("commit_published_early") {
+                self.snapshots.publish(log.last_seq);
+            }
+            let grew = is_early || admitted.apply();
+            self.snapshots.publish(log.last_seq);
+            if grew {
+                self.freeze_full(log, admitted.keyspaces());
+            }
+        } else if self.health.cause().is_none() {
+            // The numbers of a failed group are never used again. Readers pass them too, or every transaction that began
+            // from now on would take the group's writes, which the history holds, for a later change.
+            self.snapshots.publish(log.last_seq);
+        }
+        result
+    }
+
+    /// Writes a group to the log, and syncs it if that is asked for.
+    fn log_payload(
+        &self,
+        log: &mut Log,
+        payload: GroupBuilder,
+        durability: Durability,
+        is_refused: bool,
+    ) -> Result<()> {
         if payload.is_empty() {
+            log.recycle(payload);
             // Commits of nothing have nothing to log, but a Sync one still promises that all before it is durable.
-            if durability == Durability::Sync && !group.admitted.is_empty() {
+            if durability == Durability::Sync && !is_refused {
                 self.write_deferred(log)?;
                 self.sync_log(log).map_err(in_doubt)?;
             }
@@ -129,81 +300,22 @@ impl Core {
         }
         let bytes = payload.payload().len();
         log.defer(payload);
-        if mutant!("commit_applied_before_sync") {
-            self.apply(&group.admitted);
-            self.snapshots.publish(log.last_seq);
-        }
         if durability == Durability::Volatile && log.deferred_bytes() <= DEFERRED_BYTES_MAX {
             return Ok(());
         }
         self.write_last(log)?;
-        self.metrics.groups.add(1);
-        self.metrics.wal_bytes.add(bytes as u64);
+        self.metrics.groups.add_alone(1);
+        self.metrics.wal_bytes.add_alone(bytes as u64);
         if durability == Durability::Sync && !mutant!("commit_sync_weakened") {
             self.sync_log(log).map_err(in_doubt)?;
         }
         Ok(())
     }
 
-    /// Judges one commit and adds it to the group's payload; the sequence of its last operation. `before` is the last
-    /// sequence that is taken.
-    fn admit(
-        &self,
-        before: SeqNo,
-        commit: &mut Commit,
-        payload: &mut GroupBuilder,
-    ) -> Result<SeqNo> {
-        let batch = &commit.batch;
-        if let Some(error) = &batch.error {
-            return Err(error.clone());
-        }
-        batch.keyspaces.iter().try_for_each(|keyspace| keyspace.check_live())?;
-        let count = u64::from(batch.ops.count());
-        let last = SeqNo(before.0 + count);
-        if last > SeqNo::MAX {
-            return Err(Error::new(ErrorKind::Unsupported, "the sequence numbers are used up"));
-        }
-        let alone = payload.is_empty() || !mutant!("commit_group_conflict_missed");
-        let reads = commit.reads.as_ref().filter(|_| alone);
-        let judged = self.history.admit(reads, batch.ops.ops(), last);
-        judged.inspect_err(|_| self.metrics.conflicts.add(1))?;
-        if count > 0 {
-            payload.push(batch.ops.as_bytes(), batch.ops.count())?;
-        }
-        self.metrics.commits.add(1);
-        self.metrics.operations.add(count);
-        Ok(last)
-    }
-
-    /// Puts the operations into the memtables. Cannot fail.
-    fn apply(&self, admitted: &[(Commit, SeqNo)]) {
-        for (commit, last) in admitted {
-            let keyspaces = &commit.batch.keyspaces;
-            let views: Vec<_> = keyspaces.iter().map(|keyspace| keyspace.view_guard()).collect();
-            let mut seq = SeqNo(last.0 - u64::from(commit.batch.ops.count()));
-            let mut at = 0;
-            for op in commit.batch.ops.ops() {
-                // A reader may come between any two operations; it must see none of them yet.
-                sync::step();
-                seq = seq.next();
-                if seq == *last && views.len() > 1 && mutant!("commit_half_applied") {
-                    break;
-                }
-                if keyspaces[at].id() != op.keyspace {
-                    at = keyspaces
-                        .iter()
-                        .position(|keyspace| keyspace.id() == op.keyspace)
-                        .expect("invariant: a batch lists the keyspaces of its operations");
-                }
-                views[at].active.insert(op.key, seq, op.kind, op.value);
-            }
-        }
-    }
-
-    /// Freezes the memtables that this group has filled.
-    fn freeze_full(&self, log: &Log, admitted: &[(Commit, SeqNo)]) {
+    /// Freezes those of the memtables that are full.
+    fn freeze_full<'a>(&self, log: &Log, keyspaces: impl Iterator<Item = &'a Arc<KeyspaceInner>>) {
         let mut froze = false;
-        for keyspace in admitted.iter().flat_map(|(commit, _)| &commit.batch.keyspaces) {
+        for keyspace in keyspaces {
             self.account(keyspace);
             let full = self.options.memtable_bytes();
             if keyspace.view_guard().active.memory_bytes() >= full {

@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 
 use esker_base::{BatchOp, Error, ErrorKind, KeyspaceId, Result, SeqNo, mutant};
 
 use crate::cursor::Bounds;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex};
 
 /// The record may take this many bytes of keys (and as much again in overhead).
 const BYTES_MAX: usize = if cfg!(feature = "shuttle") { 256 } else { 16 << 20 };
@@ -28,9 +29,15 @@ pub(crate) struct ReadSet {
     pub(crate) ranges: Vec<(KeyspaceId, Bounds)>,
 }
 
-/// The bounded record of recent writes. Only the list of snapshots is locked under its lock.
+/// The bounded record of recent writes.
 #[derive(Debug, Default)]
-pub(crate) struct History(Mutex<State>);
+pub(crate) struct History {
+    /// Only the list of snapshots is locked under this lock.
+    state: Mutex<State>,
+    /// Whether a transaction is open. Set under the log's lock and the state's, cleared under the state's. So a commit,
+    /// which has the log's lock, may take `false` for true until it gives that up.
+    is_on: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -47,16 +54,17 @@ impl History {
     /// Registers a transaction that reads at `start`. If nothing is recorded yet, the caller holds the log's lock and
     /// `start` is the last sequence of all.
     pub(crate) fn begin(&self, start: SeqNo) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.open.is_empty() {
             state.floor = start;
+            self.is_on.store(true, Ordering::Release);
         }
         *state.open.entry(start).or_insert(0) += 1;
     }
 
     /// As [`History::begin`], if recording is on already; `false` otherwise.
     pub(crate) fn join(&self, snapshot: impl FnOnce() -> SeqNo) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.open.is_empty() {
             return false;
         }
@@ -67,7 +75,7 @@ impl History {
 
     /// Ends a transaction that [`History::begin`] or [`History::join`] registered.
     pub(crate) fn end(&self, start: SeqNo) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if let Some(count) = state.open.get_mut(&start) {
             *count -= 1;
             if *count == 0 {
@@ -77,18 +85,22 @@ impl History {
         if state.open.is_empty() {
             state.writes.clear();
             state.bytes = 0;
+            self.is_on.store(false, Ordering::Release);
         }
     }
 
-    /// Judges one commit and, if it passes, records its writes; called in queue order, before the log is written.
-    /// `last` is the sequence of its last operation.
+    /// Judges one commit and, if it passes, records its writes; called in queue order, under the log's lock,
+    /// before the log is written. `last` is the sequence of its last operation.
     pub(crate) fn admit<'a>(
         &self,
         reads: Option<&ReadSet>,
         ops: impl Iterator<Item = BatchOp<'a>>,
         last: SeqNo,
     ) -> Result<()> {
-        let mut state = self.0.lock();
+        if reads.is_none() && !self.is_on.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
         if let Some(reads) = reads {
             state.judge(reads)?;
         }
@@ -218,10 +230,10 @@ mod tests {
     fn nothing_is_recorded_without_a_transaction() {
         let history = History::default();
         put(&history, b"k", 1);
-        assert!(history.0.lock().writes.is_empty());
+        assert!(history.state.lock().writes.is_empty());
         history.begin(SeqNo(1));
         put(&history, b"k", 2);
         history.end(SeqNo(1));
-        assert!(history.0.lock().writes.is_empty());
+        assert!(history.state.lock().writes.is_empty());
     }
 }

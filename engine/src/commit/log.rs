@@ -13,6 +13,9 @@ use esker_wal::{FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, seg
 use crate::core::Core;
 use crate::takeover::Recovered;
 
+/// A larger group's memory is not kept for the next one.
+const IDLE_BYTES_MAX: usize = 2 << 20;
+
 /// The writing end, and what belongs to it.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -23,6 +26,8 @@ pub(crate) struct Log {
     /// Acknowledged Volatile groups that are not written yet, in order; during a commit the group itself is last.
     deferred: VecDeque<GroupBuilder>,
     deferred_bytes: usize,
+    /// A group that was written, whose memory the next one takes.
+    idle: Option<GroupBuilder>,
     /// Segments that take no more writes and still protect unflushed entries, oldest first.
     pub(crate) finished: VecDeque<FinishedSegment>,
     /// The next segment, made ahead of time and listed in the manifest.
@@ -49,6 +54,18 @@ impl Log {
     pub(crate) fn defer(&mut self, group: GroupBuilder) {
         self.deferred_bytes += group.payload().len();
         self.deferred.push_back(group);
+    }
+
+    /// A builder for the next group, to be started.
+    pub(crate) fn builder(&mut self) -> GroupBuilder {
+        self.idle.take().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a group for [`Log::builder`], unless it is much.
+    pub(crate) fn recycle(&mut self, group: GroupBuilder) {
+        if group.payload().len() <= IDLE_BYTES_MAX {
+            self.idle = Some(group);
+        }
     }
 
     pub(crate) fn withdraw_last(&mut self) {
@@ -108,8 +125,9 @@ impl Core {
             };
             let group = deferred.front_mut().expect("invariant: checked above, and room adds none");
             writer.append(group).map_err(|error| WriteFailure { error, is_attempted: true })?;
-            deferred.pop_front();
+            let written = deferred.pop_front();
             log.deferred_bytes -= len;
+            written.into_iter().for_each(|group| log.recycle(group));
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! Commits wait in one line. At any time at most one thread owns the log; it takes commits from the front in groups. A
 //! blocking writer that finds no owner becomes it, until its own commit is done; then it hands the log to the next
 //! blocking writer in line, or to the commit thread for a submitted one. So a lone writer pays no thread switch, and
-//! many writers share one sync.
+//! many writers share one sync. One that finds nobody in line either commits what its caller lends it, without a place
+//! in line.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -13,10 +14,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use esker_base::{Error, ErrorKind, Result, SeqNo, mutant};
+use esker_base::{BatchOp, Error, ErrorKind, Result, SeqNo, mutant};
 
 use crate::commit::history::ReadSet;
+use crate::commit::writes::{One, Writes};
 use crate::core::Core;
+use crate::keyspace::KeyspaceInner;
 use crate::sync::thread::ThreadId;
 use crate::sync::{Condvar, Mutex, thread_id};
 use crate::{Batch, Durability};
@@ -153,6 +156,62 @@ impl CommitQueue {
         durability: Durability,
         reads: Option<ReadSet>,
     ) -> Result<SeqNo> {
+        match self.write_alone(core, &batch, durability, reads.as_ref()) {
+            Some(result) => result,
+            None => self.write_in_line(core, batch, durability, reads),
+        }
+    }
+
+    /// As [`CommitQueue::write`], for one operation of `keyspace`, which is copied only if it has to wait in line.
+    pub(crate) fn write_op(
+        &self,
+        core: &Core,
+        keyspace: &Arc<KeyspaceInner>,
+        op: BatchOp<'_>,
+        durability: Durability,
+    ) -> Result<SeqNo> {
+        let one = One::new(keyspace, op)?;
+        if let Some(result) = self.write_alone(core, &one, durability, None) {
+            return result;
+        }
+        let mut batch = Batch::new();
+        batch.push_op(keyspace, &op);
+        self.write_in_line(core, batch, durability, None)
+    }
+
+    /// Commits `writes` if nobody owns the log and nobody is in line: then this thread is the owner at once, and what it
+    /// writes need not be handed over.
+    fn write_alone(
+        &self,
+        core: &Core,
+        writes: &impl Writes,
+        durability: Durability,
+        reads: Option<&ReadSet>,
+    ) -> Option<Result<SeqNo>> {
+        {
+            let mut state = self.state.lock();
+            // Whoever is let into the line is answered; here the refusal of a closed line is the line's own.
+            if state.owned || state.closed || !state.line.is_empty() {
+                return None;
+            }
+            (state.owned, state.owner) = (true, Some(thread_id()));
+        }
+        let guard = OwnerGuard { queue: self, core };
+        let result = core.commit_alone(writes, durability, reads);
+        while !self.pass_on(core, Some(true)) {
+            self.run_group(core);
+        }
+        std::mem::forget(guard);
+        Some(result)
+    }
+
+    fn write_in_line(
+        &self,
+        core: &Core,
+        batch: Batch,
+        durability: Durability,
+        reads: Option<ReadSet>,
+    ) -> Result<SeqNo> {
         let slot = Arc::new(Slot::default());
         let commit = Commit { batch, durability, reads, slot: Arc::clone(&slot), blocking: true };
         let mut state = self.state.lock();
@@ -217,36 +276,48 @@ impl CommitQueue {
     fn own(&self, core: &Core, mine: Option<&Slot>) {
         let guard = OwnerGuard { queue: self, core };
         loop {
-            let group = self.take_group();
-            if !group.is_empty() {
-                core.commit_group(group);
-            }
-            let mut state = self.state.lock();
-            let finished = mine.is_none_or(|slot| slot.result().is_some());
-            match state.line.front() {
-                None => {
-                    (state.owned, state.owner) = (false, None);
-                    break;
-                }
-                Some(next) if finished && next.blocking && mine.is_some() => {
-                    let next = Arc::clone(&next.slot);
-                    state.owner = None;
-                    next.promote();
-                    break;
-                }
-                // The commit thread may be gone once the queue is closed: then the owner sees the line through.
-                Some(_) if finished && mine.is_some() && core.has_threads() && !state.closed => {
-                    state.owner = None;
-                    state.thread_turn = true;
-                    if !mutant!("race_turn_not_notified") {
-                        self.turn.notify_one();
-                    }
-                    break;
-                }
-                Some(_) => {}
+            self.run_group(core);
+            if self.pass_on(core, mine.map(|slot| slot.result().is_some())) {
+                break;
             }
         }
         std::mem::forget(guard);
+    }
+
+    fn run_group(&self, core: &Core) {
+        let group = self.take_group();
+        if !group.is_empty() {
+            core.commit_group(group);
+        }
+    }
+
+    /// Gives up the log, to who is next in line; false if the owner has to go on. `is_done` says whether the owner's own
+    /// commit is done, if it has one.
+    fn pass_on(&self, core: &Core, is_done: Option<bool>) -> bool {
+        let mut state = self.state.lock();
+        let may_leave = is_done == Some(true);
+        match state.line.front() {
+            None => {
+                (state.owned, state.owner) = (false, None);
+                true
+            }
+            Some(next) if may_leave && next.blocking => {
+                let next = Arc::clone(&next.slot);
+                state.owner = None;
+                next.promote();
+                true
+            }
+            // The commit thread may be gone once the queue is closed: then the owner sees the line through.
+            Some(_) if may_leave && core.has_threads() && !state.closed => {
+                state.owner = None;
+                state.thread_turn = true;
+                if !mutant!("race_turn_not_notified") {
+                    self.turn.notify_one();
+                }
+                true
+            }
+            Some(_) => false,
+        }
     }
 
     fn take_group(&self) -> Vec<Commit> {
