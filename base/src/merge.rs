@@ -1,8 +1,9 @@
 //! The merging cursor: several sorted cursors read as one.
 //!
-//! A binary heap of child indices keeps the next entry on top. The heap's order follows the direction of travel; on a
-//! change of direction every other child is first moved to the far side of the current entry. Equal keys come in the
-//! order of the children, the first child first, also backward-consistent (reversed).
+//! A binary heap of child indices keeps the next entry on top. It also knows the runner-up, so that a child that owns a
+//! stretch costs one comparison an entry, and none once the others are exhausted. The heap's order follows the direction
+//! of travel; on a change of direction every other child is first moved to the far side of the current entry. Equal keys
+//! come in the order of the children, the first child first, also backward-consistent (reversed).
 
 use std::cmp::Ordering;
 
@@ -15,6 +16,8 @@ pub struct MergingCursor<C> {
     children: Vec<C>,
     /// Indices of the valid children, as a binary heap.
     heap: Vec<usize>,
+    /// Where in `heap` the entry after the top one's stands: 1 or 2. Meaningless if there is only one.
+    second: usize,
     direction: Direction,
 }
 
@@ -28,9 +31,10 @@ impl<C: Cursor> MergingCursor<C> {
     /// Merges `children`. Where two hold an equal internal key, the earlier child's comes first.
     pub fn new(children: Vec<C>) -> MergingCursor<C> {
         let heap = Vec::with_capacity(children.len());
-        MergingCursor { children, heap, direction: Direction::Forward }
+        MergingCursor { children, heap, second: 1, direction: Direction::Forward }
     }
 
+    #[inline]
     fn before(&self, a: usize, b: usize) -> bool {
         let order = key::compare(self.children[a].key(), self.children[b].key()).then(a.cmp(&b));
         match self.direction {
@@ -46,6 +50,12 @@ impl<C: Cursor> MergingCursor<C> {
         for position in (0..self.heap.len() / 2).rev() {
             self.sift_down(position);
         }
+        self.find_second();
+    }
+
+    fn find_second(&mut self) {
+        let second_is_right = self.heap.len() > 2 && self.before(self.heap[2], self.heap[1]);
+        self.second = if second_is_right { 2 } else { 1 };
     }
 
     fn sift_down(&mut self, mut position: usize) {
@@ -84,17 +94,32 @@ impl<C: Cursor> MergingCursor<C> {
     }
 
     /// Moves the top child and restores the heap.
+    #[inline]
     fn step(&mut self, advance: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
         let top = self.heap[0];
-        if let Err(error) = advance(&mut self.children[top]) {
+        let child = &mut self.children[top];
+        if let Err(error) = advance(child) {
             self.heap.clear();
             return Err(error);
         }
-        if !self.children[top].valid() {
-            self.heap.swap_remove(0);
+        if child.valid() && (self.heap.len() == 1 || self.before(top, self.heap[self.second])) {
+            return Ok(());
         }
-        self.sift_down(0);
+        self.replace_top();
         Ok(())
+    }
+
+    /// Restores the heap when the top child is no longer the first, or exhausted.
+    fn replace_top(&mut self) {
+        if self.children[self.heap[0]].valid() {
+            // The runner-up is the new top; which of its siblings is the better one is known.
+            self.heap.swap(0, self.second);
+            self.sift_down(self.second);
+        } else {
+            self.heap.swap_remove(0);
+            self.sift_down(0);
+        }
+        self.find_second();
     }
 
     /// Puts every child but the current one on the other side of the current entry.
@@ -128,6 +153,7 @@ impl<C: Cursor> MergingCursor<C> {
 }
 
 impl<C: Cursor> Cursor for MergingCursor<C> {
+    #[inline]
     fn valid(&self) -> bool {
         !self.heap.is_empty()
     }
@@ -148,6 +174,7 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         self.seek_all(Direction::Backward, |child| child.seek_for_prev(target))
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         if self.direction == Direction::Backward {
             self.turn(Direction::Forward)?;
@@ -155,6 +182,7 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         self.step(C::next)
     }
 
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         if self.direction == Direction::Forward {
             self.turn(Direction::Backward)?;
@@ -162,10 +190,12 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         self.step(C::prev)
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
         self.children[self.heap[0]].key()
     }
 
+    #[inline]
     fn value(&self) -> &[u8] {
         self.children[self.heap[0]].value()
     }

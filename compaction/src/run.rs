@@ -127,7 +127,7 @@ pub fn compact(
 /// One child of the merge.
 enum Input<'a> {
     File(SstableCursor),
-    Level(LevelCursor<Source<'a>>),
+    Level(LevelCursor<Vec<Source<'a>>>),
 }
 
 /// A file of a level, opened when the merge gets to it.
@@ -159,7 +159,7 @@ fn inputs<'a>(
         if run[0].0 == 0 {
             children.push(Input::File(open(&run[0].1)?.cursor(false)));
         } else {
-            let sources = run.iter().map(|(_, meta)| Source { meta, open }).collect();
+            let sources: Vec<_> = run.iter().map(|(_, meta)| Source { meta, open }).collect();
             children.push(Input::Level(LevelCursor::new(sources, false)));
         }
     }

@@ -189,20 +189,16 @@ pub(crate) fn identity(meta: &FileMeta) -> Identity {
     Identity { number: meta.number, file_id: meta.file_id, len: meta.len, checksum: meta.checksum }
 }
 
-/// A handle as a member of a level's cursor.
-#[derive(Clone, Debug)]
-pub(crate) struct LevelFile(pub(crate) Arc<Sstable>);
-
-impl FileSource for LevelFile {
+impl FileSource for Sstable {
     fn smallest(&self) -> &[u8] {
-        &self.0.meta.smallest
+        &self.meta.smallest
     }
 
     fn largest(&self) -> &[u8] {
-        &self.0.meta.largest
+        &self.meta.largest
     }
 
     fn open(&self) -> Result<Arc<Reader>> {
-        self.0.reader().cloned()
+        self.reader().cloned()
     }
 }

@@ -54,14 +54,17 @@ impl BlockCursor {
         self.layout = Layout::default();
     }
 
+    #[inline]
     pub fn valid(&self) -> bool {
         self.valid
     }
 
+    #[inline]
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
+    #[inline]
     pub fn value(&self) -> &[u8] {
         &self.block().values[self.here.value..self.after.value]
     }
@@ -93,6 +96,7 @@ impl BlockCursor {
         Ok(())
     }
 
+    #[inline]
     pub fn next(&mut self) -> Result<(), Defect> {
         self.before.clear();
         self.read(self.after)
@@ -119,6 +123,7 @@ impl BlockCursor {
     }
 
     /// Reads the entry at `at`, whose predecessor's key is in `self.key` (cleared at a restart); invalid at the end.
+    #[inline]
     fn read(&mut self, at: Position) -> Result<(), Defect> {
         self.valid = false;
         let block = self.layout.of(&self.content);

@@ -56,6 +56,7 @@ impl SstableCursor {
         Ok(())
     }
 
+    #[inline]
     fn check(&self, result: std::result::Result<(), Defect>) -> Result<()> {
         result.map_err(|defect| self.reader.block_defect(self.at, defect))
     }
@@ -82,6 +83,7 @@ impl SstableCursor {
 }
 
 impl Cursor for SstableCursor {
+    #[inline]
     fn valid(&self) -> bool {
         self.block.valid()
     }
@@ -125,22 +127,26 @@ impl Cursor for SstableCursor {
         if self.key() == target { Ok(()) } else { self.prev() }
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         let result = self.block.next();
         self.check(result)?;
         if self.block.valid() { Ok(()) } else { self.skip_forward() }
     }
 
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         let result = self.block.prev();
         self.check(result)?;
         if self.block.valid() { Ok(()) } else { self.skip_backward() }
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
         self.block.key()
     }
 
+    #[inline]
     fn value(&self) -> &[u8] {
         self.block.value()
     }

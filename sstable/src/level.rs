@@ -44,19 +44,34 @@ impl FileSource for Arc<Reader> {
     }
 }
 
+/// The files of a run: owned by the cursor, or found in what it keeps alive.
+pub trait Run {
+    /// One of them.
+    type File: FileSource;
+    /// All of them, ascending.
+    fn files(&self) -> &[Self::File];
+}
+
+impl<S: FileSource> Run for Vec<S> {
+    type File = S;
+    fn files(&self) -> &[S] {
+        self
+    }
+}
+
 /// A cursor over a run of files in ascending order; at most one file is open for it at a time.
-pub struct LevelCursor<S> {
-    files: Vec<S>,
+pub struct LevelCursor<R> {
+    run: R,
     fill_cache: bool,
     /// The file that `cursor` is on.
     at: usize,
     cursor: Option<SstableCursor>,
 }
 
-impl<S: FileSource> LevelCursor<S> {
-    /// A cursor over `files`, which ascend and do not overlap. `fill_cache` as for [`Reader::cursor`].
-    pub fn new(files: Vec<S>, fill_cache: bool) -> LevelCursor<S> {
-        LevelCursor { files, fill_cache, at: 0, cursor: None }
+impl<R: Run> LevelCursor<R> {
+    /// A cursor over the files of `run`, which do not overlap. `fill_cache` as for [`Reader::cursor`].
+    pub fn new(run: R, fill_cache: bool) -> LevelCursor<R> {
+        LevelCursor { run, fill_cache, at: 0, cursor: None }
     }
 
     /// The cursor of file `at`, opened if it is not the current one.
@@ -65,20 +80,20 @@ impl<S: FileSource> LevelCursor<S> {
             self.cursor = None;
             self.at = at;
         }
-        let cursor = match self.cursor.take() {
-            Some(cursor) => cursor,
-            None => self.files[at].open()?.cursor(self.fill_cache),
-        };
-        Ok(self.cursor.insert(cursor))
+        if self.cursor.is_none() {
+            self.cursor = Some(self.run.files()[at].open()?.cursor(self.fill_cache));
+        }
+        Ok(self.cursor.as_mut().expect("made above"))
     }
 
+    #[inline]
     fn exhausted(&self) -> bool {
         self.cursor.as_ref().is_some_and(|cursor| !cursor.valid())
     }
 
     fn skip_forward(&mut self) -> Result<()> {
         let ends_early = esker_base::mutant!("cursor_level_ends_early");
-        while self.exhausted() && self.at + 1 < self.files.len() && !ends_early {
+        while self.exhausted() && self.at + 1 < self.run.files().len() && !ends_early {
             self.load(self.at + 1)?.seek_to_first()?;
         }
         Ok(())
@@ -91,18 +106,20 @@ impl<S: FileSource> LevelCursor<S> {
         Ok(())
     }
 
+    #[inline]
     fn current(&self) -> &SstableCursor {
         self.cursor.as_ref().expect("only a valid cursor has a key")
     }
 }
 
-impl<S: FileSource> Cursor for LevelCursor<S> {
+impl<R: Run> Cursor for LevelCursor<R> {
+    #[inline]
     fn valid(&self) -> bool {
         self.cursor.as_ref().is_some_and(Cursor::valid)
     }
 
     fn seek_to_first(&mut self) -> Result<()> {
-        if self.files.is_empty() {
+        if self.run.files().is_empty() {
             return Ok(());
         }
         self.load(0)?.seek_to_first()?;
@@ -110,14 +127,15 @@ impl<S: FileSource> Cursor for LevelCursor<S> {
     }
 
     fn seek_to_last(&mut self) -> Result<()> {
-        let Some(last) = self.files.len().checked_sub(1) else { return Ok(()) };
+        let Some(last) = self.run.files().len().checked_sub(1) else { return Ok(()) };
         self.load(last)?.seek_to_last()?;
         self.skip_backward()
     }
 
     fn seek(&mut self, target: &[u8]) -> Result<()> {
-        let at = self.files.partition_point(|file| key::compare(file.largest(), target).is_lt());
-        if at == self.files.len() {
+        let files = self.run.files();
+        let at = files.partition_point(|file| key::compare(file.largest(), target).is_lt());
+        if at == files.len() {
             self.cursor = None;
             return Ok(());
         }
@@ -126,8 +144,8 @@ impl<S: FileSource> Cursor for LevelCursor<S> {
     }
 
     fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
-        let after =
-            self.files.partition_point(|file| key::compare(file.smallest(), target).is_le());
+        let files = self.run.files();
+        let after = files.partition_point(|file| key::compare(file.smallest(), target).is_le());
         let Some(at) = after.checked_sub(1) else {
             self.cursor = None;
             return Ok(());
@@ -136,24 +154,34 @@ impl<S: FileSource> Cursor for LevelCursor<S> {
         self.skip_backward()
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         if let Some(cursor) = &mut self.cursor {
             cursor.next()?;
+            if cursor.valid() {
+                return Ok(());
+            }
         }
         self.skip_forward()
     }
 
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         if let Some(cursor) = &mut self.cursor {
             cursor.prev()?;
+            if cursor.valid() {
+                return Ok(());
+            }
         }
         self.skip_backward()
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
         self.current().key()
     }
 
+    #[inline]
     fn value(&self) -> &[u8] {
         self.current().value()
     }

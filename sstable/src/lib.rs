@@ -61,7 +61,7 @@ pub use filter::{FilterKind, KeyHash, key_hash};
 pub use format::Compression;
 pub use identity::check_identity;
 pub use inspect::BlockInfo;
-pub use level::{FileSource, LevelCursor};
+pub use level::{FileSource, LevelCursor, Run};
 pub use properties::Properties;
 pub use reader::{Found, FoundRef, Identity, ReadMode, Reader};
 pub use salvage::{LostBlocks, Salvage, identify, salvage};

@@ -113,7 +113,7 @@ fn everything_crosses_threads() {
     crosses::<Writer>();
     crosses::<BlockCache>();
     crosses::<SstableCursor>();
-    crosses::<LevelCursor<Arc<Reader>>>();
+    crosses::<LevelCursor<Vec<Arc<Reader>>>>();
     crosses::<Found>();
     crosses::<BlockInfo>();
 

@@ -102,9 +102,11 @@ impl Session for EskerSession<'_> {
         found: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<usize> {
         let mut count = 0;
-        for entry in self.store.entries.range(&start[..]..).take(limit) {
-            let (key, value) = entry?;
-            found(&key, &value);
+        let mut range = self.store.entries.range(&start[..]..);
+        while count < limit
+            && let Some((key, value)) = range.next_entry()?
+        {
+            found(key, value);
             count += 1;
         }
         Ok(count)
