@@ -26,7 +26,7 @@ pub enum EntryKind {
     RangeDelete = 3,
     /// Reserved: an operand to be combined with the value below.
     Merge = 4,
-    /// Reserved: the value is a reference into a value file.
+    /// The key has the value that stands in a value file, where the entry's value points.
     ValuePointer = 5,
     /// Reserved: a value that starts with its expiry time.
     Expiring = 6,

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod merge;
 pub mod mutants;
 pub mod names;
+pub mod values;
 pub mod varint;
 
 pub use batch::{Batch, BatchOp};
@@ -25,3 +26,4 @@ pub use cursor::Cursor;
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{Epoch, FileId, FileNumber, KeyspaceId, LogPosition, SeqNo};
 pub use key::{EntryKind, InternalKey};
+pub use values::{ValueReference, ValueReferences};

@@ -66,6 +66,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("sstable_filter_false_negative", "the filter denies some keys that are there"),
     ("sstable_index_off_by_one", "the index names the block behind the right one"),
     ("sstable_cache_key_without_file", "the cache confuses blocks of different files"),
+    // Value files.
+    ("value_checksum_skipped", "a record's checksum is not looked at"),
+    ("value_file_not_synced", "a value file is not synced before the edit that names it"),
     // Recovery.
     ("recovery_segment_skipped", "replay ends with the first segment"),
     ("recovery_sequence_restarts", "an open forgets the sequences of what is flushed"),

@@ -8,6 +8,7 @@
 //! | `0000000001.manifest` | a manifest |
 //! | `0000000002.wal` | a segment of the write-ahead log |
 //! | `0000000003.sst` | an sstable |
+//! | `0000000004.val` | a value file: large values that sstables point to |
 //! | `*.tmp` | unfinished; removed by the next writable open |
 
 use crate::ids::FileNumber;
@@ -31,16 +32,20 @@ pub enum FileKind {
     Wal,
     /// An sstable.
     Sstable,
+    /// Large values, apart from the sstables that point to them.
+    Values,
 }
 
 impl FileKind {
-    const ALL: [FileKind; 3] = [FileKind::Manifest, FileKind::Wal, FileKind::Sstable];
+    const ALL: [FileKind; 4] =
+        [FileKind::Manifest, FileKind::Wal, FileKind::Sstable, FileKind::Values];
 
     fn extension(self) -> &'static str {
         match self {
             FileKind::Manifest => "manifest",
             FileKind::Wal => "wal",
             FileKind::Sstable => "sst",
+            FileKind::Values => "val",
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use esker_base::key::{self, TRAILER_LEN};
 use esker_base::{Cursor, EntryKind, InternalKey, SeqNo, varint};
-use esker_sstable::{Compression, FilterKind, ReadMode, Reader};
+use esker_sstable::{Compression, FilterKind, ReadMode, Reader, ValuePointer};
 
 use super::parts::{self, Entries, Parts};
 
@@ -130,7 +130,12 @@ fn parse(content: &[u8]) -> Option<Entries> {
         let value = values.get(value_at..value_at.checked_add(value_len)?)?;
         value_at += value_len;
         let ascends = entries.last().is_none_or(|(key, _)| key::compare(key, &internal).is_lt());
-        if !matches!(kind, EntryKind::Put | EntryKind::Delete) || !ascends {
+        let is_sound = match kind {
+            EntryKind::Put | EntryKind::Delete => true,
+            EntryKind::ValuePointer => ValuePointer::decode(value).is_some(),
+            _ => false,
+        };
+        if !is_sound || !ascends {
             return None;
         }
         if is_restart {

@@ -31,6 +31,8 @@ pub mod manifest;
 pub mod number38;
 #[path = "sst_open.rs"]
 pub mod sst_open;
+#[path = "value_file.rs"]
+pub mod value_file;
 #[path = "varint.rs"]
 pub mod varint;
 #[path = "wal_replay.rs"]
@@ -142,6 +144,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifest", check: manifest::check, seeds: manifest::seeds, cost_us: 10 },
     Target { name: "number38", check: number38::check, seeds: number38::seeds, cost_us: 10 },
     Target { name: "sst_open", check: sst_open::check, seeds: sst_open::seeds, cost_us: 10 },
+    Target { name: "value_file", check: value_file::check, seeds: value_file::seeds, cost_us: 10 },
     Target { name: "varint", check: varint::check, seeds: varint::seeds, cost_us: 10 },
     Target { name: "wal_replay", check: wal_replay::check, seeds: wal_replay::seeds, cost_us: 10 },
     Target {

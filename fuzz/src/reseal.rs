@@ -49,6 +49,31 @@ pub fn sstable(file_id: FileId, file: &mut [u8]) {
     }
 }
 
+/// Recomputes the checksums of a value file: header, footer, and its records as far as their lengths lead.
+pub fn value_file(file_id: FileId, file: &mut [u8]) {
+    use esker_sstable::value_file::format::{FOOTER_LEN, HEADER_LEN, RECORD_OVERHEAD};
+    let Some(footer) = file.len().checked_sub(FOOTER_LEN).filter(|&at| at >= HEADER_LEN) else {
+        return;
+    };
+    let crc = checksum::plain(&file[..HEADER_LEN - 4]);
+    file[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
+    let mut at = HEADER_LEN;
+    while let Some(header) = file[..footer].get(at..at + 4) {
+        let stored = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let len = stored.saturating_add(RECORD_OVERHEAD);
+        if len > footer - at {
+            break;
+        }
+        block(file_id, file, at, len);
+        at += len;
+    }
+    let record_bytes = (footer - HEADER_LEN) as u64;
+    let len = file.len() as u64;
+    file[footer + 8..footer + 16].copy_from_slice(&record_bytes.to_le_bytes());
+    file[footer + 16..footer + 24].copy_from_slice(&len.to_le_bytes());
+    block(file_id, file, footer, FOOTER_LEN);
+}
+
 /// Where the footer says that index, filter and properties stand, and their stored lengths; `None` without a footer.
 pub fn sections(file: &[u8]) -> Option<[(usize, usize); 3]> {
     let footer = &file[file.len().checked_sub(SSTABLE_FOOTER)?..];

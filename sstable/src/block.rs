@@ -10,6 +10,7 @@ use esker_base::key::TRAILER_LEN;
 use esker_base::{EntryKind, varint};
 
 use crate::format::{Defect, u32_at, u64_at};
+use crate::value_file::ValuePointer;
 
 const MALFORMED: Defect = Defect::Damaged("a data block is malformed");
 
@@ -218,10 +219,19 @@ pub(crate) fn common_prefix_len(a: &[u8], b: &[u8]) -> usize {
 /// The kind in an entry's trailer, if this build reads it.
 pub(crate) fn kind_of(trailer: u64) -> Result<EntryKind, Defect> {
     match EntryKind::try_from(trailer as u8) {
-        Ok(kind @ (EntryKind::Put | EntryKind::Delete)) => Ok(kind),
+        Ok(kind @ (EntryKind::Put | EntryKind::Delete | EntryKind::ValuePointer)) => Ok(kind),
         Ok(_) => Err(Defect::Unsupported("holds an entry of a kind that this build does not know")),
         Err(_) => Err(Defect::Damaged("an entry's kind is not a kind")),
     }
+}
+
+/// Checks that the value of an entry of `kind` is what the kind says.
+#[inline]
+pub(crate) fn check_value(kind: EntryKind, value: &[u8]) -> Result<(), Defect> {
+    if kind == EntryKind::ValuePointer && ValuePointer::decode(value).is_none() {
+        return Err(Defect::Damaged("an entry's value pointer is malformed"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use esker_base::key;
 
-use crate::block::{Block, Layout, Position, kind_of};
+use crate::block::{Block, Layout, Position, check_value, kind_of};
 use crate::format::{Defect, u64_at};
 
 /// A cursor that owns its block. The contract of [`esker_base::Cursor`], with defects for errors.
@@ -131,8 +131,9 @@ impl BlockCursor {
             return Ok(());
         }
         let entry = block.entry(at.key)?;
-        kind_of(entry.trailer)?;
+        let kind = kind_of(entry.trailer)?;
         let value = block.value_range(at.value, entry.value_len)?;
+        check_value(kind, &block.values[value.clone()])?;
         if entry.shared > self.key.len().saturating_sub(key::TRAILER_LEN) {
             return Err(SHARES_TOO_MUCH);
         }
@@ -159,8 +160,9 @@ impl BlockCursor {
         let mut last = 0..0;
         while at.key < self.here.key {
             let entry = block.entry(at.key)?;
-            kind_of(entry.trailer)?;
+            let kind = kind_of(entry.trailer)?;
             let value = block.value_range(at.value, entry.value_len)?;
+            check_value(kind, &block.values[value.clone()])?;
             if entry.shared > last.len() {
                 return Err(SHARES_TOO_MUCH);
             }

@@ -88,8 +88,8 @@
 //! | 60 | 8 | `ESKEREND` |
 //! | 68 | 4 | `at(offset of the footer, bytes 0 to 67)` |
 //!
-//! The kinds put and delete are all that an entry may have today. A reserved kind is refused as unsupported, any
-//! other as corruption.
+//! The kinds put, delete and value pointer are all that an entry may have today. A reserved kind is refused as
+//! unsupported, any other as corruption. The value of a value pointer is specified in `value_file/format.rs`.
 //!
 //! Example: content `a` and 34 times `b` as an lz4 block at offset 48 of a file with id sixteen 0x11 is stored as
 //! `2f 61 62 01 00 09 50 62 62 62 62 62`, then `01`, `23 00 00 00`, `57 04 77 1e`. The golden tests spell out a whole

@@ -49,6 +49,7 @@ mod properties;
 mod readahead;
 mod reader;
 mod salvage;
+pub mod value_file;
 mod verify;
 mod writer;
 
@@ -65,5 +66,9 @@ pub use level::{FileSource, LevelCursor, Run};
 pub use properties::Properties;
 pub use reader::{Found, FoundRef, Identity, ReadMode, Reader};
 pub use salvage::{LostBlocks, Salvage, identify, salvage};
+pub use value_file::{
+    ValuePointer, ValueReader, ValueSummary, ValueWriter, check_value_identity, identify_values,
+    salvage_value,
+};
 pub use verify::{VerifiedPiece, VerifyReport};
 pub use writer::{Summary, Writer, WriterOptions};

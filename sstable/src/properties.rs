@@ -16,8 +16,9 @@
 //! | 9 | n | largest internal key |
 //! | 10 | n | what wrote the file, in UTF-8 |
 //! | 11 | 8 | data blocks |
+//! | 12 | n | value files that entries point into: for each, ascending by number, three varints: number, entries, bytes; absent without pointers |
 
-use esker_base::{InternalKey, KeyspaceId, SeqNo};
+use esker_base::{FileNumber, InternalKey, KeyspaceId, SeqNo, ValueReference, varint};
 
 use crate::format::Defect;
 
@@ -48,6 +49,8 @@ pub struct Properties {
     pub creator: String,
     /// Data blocks.
     pub block_count: u64,
+    /// The value files that entries point into, ascending by number.
+    pub values: Vec<ValueReference>,
 }
 
 impl Properties {
@@ -69,6 +72,15 @@ impl Properties {
         field(9, &self.largest);
         field(10, self.creator.as_bytes());
         field(11, &self.block_count.to_le_bytes());
+        if !self.values.is_empty() {
+            let mut references = Vec::new();
+            for reference in &self.values {
+                varint::encode(reference.file.0, &mut references);
+                varint::encode(reference.entries, &mut references);
+                varint::encode(reference.bytes, &mut references);
+            }
+            field(12, &references);
+        }
         out
     }
 
@@ -102,6 +114,7 @@ impl Properties {
                     properties.creator = text.to_string();
                 }
                 11 => properties.block_count = count()?,
+                12 => properties.values = decode_references(bytes).ok_or(MALFORMED)?,
                 _ => {}
             }
         }
@@ -114,6 +127,21 @@ impl Properties {
         }
         Ok(properties)
     }
+}
+
+/// References ascend by file and count something.
+fn decode_references(mut bytes: &[u8]) -> Option<Vec<ValueReference>> {
+    let mut references: Vec<ValueReference> = Vec::new();
+    while !bytes.is_empty() {
+        let file = FileNumber(varint::decode(&mut bytes)?);
+        let entries = varint::decode(&mut bytes)?;
+        let reference = ValueReference { file, entries, bytes: varint::decode(&mut bytes)? };
+        if entries == 0 || references.last().is_some_and(|before| before.file >= file) {
+            return None;
+        }
+        references.push(reference);
+    }
+    Some(references)
 }
 
 #[cfg(test)]
@@ -135,6 +163,10 @@ mod tests {
             largest: key::encode(b"b", SeqNo(9), EntryKind::Put),
             creator: "test".to_string(),
             block_count: 2,
+            values: vec![
+                ValueReference { file: FileNumber(4), entries: 2, bytes: 300 },
+                ValueReference { file: FileNumber(1000), entries: 1, bytes: 1 << 40 },
+            ],
         };
         let mut bytes = properties.encode();
         assert_eq!(Properties::decode(&bytes), Ok(properties.clone()));

@@ -16,7 +16,7 @@ use esker_base::names::FileKind;
 use esker_base::{EntryKind, Error, FileId, FileNumber, Result, SeqNo};
 use esker_vfs::{File, Fs, OpenMode};
 
-use crate::block::{Layout, kind_of};
+use crate::block::{Layout, check_value, kind_of};
 use crate::cache::{BlockCache, BlockKey};
 use crate::filter::{Filter, KeyHash, key_hash};
 use crate::format::{
@@ -60,9 +60,9 @@ pub enum ReadMode {
 pub struct Found {
     /// When it was committed.
     pub seq: SeqNo,
-    /// Put or delete.
+    /// Put, delete or value pointer.
     pub kind: EntryKind,
-    /// The value, a slice of the block or the map that it was found in; empty for a delete.
+    /// The value or the pointer to it, a slice of the block or the map that it was found in; empty for a delete.
     pub value: Bytes,
 }
 
@@ -71,9 +71,9 @@ pub struct Found {
 pub struct FoundRef<'a> {
     /// When it was committed.
     pub seq: SeqNo,
-    /// Put or delete.
+    /// Put, delete or value pointer.
     pub kind: EntryKind,
-    /// The value; empty for a delete.
+    /// The value or the pointer to it; empty for a delete.
     pub value: &'a [u8],
 }
 
@@ -262,6 +262,7 @@ impl Reader {
             hit.map(|hit| {
                 let kind = kind_of(hit.trailer)?;
                 let value = layout.keys_end + hit.value.start..layout.keys_end + hit.value.end;
+                check_value(kind, &content.as_slice()[value.clone()])?;
                 Ok(VisibleHit { trailer: hit.trailer, kind, value })
             })
             .transpose()

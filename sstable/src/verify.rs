@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use esker_base::checksum::Running;
-use esker_base::{EntryKind, Error, InternalKey, Result, key};
+use esker_base::{EntryKind, Error, InternalKey, Result, ValueReferences, key};
 use esker_vfs::{File, OpenMode};
 
 use crate::block::{Position, common_prefix_len};
@@ -14,6 +14,7 @@ use crate::filter::key_hash;
 use crate::format::{BLOCK_TRAILER_LEN, Compression, Defect, HEADER_LEN};
 use crate::properties::Properties;
 use crate::reader::Reader;
+use crate::value_file::ValuePointer;
 
 const CHUNK_LEN: usize = 1024 * 1024;
 
@@ -119,6 +120,7 @@ impl Reader {
     /// Walks all blocks; the properties as the entries tell them.
     fn verify_blocks(&self, file: &dyn File) -> Result<Properties> {
         let mut seen = Properties { min_seq: esker_base::SeqNo::MAX, ..Properties::default() };
+        let mut references = ValueReferences::default();
         let mut cursor = BlockCursor::default();
         for at in 0..self.index().block_count() {
             let (_, content) = self.read_block(file, at)?;
@@ -127,7 +129,7 @@ impl Reader {
             cursor.seek_to_first().map_err(defect)?;
             cursor.check_restarts().map_err(defect)?;
             while cursor.valid() {
-                self.verify_entry(&mut seen, cursor.key(), cursor.value(), at)?;
+                self.verify_entry((&mut seen, &mut references), cursor.key(), cursor.value(), at)?;
                 cursor.next().map_err(defect)?;
             }
             seen.block_count += 1;
@@ -139,12 +141,13 @@ impl Reader {
                 ));
             }
         }
+        seen.values = references.list();
         Ok(seen)
     }
 
     fn verify_entry(
         &self,
-        seen: &mut Properties,
+        (seen, references): (&mut Properties, &mut ValueReferences),
         key: &[u8],
         value: &[u8],
         at: usize,
@@ -174,6 +177,11 @@ impl Reader {
         seen.max_seq = seen.max_seq.max(parts.seq);
         seen.raw_key_bytes += parts.user_key.len() as u64;
         seen.raw_value_bytes += value.len() as u64;
+        if parts.kind == EntryKind::ValuePointer
+            && let Some(pointer) = ValuePointer::decode(value)
+        {
+            references.add(pointer.file, 1, u64::from(pointer.record_len));
+        }
         Ok(())
     }
 

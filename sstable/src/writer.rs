@@ -10,7 +10,8 @@ use esker_base::checksum::Running;
 use esker_base::limits::{BATCH_LEN_MAX, KEY_LEN_MAX};
 use esker_base::names::FileKind;
 use esker_base::{
-    EntryKind, Error, ErrorKind, FileId, FileNumber, InternalKey, KeyspaceId, Result, SeqNo, key,
+    EntryKind, Error, ErrorKind, FileId, FileNumber, InternalKey, KeyspaceId, Result, SeqNo,
+    ValueReference, ValueReferences, key,
 };
 use esker_vfs::{File, Fs};
 
@@ -19,6 +20,7 @@ use crate::filter::{self, FilterKind, KeyHash};
 use crate::format::{self, BLOCK_TRAILER_LEN, BlockHandle, Compression, FOOTER_LEN, Footer};
 use crate::index::IndexBuilder;
 use crate::properties::Properties;
+use crate::value_file::ValuePointer;
 
 /// Bytes collected before a write call.
 const BUFFER_LEN: usize = 256 * 1024;
@@ -99,8 +101,10 @@ pub struct Summary {
     pub delete_count: u64,
     /// Bytes of all user keys, before prefix compression.
     pub raw_key_bytes: u64,
-    /// Bytes of all values.
+    /// Bytes of all values, as they stand in the file.
     pub raw_value_bytes: u64,
+    /// The value files that entries point into, ascending by number.
+    pub values: Vec<ValueReference>,
 }
 
 /// A file under construction. Dropped without [`Writer::finish`] it removes the file.
@@ -118,6 +122,7 @@ pub struct Writer {
     hashes: Vec<KeyHash>,
     last_key: Vec<u8>,
     properties: Properties,
+    values: ValueReferences,
     finished: bool,
 }
 
@@ -154,6 +159,7 @@ impl Writer {
             hashes: Vec::new(),
             last_key: Vec::new(),
             properties,
+            values: ValueReferences::default(),
             finished: false,
         })
     }
@@ -165,9 +171,14 @@ impl Writer {
         let Some(parts) = InternalKey::decode(internal_key) else {
             return Err(Error::invalid("an sstable takes internal keys of known kinds only"));
         };
-        if !matches!(parts.kind, EntryKind::Put | EntryKind::Delete) {
-            return Err(Error::new(ErrorKind::Unsupported, "this entry kind is reserved"));
-        }
+        let pointer = match parts.kind {
+            EntryKind::Put | EntryKind::Delete => None,
+            EntryKind::ValuePointer => match ValuePointer::decode(value) {
+                Some(pointer) => Some(pointer),
+                None => return Err(Error::invalid("this is no pointer to a value")),
+            },
+            _ => return Err(Error::new(ErrorKind::Unsupported, "this entry kind is reserved")),
+        };
         if parts.user_key.len() > KEY_LEN_MAX || value.len() > BATCH_LEN_MAX {
             return Err(Error::invalid("the key or the value is too long"));
         }
@@ -196,6 +207,9 @@ impl Writer {
         properties.max_seq = properties.max_seq.max(parts.seq);
         properties.raw_key_bytes += parts.user_key.len() as u64;
         properties.raw_value_bytes += value.len() as u64;
+        if let Some(pointer) = pointer {
+            self.values.add(pointer.file, 1, u64::from(pointer.record_len));
+        }
         Ok(())
     }
 
@@ -218,6 +232,7 @@ impl Writer {
         self.cut_block()?;
         self.index_pending(None)?;
         self.properties.largest = self.last_key.clone();
+        self.properties.values = self.values.list();
         let index = std::mem::take(&mut self.index).finish();
         let mut footer = Footer { index: self.section(index)?, ..Footer::default() };
         if self.options.filter_bits_per_key > 0 {
@@ -227,7 +242,7 @@ impl Writer {
         footer.properties = self.section(self.properties.encode())?;
         footer.file_len = self.out.offset() + FOOTER_LEN as u64;
         self.out.append(&footer.encode(self.file_id));
-        let checksum = self.out.finish()?;
+        let checksum = self.out.finish(!esker_base::mutant!("sstable_not_synced"))?;
         self.finished = true;
         let properties = std::mem::take(&mut self.properties);
         Ok(Summary {
@@ -243,6 +258,7 @@ impl Writer {
             delete_count: properties.delete_count,
             raw_key_bytes: properties.raw_key_bytes,
             raw_value_bytes: properties.raw_value_bytes,
+            values: properties.values,
         })
     }
 
@@ -293,19 +309,20 @@ impl Drop for Writer {
 }
 
 /// The file's bytes on their way out: buffered, checksummed, written back as they go.
-struct Output {
+pub(crate) struct Output {
     file: Arc<dyn File>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     buffer: Vec<u8>,
     /// Bytes in the file already.
     written: u64,
     writeback_started: u64,
     checksum: Running,
-    compressed: Vec<u8>,
+    /// What [`Output::compresses_well`] made last.
+    pub(crate) compressed: Vec<u8>,
 }
 
 impl Output {
-    fn new(file: Arc<dyn File>, path: PathBuf) -> Output {
+    pub(crate) fn new(file: Arc<dyn File>, path: PathBuf) -> Output {
         Output {
             file,
             path,
@@ -317,11 +334,11 @@ impl Output {
         }
     }
 
-    fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
 
-    fn append(&mut self, bytes: &[u8]) {
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -345,7 +362,7 @@ impl Output {
     }
 
     /// Compresses into `self.compressed`; whether it saved enough.
-    fn compresses_well(&mut self, content: &[u8]) -> bool {
+    pub(crate) fn compresses_well(&mut self, content: &[u8]) -> bool {
         let room = lz4_flex::block::get_maximum_output_size(content.len());
         self.compressed.resize(room, 0);
         match lz4_flex::block::compress_into(content, &mut self.compressed) {
@@ -357,7 +374,7 @@ impl Output {
         }
     }
 
-    fn flush_if_full(&mut self) -> Result<()> {
+    pub(crate) fn flush_if_full(&mut self) -> Result<()> {
         if self.buffer.len() < BUFFER_LEN { Ok(()) } else { self.flush() }
     }
 
@@ -379,9 +396,9 @@ impl Output {
     }
 
     /// Writes the rest and syncs; the checksum of all bytes.
-    fn finish(&mut self) -> Result<u32> {
+    pub(crate) fn finish(&mut self, syncs: bool) -> Result<u32> {
         self.flush()?;
-        if !esker_base::mutant!("sstable_not_synced") {
+        if syncs {
             self.file.sync_all().map_err(|error| Error::io("sync", &self.path, error))?;
         }
         Ok(self.checksum.value())

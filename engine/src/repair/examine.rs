@@ -312,7 +312,7 @@ impl Examination<'_> {
         let mut segments = Vec::new();
         for (kind, number) in numbered(&*self.world.fs, self.dir)? {
             match kind {
-                FileKind::Manifest => {}
+                FileKind::Manifest | FileKind::Values => {}
                 FileKind::Sstable => self.find_table(number, before, &mut sound, &mut damaged)?,
                 FileKind::Wal => {
                     let header = esker_wal::look_at(&*self.world.fs, self.dir, number)?;

@@ -82,7 +82,8 @@ fn reserved_kinds_are_unsupported_and_unknown_ones_corruption() {
         (0u8, ErrorKind::Corruption),
         (3, ErrorKind::Unsupported),
         (4, ErrorKind::Unsupported),
-        (5, ErrorKind::Unsupported),
+        // A value pointer, but the value is none.
+        (5, ErrorKind::Corruption),
         (6, ErrorKind::Unsupported),
         (7, ErrorKind::Corruption),
         (255, ErrorKind::Corruption),

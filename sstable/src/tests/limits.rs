@@ -59,9 +59,9 @@ fn what_cannot_be_stored_is_refused_and_the_file_goes_on() {
     assert_eq!(refused(writer.add(&too_long, b"")), ErrorKind::InvalidArgument);
     let too_large = vec![0; BATCH_LEN_MAX + 1];
     assert_eq!(refused(writer.add(&put(b"c", 1, b"").0, &too_large)), ErrorKind::InvalidArgument);
-    for kind in
-        [EntryKind::RangeDelete, EntryKind::Merge, EntryKind::ValuePointer, EntryKind::Expiring]
-    {
+    let malformed = key::encode(b"c", SeqNo(1), EntryKind::ValuePointer);
+    assert_eq!(refused(writer.add(&malformed, b"nowhere")), ErrorKind::InvalidArgument);
+    for kind in [EntryKind::RangeDelete, EntryKind::Merge, EntryKind::Expiring] {
         let key = key::encode(b"c", SeqNo(1), kind);
         assert_eq!(refused(writer.add(&key, b"")), ErrorKind::Unsupported);
     }
