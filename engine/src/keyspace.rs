@@ -4,13 +4,13 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use esker_base::{BatchOp, EntryKind, Error, ErrorKind, KeyspaceId, Result, SeqNo, mutant};
 use esker_manifest::KeyspaceMeta;
 use esker_memtable::Memtable;
 
 use crate::cursor::Range;
 use crate::db::DbHandle;
+use crate::metrics::Counters;
 use crate::sync::{ArcSwap, AtomicBool, AtomicU64, Mutex};
 use crate::view::{Levels, View};
 use crate::{Durability, Snapshot, Value, cursor, read};
@@ -189,50 +189,39 @@ impl Keyspace {
 
     /// The value of `key`, or `None`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.get_with(key, Bytes::copy_from_slice, |value| value)
+        self.look(|view, seq, metrics| read::get(view, key.as_ref(), seq, metrics))
     }
 
-    fn get_with<T>(
+    /// Calls `use_it` on the value of `key` where it lies, without copying it; `None` if the key is absent.
+    pub fn get_and<T>(
         &self,
         key: impl AsRef<[u8]>,
-        borrowed: impl FnOnce(&[u8]) -> T,
-        owned: impl FnOnce(Bytes) -> T,
+        use_it: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>> {
+        self.look(|view, seq, metrics| read::get_with(view, key.as_ref(), seq, metrics, use_it))
+    }
+
+    /// The values of several keys, all from one moment, in the order asked. Faster than one after the other: what they
+    /// need of memory and devices is fetched together.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.look(|view, seq, metrics| read::get_many(view, keys, seq, metrics))
+    }
+
+    /// Reads the latest state.
+    fn look<T>(&self, read: impl FnOnce(&View, SeqNo, &Counters) -> Result<T>) -> Result<T> {
         self.check()?;
         let before = mutant!("race_sequence_before_view").then(|| self.db.core.snapshots.visible());
         // I1: the view first, the visible sequence second.
         let view = self.inner.view_guard();
         let seq = before.unwrap_or_else(|| self.db.core.snapshots.visible());
-        read::get(&view, key.as_ref(), seq, &self.db.core.metrics, borrowed, owned)
-    }
-
-    /// Calls `read` on the value of `key` where it lies, without copying it; `None` if the key is absent.
-    pub fn get_and<T>(
-        &self,
-        key: impl AsRef<[u8]>,
-        read: impl Fn(&[u8]) -> T,
-    ) -> Result<Option<T>> {
-        self.get_with(key, &read, |value| read(&value))
+        read(&view, seq, &self.db.core.metrics)
     }
 
     /// The value of `key` as `snapshot` sees it.
     pub fn get_at(&self, snapshot: &Snapshot, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.check_snapshot(snapshot)?;
         let view = self.inner.view_guard();
-        let core = &self.db.core;
-        read::get(&view, key.as_ref(), snapshot.seq(), &core.metrics, Bytes::copy_from_slice, |v| v)
-    }
-
-    /// The values of several keys, all from one moment, in the order asked.
-    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        self.check()?;
-        let view = self.inner.view();
-        let seq = self.db.core.snapshots.visible();
-        let metrics = &self.db.core.metrics;
-        let get = |key: &K| {
-            read::get(&view, key.as_ref(), seq, metrics, Bytes::copy_from_slice, |value| value)
-        };
-        keys.iter().map(get).collect()
+        read::get(&view, key.as_ref(), snapshot.seq(), &self.db.core.metrics)
     }
 
     /// Whether `key` has a value.

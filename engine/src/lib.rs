@@ -24,6 +24,7 @@
 
 mod background;
 mod batch;
+mod bounds;
 mod checkpoint;
 mod commit;
 mod compact;

@@ -1,6 +1,6 @@
 //! What the database counts, and the picture of it that users read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A number that only grows, or a gauge that is set.
@@ -30,10 +30,41 @@ impl Counter {
     }
 }
 
+/// Parts of a [`SharedCounter`].
+const PARTS: usize = 16;
+
+/// A number that many threads add to all the time: each adds to a part on a cache line of its own.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounter([Part; PARTS]);
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Part(AtomicU64);
+
+/// How many threads have counted anything.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Which part this thread adds to.
+    static PART: usize = THREADS.fetch_add(1, Ordering::Relaxed) % PARTS;
+}
+
+impl SharedCounter {
+    pub(crate) fn add(&self, amount: u64) {
+        // While a thread ends it has no part of its own any more.
+        let part = PART.try_with(|part| *part).unwrap_or(0);
+        self.0[part].0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.iter().map(|part| part.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
 /// The live counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) reads: Counter,
+    pub(crate) reads: SharedCounter,
     pub(crate) commits: Counter,
     pub(crate) operations: Counter,
     pub(crate) groups: Counter,

@@ -1,36 +1,127 @@
 //! Point reads: the newest entry that a sequence may see, memtables first, then files from young to old.
+//!
+//! Everything that several files are asked with is computed once, and what each of them looks at first is asked for
+//! before the first of them looks.
 
 use bytes::Bytes;
 use esker_base::{EntryKind, Error, ErrorKind, Result, SeqNo, mutant};
+use esker_sstable::{KeyHash, Reader, key_hash};
 
 use crate::metrics::Counters;
 use crate::view::View;
 
-/// The value of `key` at `seq`, handed to `borrowed` where it lies in a memtable (which the caller's view keeps alive
-/// only for the call) or to `owned` where it comes from a file.
-pub(crate) fn get<T>(
+/// The files that are asked for their memory ahead of the search.
+const FILES_AHEAD: usize = 8;
+
+/// Keys of a [`get_many`] that are looked for at once.
+const KEYS_AHEAD: usize = 64;
+
+/// What `use_it` makes of the value of `key` at `seq`, where it lies.
+pub(crate) fn get_with<T>(
     view: &View,
     key: &[u8],
     seq: SeqNo,
     counters: &Counters,
-    borrowed: impl FnOnce(&[u8]) -> T,
-    owned: impl FnOnce(Bytes) -> T,
+    use_it: impl FnOnce(&[u8]) -> T,
 ) -> Result<Option<T>> {
     counters.reads.add(1);
+    // Used up by the one version that is found.
+    let mut use_it = Some(use_it);
+    let mut seen = |kind, value: &[u8]| {
+        let put = has_value(kind)?;
+        Ok(use_it.take().filter(|_| put).map(|use_it| use_it(value)))
+    };
+    if let Some(found) = in_memory(view, key, seq) {
+        return seen(found.kind, found.value);
+    }
+    let found = in_files(view, key, key_hash(key), |reader, hash| {
+        reader.get_with(key, hash, seq, |found| seen(found.kind, found.value))
+    })?;
+    found.unwrap_or(Ok(None))
+}
+
+/// The value of `key` at `seq`; a slice of what it was found in, or a copy.
+pub(crate) fn get(
+    view: &View,
+    key: &[u8],
+    seq: SeqNo,
+    counters: &Counters,
+) -> Result<Option<Bytes>> {
+    counters.reads.add(1);
+    get_hashed(view, key, key_hash(key), seq)
+}
+
+fn get_hashed(view: &View, key: &[u8], hash: KeyHash, seq: SeqNo) -> Result<Option<Bytes>> {
+    if let Some(found) = in_memory(view, key, seq) {
+        return Ok(has_value(found.kind)?.then(|| Bytes::copy_from_slice(found.value)));
+    }
+    match in_files(view, key, hash, |reader, hash| reader.get_hashed(key, hash, seq))? {
+        Some(found) => Ok(has_value(found.kind)?.then_some(found.value)),
+        None => Ok(None),
+    }
+}
+
+/// The values of `keys` at `seq`, in their order. What all of them need is asked for first, so that memory and devices
+/// are waited for together.
+pub(crate) fn get_many<K: AsRef<[u8]>>(
+    view: &View,
+    keys: &[K],
+    seq: SeqNo,
+    counters: &Counters,
+) -> Result<Vec<Option<Bytes>>> {
+    counters.reads.add(keys.len() as u64);
+    let mut values = Vec::with_capacity(keys.len());
+    // Not more at once than what the nearest caches hold.
+    for keys in keys.chunks(KEYS_AHEAD) {
+        let mut hashes = [key_hash(&[]); KEYS_AHEAD];
+        for (key, hash) in keys.iter().zip(&mut hashes) {
+            *hash = key_hash(key.as_ref());
+            let files = view.levels.candidates(key.as_ref());
+            files.filter_map(|file| file.opened()).for_each(|reader| reader.prefetch(*hash));
+        }
+        for (key, hash) in keys.iter().zip(hashes) {
+            let key = key.as_ref();
+            let mut files = view.levels.candidates(key).filter_map(|file| file.opened());
+            if let Some(reader) = files.find(|reader| reader.may_contain_hash(hash)) {
+                reader.announce(key, seq);
+            }
+        }
+        for (key, hash) in keys.iter().zip(hashes) {
+            values.push(get_hashed(view, key.as_ref(), hash, seq)?);
+        }
+    }
+    Ok(values)
+}
+
+fn in_memory<'a>(view: &'a View, key: &[u8], seq: SeqNo) -> Option<esker_memtable::Found<'a>> {
     if mutant!("read_frozen_oldest_first")
         && let Some(found) = view.frozen.iter().rev().find_map(|table| table.get(key, seq))
     {
-        return has_value(found.kind).map(|put| put.then(|| borrowed(found.value)));
+        return Some(found);
     }
-    for memtable in std::iter::once(&view.active).chain(&view.frozen) {
-        if let Some(found) = memtable.get(key, seq) {
-            return has_value(found.kind).map(|put| put.then(|| borrowed(found.value)));
-        }
-    }
+    view.active.get(key, seq).or_else(|| view.frozen.iter().find_map(|table| table.get(key, seq)))
+}
+
+/// What the first file says that has a version of the key.
+#[inline]
+fn in_files<T>(
+    view: &View,
+    key: &[u8],
+    hash: KeyHash,
+    mut look: impl FnMut(&Reader, KeyHash) -> Result<Option<T>>,
+) -> Result<Option<T>> {
     // Level 0 is newest first and every deeper level is older, so the first version found is the newest.
-    for file in view.levels.candidates(key) {
-        if let Some(found) = file.reader()?.get(key, seq)? {
-            return has_value(found.kind).map(|put| put.then(|| owned(found.value)));
+    let mut files = view.levels.candidates(key);
+    let mut ahead = [None; FILES_AHEAD];
+    for (slot, file) in ahead.iter_mut().zip(files.by_ref()) {
+        if let Some(reader) = file.opened() {
+            reader.prefetch(hash);
+        }
+        *slot = Some(file);
+    }
+    for file in ahead.into_iter().flatten().chain(files) {
+        if let Some(found) = look(file.reader()?, hash)? {
+            return Ok(Some(found));
         }
     }
     Ok(None)

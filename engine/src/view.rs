@@ -14,6 +14,7 @@ use esker_memtable::Memtable;
 use esker_sstable::{BlockCache, FileSource, Identity, ReadMode, Reader};
 use esker_vfs::Fs;
 
+use crate::bounds::{Bounds, Place};
 use crate::sync::{AtomicBool, Mutex, OnceLock};
 
 /// Everything a reader of one keyspace needs.
@@ -50,7 +51,7 @@ impl View {
 
 /// The files of a keyspace by level: level 0 newest first and overlapping, the others sorted and disjoint.
 #[derive(Debug, Default)]
-pub(crate) struct Levels(pub(crate) Vec<Vec<Arc<Sstable>>>);
+pub(crate) struct Levels(pub(crate) Vec<Vec<Arc<Sstable>>>, Bounds);
 
 impl Levels {
     /// The files of `state`, with the handles of `before` where a file stays.
@@ -63,7 +64,16 @@ impl Levels {
             Ok(at) => Arc::clone(known[at]),
             Err(_) => Arc::new(Sstable::new(Arc::clone(meta), Arc::clone(files))),
         };
-        Levels(state.levels.iter().map(|level| level.iter().map(open).collect()).collect())
+        Levels::of(state.levels.iter().map(|level| level.iter().map(open).collect()).collect())
+    }
+
+    fn of(files: Vec<Vec<Arc<Sstable>>>) -> Levels {
+        let keys = |file: &Arc<Sstable>| -> [Vec<u8>; 2] {
+            [&file.meta.smallest, &file.meta.largest].map(|bound| key::user_key(bound).to_vec())
+        };
+        let bounds =
+            Bounds::of(&files.iter().map(|l| l.iter().map(keys).collect()).collect::<Vec<_>>());
+        Levels(files, bounds)
     }
 
     /// The files that may hold `user_key`, newest entries first.
@@ -71,14 +81,28 @@ impl Levels {
         &'a self,
         user_key: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<Sstable>> {
-        let (first, rest) = self.0.split_first().map_or((&[][..], &[][..]), |(f, r)| (&f[..], r));
+        let Levels(files, bounds) = self;
+        let head = bounds.head(user_key);
+        let covers = move |level: usize, at: usize| match bounds.of_file(level, at, head) {
+            Place::Within => true,
+            Place::Outside => false,
+            Place::Unclear => files[level][at].covers(user_key),
+        };
+        let first = files.first().map_or(0, Vec::len);
         let reversed = esker_base::mutant!("read_level0_oldest_first");
-        let order =
-            (0..first.len()).map(move |at| if reversed { first.len() - 1 - at } else { at });
-        let overlapping = order.map(move |at| &first[at]).filter(move |f| f.covers(user_key));
-        let sorted = rest.iter().filter_map(move |level| {
-            let at = level.partition_point(|file| key::user_key(&file.meta.largest) < user_key);
-            level.get(at).filter(|file| file.covers(user_key))
+        let order = (0..first).map(move |at| if reversed { first - 1 - at } else { at });
+        let overlapping = order.filter(move |&at| covers(0, at)).map(move |at| &files[0][at]);
+        let sorted = (1..files.len()).filter_map(move |level| {
+            let files = &files[level];
+            let mut at = bounds.first_ending_at(level, head);
+            // Only where heads are alike are the keys themselves compared.
+            while at < files.len() && bounds.may_end_before(level, at, head) {
+                if key::user_key(&files[at].meta.largest) >= user_key {
+                    break;
+                }
+                at += 1;
+            }
+            files.get(at).filter(|_| covers(level, at))
         });
         overlapping.chain(sorted)
     }
@@ -155,6 +179,11 @@ impl Sstable {
             self.files.account(reader.memory_bytes(), true);
             Arc::new(reader)
         }))
+    }
+
+    /// The open file, if it is open.
+    pub(crate) fn opened(&self) -> Option<&Reader> {
+        self.reader.get().map(|reader| &**reader)
     }
 
     /// The memory that the index and the filter take, in bytes; 0 while it is not open.

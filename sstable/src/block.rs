@@ -56,18 +56,20 @@ pub(crate) struct Hit {
     pub value: Range<usize>,
 }
 
-const HEADER_LEN: usize = 8;
 const RESTART_LEN: usize = 8;
 
 impl Layout {
+    /// What [`Layout::parse`] looks at.
+    pub const HEADER_LEN: usize = 8;
+
     /// Reads the header at the front of `content`.
     pub fn parse(content: &[u8]) -> Result<Layout, Defect> {
-        if content.len() < HEADER_LEN {
+        if content.len() < Layout::HEADER_LEN {
             return Err(MALFORMED);
         }
         let (restart_count, keys_len) = (u32_at(content, 0) as usize, u32_at(content, 4) as usize);
         let restarts_len = restart_count.checked_mul(RESTART_LEN).ok_or(MALFORMED)?;
-        let keys_start = restarts_len.checked_add(HEADER_LEN).ok_or(MALFORMED)?;
+        let keys_start = restarts_len.checked_add(Layout::HEADER_LEN).ok_or(MALFORMED)?;
         let keys_end = keys_start.checked_add(keys_len).ok_or(MALFORMED)?;
         if restart_count == 0 || keys_len == 0 || keys_end > content.len() {
             return Err(MALFORMED);
@@ -79,7 +81,7 @@ impl Layout {
     pub fn of(self, content: &[u8]) -> Block<'_> {
         let (front, values) = content.split_at(self.keys_end);
         let (front, keys) = front.split_at(self.keys_start);
-        Block { restarts: &front[HEADER_LEN.min(front.len())..], keys, values }
+        Block { restarts: &front[Layout::HEADER_LEN.min(front.len())..], keys, values }
     }
 }
 

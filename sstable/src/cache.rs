@@ -1,11 +1,13 @@
 //! The cache of decoded blocks: one for the whole database, with a budget in bytes.
 //!
 //! Readers look here for compressed blocks, and for all blocks when they read without a map; uncompressed blocks of
-//! mapped files never enter. Only verified content enters. The hash is fixed and so is the number of shards, so that
+//! mapped files never enter. Only verified content enters. Who decodes blocks from a map inserts them only while there
+//! is room or if they were decoded a short while ago ([`BlockCache::missed`]): an insert costs more than to decode a part
+//! of a block, so it has to be worth it. The hash is fixed and so is the number of shards, so that
 //! a seeded run evicts the same blocks each time.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use esker_base::FileId;
@@ -16,6 +18,10 @@ const SHARD_COUNT: usize = 64;
 /// What an entry costs beside its bytes, roughly: key, slot, handle, allocator.
 const ENTRY_OVERHEAD_BYTES: u64 = 96;
 const BLOCK_LEN_TYPICAL: u64 = 4096;
+/// Reads of mapped blocks that are taken for cold after one was.
+const COLD_READS: u32 = 1024;
+/// Misses of the first shard (so 64 times as many in all) after which it is looked whether there is room.
+const ROOM_CHECK_MISSES: u64 = 16;
 
 /// Which block: the file's identity, and the offset in it. Identities are never reused, so that a block of a
 /// deleted file is never taken for another's.
@@ -108,6 +114,12 @@ pub struct BlockCache {
     blocks: Cache<BlockKey, Bytes, ByLength, FixedState, DefaultLifecycle<BlockKey, Bytes>>,
     counters: Box<[Counters]>,
     capacity_bytes: AtomicU64,
+    /// Whether a block may enter at its first use.
+    has_room: AtomicBool,
+    /// Goes on by one about when the cache would have been filled anew.
+    moment: AtomicU16,
+    /// How many more reads of mapped blocks are to expect that the device has to be waited for.
+    cold_reads: AtomicU32,
 }
 
 impl BlockCache {
@@ -123,7 +135,14 @@ impl BlockCache {
         let blocks =
             Cache::with_options(options, ByLength, FixedState, DefaultLifecycle::default());
         let counters = (0..SHARD_COUNT).map(|_| Counters::default()).collect();
-        BlockCache { blocks, counters, capacity_bytes: AtomicU64::new(capacity_bytes) }
+        BlockCache {
+            blocks,
+            counters,
+            capacity_bytes: AtomicU64::new(capacity_bytes),
+            has_room: AtomicBool::new(capacity_bytes > 0),
+            moment: AtomicU16::new(0),
+            cold_reads: AtomicU32::new(0),
+        }
     }
 
     /// The budget.
@@ -135,14 +154,58 @@ impl BlockCache {
     pub fn set_capacity(&self, capacity_bytes: u64) {
         self.capacity_bytes.store(capacity_bytes, Ordering::Relaxed);
         self.blocks.set_capacity(capacity_bytes);
+        self.look_for_room();
+    }
+
+    fn look_for_room(&self) {
+        // Shards fill unevenly: one that is full evicts while others have room.
+        let full = self.capacity_bytes() / 8 * 7;
+        self.has_room.store(self.blocks.weight() < full, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self, key: &BlockKey) -> Option<Bytes> {
-        let found = self.blocks.get(key);
-        let counters = &self.counters[key.hash_value() as usize % SHARD_COUNT];
-        let counter = if found.is_some() { &counters.hits } else { &counters.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-        found
+        let found = self.blocks.get(key)?;
+        self.counters[key.hash_value() as usize % SHARD_COUNT].hits.fetch_add(1, Ordering::Relaxed);
+        Some(found)
+    }
+
+    /// Whether a block is here; not counted.
+    pub(crate) fn holds(&self, key: &BlockKey) -> bool {
+        self.blocks.contains_key(key)
+    }
+
+    /// Notes that a block had to be read or decoded; says when that was, in turns of the cache (see
+    /// [`BlockCache::has_room`]). The time wraps around.
+    pub(crate) fn missed(&self, key: &BlockKey) -> u16 {
+        let shard = key.hash_value() as usize % SHARD_COUNT;
+        let misses = self.counters[shard].misses.fetch_add(1, Ordering::Relaxed);
+        if shard == 0 && misses.is_multiple_of(ROOM_CHECK_MISSES) {
+            self.look_for_room();
+            let turn = self.capacity_bytes() / BLOCK_LEN_TYPICAL / SHARD_COUNT as u64;
+            if misses.is_multiple_of(turn.next_multiple_of(ROOM_CHECK_MISSES).max(1)) {
+                self.moment.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.moment.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a block of a map was not in memory: the next ones may not be either.
+    pub(crate) fn set_cold(&self) {
+        self.cold_reads.store(COLD_READS, Ordering::Relaxed);
+    }
+
+    /// Whether a block of a map is to be fetched ahead, in case it is not in memory. Asked once a read.
+    pub(crate) fn is_cold(&self) -> bool {
+        let left = self.cold_reads.load(Ordering::Relaxed);
+        if left > 0 {
+            self.cold_reads.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+
+    /// Whether a block is to be inserted without having been missed before.
+    pub(crate) fn has_room(&self) -> bool {
+        self.has_room.load(Ordering::Relaxed)
     }
 
     pub(crate) fn insert(&self, key: BlockKey, content: Bytes) {
@@ -183,10 +246,36 @@ mod tests {
         let metrics = cache.metrics();
         assert!(metrics.used_bytes <= 1 << 20, "{metrics:?}");
         assert!(metrics.used_bytes > 1 << 19, "{metrics:?}");
-        let hits = (0..1000).filter(|offset| cache.get(&key(offset * 4096)).is_some()).count();
+        let found = |offset: &u64| {
+            let key = key(offset * 4096);
+            let found = cache.get(&key).is_some();
+            if !found {
+                cache.missed(&key);
+            }
+            found
+        };
+        let hits = (0..1000).filter(found).count();
         let metrics = cache.metrics();
         assert_eq!((metrics.hits, metrics.hits + metrics.misses), (hits as u64, 1000));
         assert!(cache.get(&BlockKey { file_id: FileId([4; 16]), offset: 0 }).is_none());
+    }
+
+    #[test]
+    fn a_full_cache_has_no_room_and_time_goes_on_with_its_turns() {
+        let cache = BlockCache::new(1 << 20);
+        let key = |offset| BlockKey { file_id: FileId([3; 16]), offset };
+        assert!(cache.has_room());
+        for offset in 0..4000 {
+            cache.insert(key(offset * 4096), Bytes::from(vec![0; 4096]));
+            cache.missed(&key(offset * 4096));
+        }
+        assert!(!cache.has_room());
+        // 4000 misses are some turns of 256 blocks, rounded up to what is looked at.
+        let now = cache.missed(&key(1));
+        assert!((2..=5).contains(&now), "{now}");
+        cache.set_capacity(1 << 22);
+        assert!(cache.has_room());
+        assert!(!BlockCache::new(0).has_room());
     }
 
     #[test]

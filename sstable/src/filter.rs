@@ -154,6 +154,13 @@ impl Filter {
         }
     }
 
+    /// Asks for the memory that [`Filter::may_contain`] will look at.
+    pub fn prefetch(&self, hash: KeyHash) {
+        if let Filter::Blocked { lines, .. } = self {
+            crate::prefetch::line(&lines[line_of(hash, lines.len())]);
+        }
+    }
+
     pub fn memory_bytes(&self) -> usize {
         match self {
             Filter::Bloom(bloom) => bloom.as_slice().len(),

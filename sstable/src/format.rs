@@ -97,6 +97,8 @@
 
 use esker_base::{FileId, checksum};
 
+use crate::lz4::{Decoder, SLACK_LEN};
+
 /// The first bytes of every sstable.
 pub const HEADER_MAGIC: [u8; 8] = *b"ESKERSST";
 /// The last bytes of every sstable but for the checksum.
@@ -302,6 +304,14 @@ pub(crate) fn open_block(
     if !matches && !esker_base::mutant!("sstable_checksum_skipped") {
         return Err(Defect::Damaged("block checksum does not match"));
     }
+    open_verified(stored)
+}
+
+/// As [`open_block`], for a block whose checksum matched before and whose bytes cannot have changed since.
+pub(crate) fn open_verified(stored: &[u8]) -> Result<(Compression, &[u8], usize), Defect> {
+    let Some((covered, _)) = stored.split_last_chunk::<4>() else {
+        return Err(Defect::Damaged("a block is shorter than its trailer"));
+    };
     let Some((content, [kind, len @ ..])) = covered.split_last_chunk::<5>() else {
         return Err(Defect::Damaged("a block is shorter than its trailer"));
     };
@@ -323,11 +333,10 @@ pub(crate) fn open_block(
 
 /// Decompresses the content of an lz4 block into exactly `len` bytes.
 pub(crate) fn decompress(content: &[u8], len: usize) -> Result<Vec<u8>, Defect> {
-    let mut out = vec![0; len];
-    match lz4_flex::block::decompress_into(content, &mut out) {
-        Ok(written) if written == len => Ok(out),
-        _ => Err(Defect::Damaged("a block does not decompress")),
-    }
+    let mut out = vec![0; len + SLACK_LEN];
+    Decoder::new(content, len).finish(&mut out)?;
+    out.truncate(len);
+    Ok(out)
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {

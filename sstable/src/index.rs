@@ -1,15 +1,18 @@
 //! The index: which block may hold a key.
 //!
 //! Built by the writer, decoded whole by the reader when a file is opened; the bytes are specified in `format.rs`.
-//! In memory, a search looks at an array of 8-byte numbers (the separators' bytes after their common prefix) and
-//! touches real keys only where those are equal.
+//! In memory, a search looks at 8-byte numbers (the separators' bytes after their common prefix) and touches real keys
+//! only where those are equal. The numbers stand in groups of [`GROUP_LEN`], each beside the places of its blocks: a
+//! search goes over the groups' last numbers, which are few and stay near, and then waits once for one group.
 
 use std::cmp::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
 
 use esker_base::{key, varint};
 
 use crate::block::common_prefix_len;
 use crate::format::{BlockHandle, Defect, HEADER_LEN, LZ4_EXPANSION_MAX, u64_at};
+use crate::prefetch;
 
 const MALFORMED: Defect = Defect::Damaged("the index is malformed");
 
@@ -71,18 +74,33 @@ fn shortest_between(a: &[u8], b: &[u8]) -> Vec<u8> {
     a.to_vec()
 }
 
+/// Blocks of one group.
+const GROUP_LEN: usize = 16;
+/// Where the state of a block starts in its place; below it is the offset.
+const STATE_SHIFT: u32 = 48;
+const OFFSET_MAX: u64 = (1 << STATE_SHIFT) - 1;
+
 /// The decoded index of one file.
 pub(crate) struct Index {
-    /// The first bytes of each separator's user key after `prefix`, padded with zeros, as big-endian numbers.
-    heads: Vec<u64>,
+    /// The last head of each group.
+    tops: Vec<u64>,
+    groups: Vec<Group>,
     /// What all separators' user keys start with.
     prefix: Vec<u8>,
     /// The separators as internal keys, one after the other.
     keys: Vec<u8>,
     /// Where each separator ends in `keys`.
     key_ends: Vec<u32>,
-    /// Where each block starts in the file, and where the last one ends.
-    offsets: Vec<u64>,
+}
+
+/// What a search needs of some blocks in a row. The slot after the last block's holds the end of all blocks.
+#[repr(align(64))]
+struct Group {
+    /// The first bytes of each separator's user key after `prefix`, padded with zeros, as big-endian numbers; the
+    /// largest number in slots without a block.
+    heads: [u64; GROUP_LEN],
+    /// Where each block starts in the file; above it 16 bits that belong to the reader (see [`Index::state`]).
+    places: [AtomicU64; GROUP_LEN],
 }
 
 impl Index {
@@ -112,6 +130,7 @@ impl Index {
             let separator_max = stored_len.saturating_mul(LZ4_EXPANSION_MAX as u64);
             if stored_len > u64::from(u32::MAX)
                 || end > blocks_end
+                || end > OFFSET_MAX
                 || user_key.len() as u64 > separator_max
             {
                 return Err(MALFORMED);
@@ -129,10 +148,18 @@ impl Index {
             return Err(MALFORMED);
         }
         let prefix = prefix.unwrap_or_default();
-        let mut index = Index { heads: Vec::new(), prefix, keys, key_ends, offsets };
-        let heads = (0..index.block_count())
-            .map(|at| head(&key::user_key(index.separator(at))[index.prefix.len()..]));
-        index.heads = heads.collect();
+        let mut index = Index { tops: Vec::new(), groups: Vec::new(), prefix, keys, key_ends };
+        index.groups = offsets
+            .chunks(GROUP_LEN)
+            .enumerate()
+            .map(|(group, offsets)| Group {
+                heads: std::array::from_fn(|at| index.decoded_head(group * GROUP_LEN + at)),
+                places: std::array::from_fn(|at| {
+                    AtomicU64::new(offsets.get(at).copied().unwrap_or(end))
+                }),
+            })
+            .collect();
+        index.tops = index.groups.iter().map(|group| group.heads[GROUP_LEN - 1]).collect();
         for at in 1..index.block_count() {
             if key::compare(index.separator(at - 1), index.separator(at)) != Ordering::Less {
                 return Err(Defect::Damaged("the index is out of order"));
@@ -151,9 +178,38 @@ impl Index {
         &self.keys[start..self.key_ends[at] as usize]
     }
 
+    /// The head of block `at`'s separator; the largest number past the end.
+    fn decoded_head(&self, at: usize) -> u64 {
+        if at >= self.block_count() {
+            return u64::MAX;
+        }
+        head(&key::user_key(self.separator(at))[self.prefix.len()..])
+    }
+
+    fn place(&self, at: usize) -> &AtomicU64 {
+        &self.groups[at / GROUP_LEN].places[at % GROUP_LEN]
+    }
+
+    fn head_of(&self, at: usize) -> u64 {
+        self.groups[at / GROUP_LEN].heads[at % GROUP_LEN]
+    }
+
     pub fn handle(&self, at: usize) -> BlockHandle {
-        let (start, end) = (self.offsets[at], self.offsets[at + 1]);
+        let offset = |at| self.place(at).load(Memory::Relaxed) & OFFSET_MAX;
+        let (start, end) = (offset(at), offset(at + 1));
         BlockHandle { offset: start, len: (end - start) as u32 }
+    }
+
+    /// What the reader noted of block `at`; 0 at first.
+    pub fn state(&self, at: usize) -> u16 {
+        (self.place(at).load(Memory::Relaxed) >> STATE_SHIFT) as u16
+    }
+
+    /// Notes something of block `at`. Of two threads that do so at once, one wins.
+    pub fn set_state(&self, at: usize, state: u16) {
+        let place = self.place(at);
+        let offset = place.load(Memory::Relaxed) & OFFSET_MAX;
+        place.store(offset | u64::from(state) << STATE_SHIFT, Memory::Relaxed);
     }
 
     /// The first block that may hold an entry at or after (`user_key`, `trailer`); `None` past the end.
@@ -163,13 +219,28 @@ impl Index {
             return (user_key < &self.prefix[..]).then_some(0);
         };
         let wanted = head(rest);
-        let low = self.heads.partition_point(|&head| head < wanted);
+        let group_at = self.tops.partition_point(|&top| top < wanted);
+        let group = self.groups.get(group_at)?;
+        // The lines of a group: two of heads, two of places.
+        prefetch::line(&group.heads[GROUP_LEN / 2]);
+        prefetch::line(&group.places[0]);
+        prefetch::line(&group.places[GROUP_LEN / 2]);
+        let before: usize = group.heads.iter().map(|&head| usize::from(head < wanted)).sum();
+        let low = group_at * GROUP_LEN + before;
+        if low >= self.block_count() {
+            return None;
+        }
         // Most heads are unlike their neighbours.
-        if *self.heads.get(low)? > wanted {
+        if group.heads[before] > wanted {
             return Some(low);
         }
-        let ties = self.heads[low..].partition_point(|&head| head == wanted);
-        let at = partition_point(low, low + ties, |at| {
+        let mut high = low + 1;
+        while high < self.block_count() && self.head_of(high) == wanted {
+            // In growing steps: many may be alike.
+            high = (low + 2 * (high - low)).min(self.block_count());
+        }
+        let ties_end = partition_point(low, high, |at| self.head_of(at) == wanted);
+        let at = partition_point(low, ties_end, |at| {
             let (key, end) =
                 self.separator(at).split_last_chunk::<8>().expect("8 bytes of trailer");
             match key[self.prefix.len()..].cmp(rest) {
@@ -183,7 +254,10 @@ impl Index {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.heads.len() * 8 + self.offsets.len() * 8 + self.key_ends.len() * 4 + self.keys.len()
+        self.tops.len() * 8
+            + self.groups.len() * size_of::<Group>()
+            + self.key_ends.len() * 4
+            + self.keys.len()
     }
 }
 

@@ -31,7 +31,7 @@
 //! # }
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod format;
 
@@ -45,6 +45,8 @@ mod identity;
 mod index;
 mod inspect;
 mod level;
+mod lz4;
+mod prefetch;
 mod properties;
 mod readahead;
 mod reader;

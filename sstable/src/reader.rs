@@ -3,18 +3,22 @@
 //! The engine's read path and compaction call this through `Arc<Reader>`. Nothing here writes, and nothing is
 //! allocated from a length that was not held against the file's own length first.
 //!
-//! When a block is verified: in mapped mode an uncompressed block on its first touch by this reader and then never
-//! again (the pages belong to the system; damage that appears in memory later is not seen); every other block each
-//! time it is read into the cache, so again after it was evicted. `verify` looks at everything each time.
+//! When a block is verified: in mapped mode on its first touch by this reader and then never again (the pages belong to
+//! the system; damage that appears in memory later is not seen); without a map each time it is read into the cache, so
+//! again after it was evicted. `verify` looks at everything each time.
+//!
+//! A point read of a compressed block that is not in the cache decodes it into memory of the thread, and only up to the
+//! value that it is after. The block enters the cache if it is read again soon, see `cache.rs`.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use esker_base::names::FileKind;
 use esker_base::{EntryKind, Error, FileId, FileNumber, Result, SeqNo};
-use esker_vfs::{File, Fs, OpenMode};
+use esker_vfs::os::memory;
+use esker_vfs::{Advice, File, Fs, OpenMode};
 
 use crate::block::{Layout, check_value, kind_of};
 use crate::cache::{BlockCache, BlockKey};
@@ -23,6 +27,8 @@ use crate::format::{
     self, BLOCK_TRAILER_LEN, BlockHandle, Compression, Defect, FOOTER_LEN, Footer, HEADER_LEN,
 };
 use crate::index::Index;
+use crate::lz4::{Decoder, SLACK_LEN};
+use crate::prefetch;
 use crate::properties::Properties;
 use crate::writer::Summary;
 
@@ -88,8 +94,6 @@ pub struct Reader {
     index: Index,
     filter: Option<Filter>,
     properties: Properties,
-    /// What is known of each block; see [`UNKNOWN`].
-    block_states: Box<[AtomicU8]>,
 }
 
 enum Source {
@@ -97,27 +101,51 @@ enum Source {
     Positioned(Arc<dyn File>),
 }
 
-/// A block that was not looked at yet.
-const UNKNOWN: u8 = 0;
+/// What the index keeps of each block: one of these in the lowest two bits, above it, for a packed one, when it was
+/// decoded last. This one was not looked at yet.
+const UNKNOWN: u16 = 0;
 /// A verified, uncompressed block of a mapped file: readable in place.
-const IN_PLACE: u8 = 1;
-/// A compressed block, or any block of a file that is not mapped: to be found in the cache.
-const CACHED: u8 = 2;
+const IN_PLACE: u16 = 1;
+/// A verified, compressed block of a mapped file.
+const PACKED: u16 = 2;
+/// A verified block that entered the cache.
+const CACHED: u16 = 3;
+const STATE_BITS: u32 = 2;
+const STATE_MASK: u16 = 3;
 
-/// A block's content.
-pub(crate) enum Content<'a> {
-    /// Within the map, at this offset.
-    InPlace(&'a [u8], usize),
-    Owned(Bytes),
+/// Cache lines at the front of a block that are asked for at once: restarts and keys of a typical block.
+const FRONT_LINES: usize = 8;
+
+/// The longest block that is decoded into memory that a thread keeps.
+const SCRATCH_CONTENT_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Where point reads decode blocks. Taken while in use, so that a read within a read finds none and makes its own.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Reads of mapped blocks by this thread.
+    static READS: Cell<u32> = const { Cell::new(0) };
 }
 
-impl Content<'_> {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Content::InPlace(content, _) => content,
-            Content::Owned(content) => content,
-        }
-    }
+/// Of how many reads of mapped blocks one looks whether the block is in memory. Asking the system each time would cost
+/// more than the read.
+const READS_PER_LOOK: u32 = 64;
+
+/// A block's content.
+enum Content<'a> {
+    /// Within the map.
+    InPlace(&'a [u8]),
+    Owned(Bytes),
+    /// Verified and compressed: the stored content, and the length once decompressed.
+    Packed(&'a [u8], usize),
+}
+
+/// A version that was found.
+struct Hit<'a> {
+    trailer: u64,
+    kind: EntryKind,
+    value: &'a [u8],
+    /// What the value is a part of, unless it is the thread's memory.
+    owner: Option<&'a Bytes>,
 }
 
 impl Reader {
@@ -193,22 +221,10 @@ impl Reader {
         let properties = Properties::decode(section(footer.properties)?)
             .map_err(|d| defect(footer.properties.offset, d))?;
 
-        let block_states = (0..index.block_count()).map(|_| AtomicU8::new(UNKNOWN)).collect();
         drop(sections);
         let fs = fs.clone();
         let identity = *identity;
-        Ok(Reader {
-            fs,
-            path,
-            identity,
-            source,
-            cache,
-            footer,
-            index,
-            filter,
-            properties,
-            block_states,
-        })
+        Ok(Reader { fs, path, identity, source, cache, footer, index, filter, properties })
     }
 
     /// The newest version of `user_key` in this file that a reader at `seq` may see.
@@ -219,15 +235,13 @@ impl Reader {
 
     /// As [`Reader::get`], with the key's hash computed by the caller, once for many files.
     pub fn get_hashed(&self, user_key: &[u8], hash: KeyHash, seq: SeqNo) -> Result<Option<Found>> {
-        let Some((content, hit)) = self.find(user_key, hash, seq)? else { return Ok(None) };
-        let value = match content {
-            Content::InPlace(_, at) => match &self.source {
-                Source::Mapped(map) => map.slice(at + hit.value.start..at + hit.value.end),
-                Source::Positioned(_) => unreachable!("only a map has blocks in place"),
-            },
-            Content::Owned(content) => content.slice(hit.value),
-        };
-        Ok(Some(Found { seq: SeqNo(hit.trailer >> 8), kind: hit.kind, value }))
+        self.find(user_key, hash, seq, |hit| {
+            let value = match hit.owner {
+                Some(owner) => owner.slice_ref(hit.value),
+                None => Bytes::copy_from_slice(hit.value),
+            };
+            Found { seq: SeqNo(hit.trailer >> 8), kind: hit.kind, value }
+        })
     }
 
     /// As [`Reader::get_hashed`], handing the value to `use_it` where it stands: no copy, no shared counter touched.
@@ -238,37 +252,149 @@ impl Reader {
         seq: SeqNo,
         use_it: impl FnOnce(FoundRef<'_>) -> R,
     ) -> Result<Option<R>> {
-        let Some((content, hit)) = self.find(user_key, hash, seq)? else { return Ok(None) };
-        let value = &content.as_slice()[hit.value];
-        Ok(Some(use_it(FoundRef { seq: SeqNo(hit.trailer >> 8), kind: hit.kind, value })))
+        self.find(user_key, hash, seq, |hit| {
+            use_it(FoundRef { seq: SeqNo(hit.trailer >> 8), kind: hit.kind, value: hit.value })
+        })
     }
 
-    fn find(
+    /// Asks for the memory that a read of a key with this hash looks at first; a hint.
+    pub fn prefetch(&self, hash: KeyHash) {
+        if let Some(filter) = &self.filter {
+            filter.prefetch(hash);
+        }
+    }
+
+    /// Starts to fetch the block that may hold a version of `user_key` that a reader at `seq` may see; a hint. For who
+    /// is about to read several keys and would otherwise wait for each.
+    pub fn announce(&self, user_key: &[u8], seq: SeqNo) {
+        let Some(at) = self.index.find(user_key, seq.0 << 8 | 0xff) else { return };
+        let handle = self.index.handle(at);
+        let cached = || self.cache.holds(&self.cache_key(handle.offset));
+        match &self.source {
+            Source::Mapped(map) => {
+                let stored = &map[handle.offset as usize..handle.end() as usize];
+                prefetch::front(stored, FRONT_LINES);
+                if self.is_cold(stored) && !(self.index.state(at) == CACHED && cached()) {
+                    memory::will_need(stored);
+                }
+            }
+            Source::Positioned(file) => {
+                if !cached() {
+                    file.advise(handle.offset, u64::from(handle.len), Advice::WillNeed);
+                }
+            }
+        }
+    }
+
+    /// Whether mapped blocks have to be expected not to be in memory. Looks at this one from time to time.
+    #[inline]
+    fn is_cold(&self, stored: &[u8]) -> bool {
+        let reads = READS.get().wrapping_add(1);
+        READS.set(reads);
+        if reads.is_multiple_of(READS_PER_LOOK) && !memory::is_resident(stored) {
+            self.cache.set_cold();
+        }
+        self.cache.is_cold()
+    }
+
+    #[inline]
+    fn find<R>(
         &self,
         user_key: &[u8],
         hash: KeyHash,
         seq: SeqNo,
-    ) -> Result<Option<(Content<'_>, VisibleHit)>> {
+        use_it: impl FnOnce(Hit<'_>) -> R,
+    ) -> Result<Option<R>> {
         if !self.may_contain_hash(hash) {
             return Ok(None);
         }
         // As in a seek key: above every kind of that sequence.
         let trailer_max = seq.0 << 8 | 0xff;
         let Some(at) = self.index.find(user_key, trailer_max) else { return Ok(None) };
-        let content = self.block(at, true)?;
-        let search = || -> std::result::Result<Option<VisibleHit>, Defect> {
-            let layout = Layout::parse(content.as_slice())?;
-            let hit = layout.of(content.as_slice()).search(user_key, trailer_max)?;
-            hit.map(|hit| {
-                let kind = kind_of(hit.trailer)?;
-                let value = layout.keys_end + hit.value.start..layout.keys_end + hit.value.end;
-                check_value(kind, &content.as_slice()[value.clone()])?;
-                Ok(VisibleHit { trailer: hit.trailer, kind, value })
-            })
-            .transpose()
+        let key = (user_key, trailer_max);
+        match (self.block(at, true)?, &self.source) {
+            (Content::InPlace(content), Source::Mapped(map)) => {
+                self.search(at, content, Some(map), key, use_it)
+            }
+            (Content::InPlace(content), _) => self.search(at, content, None, key, use_it),
+            (Content::Owned(content), _) => self.search(at, &content, Some(&content), key, use_it),
+            (Content::Packed(stored, len), _) => {
+                let admitted = self.admits(at);
+                if !admitted && len <= SCRATCH_CONTENT_MAX {
+                    return self.search_packed(at, stored, len, key, use_it);
+                }
+                let content = self.unpack(at, stored, len)?;
+                if admitted {
+                    self.enter(at, &content);
+                }
+                self.search(at, &content, Some(&content), key, use_it)
+            }
+        }
+    }
+
+    /// Looks for a key and the highest trailer in the content of block `at`, which is a part of `owner`.
+    #[inline]
+    fn search<R>(
+        &self,
+        at: usize,
+        content: &[u8],
+        owner: Option<&Bytes>,
+        (user_key, trailer_max): (&[u8], u64),
+        use_it: impl FnOnce(Hit<'_>) -> R,
+    ) -> Result<Option<R>> {
+        let search = || {
+            let layout = Layout::parse(content)?;
+            let block = layout.of(content);
+            let Some(hit) = block.search(user_key, trailer_max)? else { return Ok(None) };
+            let (kind, value) = (kind_of(hit.trailer)?, &block.values[hit.value]);
+            check_value(kind, value)?;
+            Ok(Some((hit.trailer, kind, value)))
         };
-        let hit = search().map_err(|defect| self.block_defect(at, defect))?;
-        Ok(hit.map(|hit| (content, hit)))
+        match search() {
+            Ok(Some((trailer, kind, value))) => {
+                Ok(Some(use_it(Hit { trailer, kind, value, owner })))
+            }
+            Ok(None) => Ok(None),
+            Err(defect) => Err(self.block_defect(at, defect)),
+        }
+    }
+
+    /// As [`Reader::search`] for a block that is not decoded yet; decodes no more than it needs.
+    fn search_packed<R>(
+        &self,
+        at: usize,
+        stored: &[u8],
+        len: usize,
+        (user_key, trailer_max): (&[u8], u64),
+        use_it: impl FnOnce(Hit<'_>) -> R,
+    ) -> Result<Option<R>> {
+        let mut scratch = SCRATCH.take();
+        if scratch.len() < len + SLACK_LEN {
+            scratch.resize(len + SLACK_LEN, 0);
+        }
+        let mut search = || {
+            let mut decoder = Decoder::new(stored, len);
+            decoder.decode_until(len.min(Layout::HEADER_LEN), &mut scratch)?;
+            let layout = Layout::parse(&scratch[..len])?;
+            decoder.decode_until(layout.keys_end, &mut scratch)?;
+            // The values are not there yet, but the search does not look at them.
+            let hit = layout.of(&scratch[..len]).search(user_key, trailer_max)?;
+            let Some(hit) = hit else { return Ok(None) };
+            let value = layout.keys_end + hit.value.start..layout.keys_end + hit.value.end;
+            decoder.decode_until(value.end, &mut scratch)?;
+            let kind = kind_of(hit.trailer)?;
+            check_value(kind, &scratch[value.clone()])?;
+            Ok(Some((hit.trailer, kind, value)))
+        };
+        let result = match search() {
+            Ok(Some((trailer, kind, value))) => {
+                Ok(Some(use_it(Hit { trailer, kind, value: &scratch[value], owner: None })))
+            }
+            Ok(None) => Ok(None),
+            Err(defect) => Err(self.block_defect(at, defect)),
+        };
+        SCRATCH.set(scratch);
+        result
     }
 
     /// False only if no version of `user_key` is in the file. Looks at memory only.
@@ -296,11 +422,9 @@ impl Reader {
         &self.path
     }
 
-    /// Bytes of memory that the reader holds for index, filter and block states; data blocks are the cache's.
+    /// Bytes of memory that the reader holds for index and filter; data blocks are the cache's.
     pub fn memory_bytes(&self) -> usize {
-        self.index.memory_bytes()
-            + self.filter.as_ref().map_or(0, Filter::memory_bytes)
-            + self.block_states.len()
+        self.index.memory_bytes() + self.filter.as_ref().map_or(0, Filter::memory_bytes)
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -357,77 +481,99 @@ impl Reader {
     /// The content of block `at` (below the index's count) as owned bytes, for a cursor.
     pub(crate) fn block_bytes(&self, at: usize, fill_cache: bool) -> Result<Bytes> {
         match (self.block(at, fill_cache)?, &self.source) {
-            (Content::InPlace(content, from), Source::Mapped(map)) => {
-                Ok(map.slice(from..from + content.len()))
-            }
-            (Content::InPlace(content, _), _) => Ok(Bytes::copy_from_slice(content)),
+            (Content::InPlace(content), Source::Mapped(map)) => Ok(map.slice_ref(content)),
+            (Content::InPlace(content), _) => Ok(Bytes::copy_from_slice(content)),
             (Content::Owned(content), _) => Ok(content),
+            (Content::Packed(stored, len), _) => {
+                let admitted = fill_cache && self.admits(at);
+                let content = self.unpack(at, stored, len)?;
+                if admitted {
+                    self.enter(at, &content);
+                }
+                Ok(content)
+            }
         }
     }
 
-    fn block(&self, at: usize, fill_cache: bool) -> Result<Content<'_>> {
-        let handle = self.index.handle(at);
-        let state = self.block_states[at].load(Ordering::Relaxed);
-        if state == IN_PLACE
-            && let Source::Mapped(map) = &self.source
-        {
-            let from = handle.offset as usize;
-            let content = &map[from..from + handle.len as usize - BLOCK_TRAILER_LEN];
-            return Ok(Content::InPlace(content, from));
-        }
+    fn cache_key(&self, offset: u64) -> BlockKey {
         let mixed = esker_base::mutant!("sstable_cache_key_without_file");
         let file_id = if mixed { FileId::default() } else { self.identity.file_id };
-        let key = BlockKey { file_id, offset: handle.offset };
-        let in_cache = state == CACHED || matches!(self.source, Source::Positioned(_));
-        if in_cache && let Some(content) = self.cache.get(&key) {
+        BlockKey { file_id, offset }
+    }
+
+    /// Whether a packed block that is about to be decoded is worth a place in the cache.
+    fn admits(&self, at: usize) -> bool {
+        let now = self.cache.missed(&self.cache_key(self.index.handle(at).offset));
+        if self.cache.has_room() {
+            return true;
+        }
+        let (now, state) = (now << STATE_BITS >> STATE_BITS, self.index.state(at));
+        let since = now.wrapping_sub(state >> STATE_BITS) << STATE_BITS >> STATE_BITS;
+        if state & STATE_MASK == PACKED && since <= 1 {
+            return true;
+        }
+        self.index.set_state(at, PACKED | now << STATE_BITS);
+        false
+    }
+
+    fn unpack(&self, at: usize, stored: &[u8], len: usize) -> Result<Bytes> {
+        let content = format::decompress(stored, len);
+        content.map(Bytes::from).map_err(|defect| self.block_defect(at, defect))
+    }
+
+    fn enter(&self, at: usize, content: &Bytes) {
+        self.cache.insert(self.cache_key(self.index.handle(at).offset), content.clone());
+        self.index.set_state(at, CACHED);
+    }
+
+    /// The content of block `at`; without a map it enters the cache if `fill_cache`.
+    #[inline]
+    fn block(&self, at: usize, fill_cache: bool) -> Result<Content<'_>> {
+        let handle = self.index.handle(at);
+        let state = self.index.state(at) & STATE_MASK;
+        let Source::Mapped(map) = &self.source else { return self.read_in(at, fill_cache) };
+        let stored = &map[handle.offset as usize..handle.end() as usize];
+        if state == CACHED
+            && let Some(content) = self.cache.get(&self.cache_key(handle.offset))
+        {
             return Ok(Content::Owned(content));
         }
-        self.load(at, handle, key, fill_cache)
-    }
-
-    /// Reads, verifies and decodes a block.
-    #[cold]
-    fn load(
-        &self,
-        at: usize,
-        handle: BlockHandle,
-        key: BlockKey,
-        fill_cache: bool,
-    ) -> Result<Content<'_>> {
-        let defect = |defect| self.block_defect(at, defect);
-        let file_id = self.identity.file_id;
-        let owned = match &self.source {
-            Source::Mapped(map) => {
-                let from = handle.offset as usize;
-                let stored = &map[from..from + handle.len as usize];
-                match format::open_block(file_id, handle.offset, stored).map_err(defect)? {
-                    (Compression::None, content, _) => {
-                        self.block_states[at].store(IN_PLACE, Ordering::Relaxed);
-                        return Ok(Content::InPlace(content, from));
-                    }
-                    (Compression::Lz4, content, len) => {
-                        Bytes::from(format::decompress(content, len).map_err(defect)?)
-                    }
-                }
-            }
-            Source::Positioned(file) => {
-                let stored = self.read_from(&**file, handle.offset, handle.len as usize)?;
-                self.decode_block(at, &stored)?
-            }
-        };
-        self.block_states[at].store(CACHED, Ordering::Relaxed);
-        if fill_cache {
-            self.cache.insert(key, owned.clone());
+        prefetch::front(stored, FRONT_LINES);
+        if self.is_cold(stored) && memory::spans_pages(stored) {
+            // Each page would be a fault and a read of its own.
+            memory::will_need(stored);
         }
-        Ok(Content::Owned(owned))
+        if state == IN_PLACE {
+            return Ok(Content::InPlace(&stored[..stored.len() - BLOCK_TRAILER_LEN]));
+        }
+        let opened = match state {
+            UNKNOWN => format::open_block(self.identity.file_id, handle.offset, stored),
+            _ => format::open_verified(stored),
+        };
+        match opened.map_err(|defect| self.block_defect(at, defect))? {
+            (Compression::None, content, _) => {
+                self.index.set_state(at, IN_PLACE);
+                Ok(Content::InPlace(content))
+            }
+            (Compression::Lz4, content, len) => Ok(Content::Packed(content, len)),
+        }
     }
-}
 
-/// A hit of a kind that this build reads.
-struct VisibleHit {
-    trailer: u64,
-    kind: EntryKind,
-    value: std::ops::Range<usize>,
+    /// Takes a block of a file without a map from the cache, or reads, verifies and decodes it.
+    fn read_in(&self, at: usize, fill_cache: bool) -> Result<Content<'_>> {
+        let handle = self.index.handle(at);
+        let key = self.cache_key(handle.offset);
+        if let Some(content) = self.cache.get(&key) {
+            return Ok(Content::Owned(content));
+        }
+        self.cache.missed(&key);
+        let stored = self.source.read(&self.path, handle.offset, handle.len as usize)?;
+        let content = self.decode_block(at, &stored)?;
+        if fill_cache {
+            self.cache.insert(key, content.clone());
+        }
+        Ok(Content::Owned(content))
+    }
 }
 
 impl Source {

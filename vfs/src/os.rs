@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod file;
+pub mod memory;
 #[cfg(test)]
 mod tests;
 
