@@ -68,6 +68,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("sstable_cache_key_without_file", "the cache confuses blocks of different files"),
     // Value files.
     ("value_checksum_skipped", "a record's checksum is not looked at"),
+    ("values_dropped_while_referenced", "a value file goes although an sstable points into it"),
+    ("values_last_reference_forgotten", "a value file stays that nothing points into"),
     ("value_file_not_synced", "a value file is not synced before the edit that names it"),
     // Recovery.
     ("recovery_segment_skipped", "replay ends with the first segment"),

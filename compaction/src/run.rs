@@ -311,6 +311,7 @@ pub fn file_meta(summary: Summary, created_ms: u64) -> FileMeta {
         delete_count: summary.delete_count,
         seq_override: None,
         created_ms,
+        values: summary.values,
     }
 }
 

@@ -1,14 +1,14 @@
 //! A change of the picture, as the engine builds it and [`crate::Version::apply`] takes it.
 //!
-//! The bytes it is stored as live in [`v1`] and never change; this in-memory form may grow.
+//! The bytes it is stored as live in [`v2`] and never change; this in-memory form may grow.
 
 use std::sync::Arc;
 
 use esker_base::{Epoch, FileNumber, KeyspaceId, LogPosition, SeqNo};
 
-use crate::version::{ClosedSeal, FileMeta, KeyspaceMeta, WalSegmentMeta};
+use crate::version::{ClosedSeal, FileMeta, KeyspaceMeta, ValueFileMeta, WalSegmentMeta};
 
-pub mod v1;
+pub mod v2;
 
 /// A file that joins a level.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,16 @@ pub struct RemovedFile {
     pub level: usize,
     /// Which one.
     pub number: FileNumber,
+}
+
+/// A value file that comes, with the sstables of the same edit that point into it. None is ever removed
+/// by name: one that no sstable points into any more leaves the picture by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedValueFile {
+    /// Whose file it is.
+    pub keyspace: KeyspaceId,
+    /// The file.
+    pub file: Arc<ValueFileMeta>,
 }
 
 /// A file that changes its level without being rewritten.
@@ -60,7 +70,8 @@ pub struct WalEnd {
 }
 
 /// A change of a [`crate::Version`]; every part is optional. Parts take effect in this order:
-/// `opened`, keyspaces created, keyspaces dropped, files moved, removed, added, `flushed_through`,
+/// `opened`, keyspaces created, keyspaces dropped, files moved, removed, added,
+/// value files added and let go, `flushed_through`,
 /// log segments removed, added, ended, the counters, `closed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
@@ -77,6 +88,8 @@ pub struct Edit {
     pub removed_files: Vec<RemovedFile>,
     /// Files that come.
     pub added_files: Vec<AddedFile>,
+    /// Value files that come.
+    pub added_value_files: Vec<AddedValueFile>,
     /// Per keyspace, what is now in files; never lower than before.
     pub flushed_through: Vec<(KeyspaceId, SeqNo)>,
     /// Log segments that are no longer needed.

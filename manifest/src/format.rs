@@ -26,8 +26,8 @@
 //!
 //! File numbers, keyspace ids and epochs are below 2^63, sequence numbers below 2^56.
 //!
-//! The snapshot's parts come first, all of them and in order; then the edits. [`crate::edit::v1`]
-//! defines the bytes of both for frame version 1. The file is as long as its space is reserved, at
+//! The snapshot's parts come first, all of them and in order; then the edits. [`crate::edit::v2`]
+//! defines the bytes of both for frame version 2. The file is as long as its space is reserved, at
 //! least the length that `CURRENT` names, so that a truncation anywhere is seen.
 //!
 //! # `CURRENT`, 64 bytes exactly
@@ -68,7 +68,7 @@ const FORMAT_VERSION: u16 = 1;
 
 const _: () = assert!(PART_LEN + PART_PREFIX_LEN <= esker_base::limits::FRAME_PAYLOAD_MAX);
 const _: () =
-    assert!(PART_LEN as u64 * PART_COUNT_MAX as u64 >= crate::edit::v1::SNAPSHOT_LEN_MAX as u64);
+    assert!(PART_LEN as u64 * PART_COUNT_MAX as u64 >= crate::edit::v2::SNAPSHOT_LEN_MAX as u64);
 
 /// What a frame of a manifest holds. Stored on disk: never change a number; retired ones stay
 /// reserved.

@@ -15,11 +15,11 @@ pub mod recover;
 pub mod salvage;
 pub mod version;
 
-pub use edit::{AddedFile, Edit, MovedFile, RemovedFile, WalEnd};
+pub use edit::{AddedFile, AddedValueFile, Edit, MovedFile, RemovedFile, WalEnd};
 pub use log::ManifestLog;
 pub use recover::{Recovered, recover};
 pub use salvage::{Remains, salvage};
 pub use version::{
     ClosedSeal, Compression, FileMeta, KeyspaceMeta, KeyspaceState, LEVEL_COUNT, Shutdown,
-    StrategyKind, Version, WalSegmentMeta,
+    StrategyKind, ValueFileMeta, Version, WalSegmentMeta,
 };

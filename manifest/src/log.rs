@@ -19,7 +19,7 @@ use esker_base::names::{CURRENT, FileKind, TEMPORARY_SUFFIX};
 use esker_base::{Error, FileId, FileNumber, LogPosition, Result, mutant};
 use esker_vfs::{File, Fs, World};
 
-use crate::edit::{Edit, v1};
+use crate::edit::{Edit, v2};
 use crate::format::{
     Current, FrameKind, HEADER_LEN, Header, PART_COUNT_MAX, PART_LEN, PART_PREFIX_LEN,
 };
@@ -119,7 +119,7 @@ impl ManifestLog {
     /// error, nothing that the edit drops may be deleted, and the database must be reopened.
     pub fn append(&mut self, edit: &Edit) -> Result<()> {
         self.check_usable()?;
-        let payload = v1::encode_edit(edit).map_err(Error::invalid)?;
+        let payload = v2::encode_edit(edit).map_err(Error::invalid)?;
         let mut bytes = Vec::new();
         push_frame(&self.live.header, self.live.end, FrameKind::Edit, &payload, &mut bytes);
         let end = self.live.end + bytes.len() as u64;
@@ -236,7 +236,7 @@ fn create_live(
 
 /// The header and the snapshot's frames.
 fn image(header: &Header, version: &Version) -> Result<Vec<u8>> {
-    let snapshot = v1::encode_snapshot(version).map_err(Error::invalid)?;
+    let snapshot = v2::encode_snapshot(version).map_err(Error::invalid)?;
     let count = snapshot.len().div_ceil(PART_LEN) as u32;
     debug_assert!((1..=PART_COUNT_MAX).contains(&count), "bounded by SNAPSHOT_LEN_MAX");
     let mut content = header.encode().to_vec();
@@ -255,7 +255,7 @@ fn image(header: &Header, version: &Version) -> Result<Vec<u8>> {
 
 fn push_frame(header: &Header, offset: u64, kind: FrameKind, payload: &[u8], out: &mut Vec<u8>) {
     let synced = LogPosition { file: header.number, offset };
-    frame::encode(header.file_id, offset, kind as u8, v1::VERSION, synced, payload, out);
+    frame::encode(header.file_id, offset, kind as u8, v2::VERSION, synced, payload, out);
 }
 
 /// Points `CURRENT` at a manifest that is durable under its name.

@@ -45,7 +45,7 @@ use esker_base::names::{self, CURRENT, FileKind};
 use esker_base::{Error, ErrorKind, FileId, FileNumber, LogPosition, Result, mutant};
 use esker_vfs::{Fs, OpenMode};
 
-use crate::edit::v1;
+use crate::edit::v2;
 use crate::format::{
     CURRENT_LEN, Current, FrameKind, HEADER_LEN, Header, PART_COUNT_MAX, PART_PREFIX_LEN,
 };
@@ -179,7 +179,7 @@ impl Reader {
         let Ok(kind) = FrameKind::try_from(frame.kind) else {
             return Err(self.unsupported(&frame));
         };
-        if frame.version != v1::VERSION {
+        if frame.version != v2::VERSION {
             return Err(self.unsupported(&frame));
         }
         if frame.synced != (LogPosition { file: self.current.manifest, offset }) {
@@ -221,7 +221,7 @@ impl Reader {
             }
         }
         let first = HEADER_LEN as u64;
-        let version = v1::decode_snapshot(&bytes).map_err(|reason| self.corrupt(first, reason))?;
+        let version = v2::decode_snapshot(&bytes).map_err(|reason| self.corrupt(first, reason))?;
         if version.database_id != self.current.database_id {
             return Err(self.corrupt(first, "the snapshot is of another database"));
         }
@@ -243,7 +243,7 @@ impl Reader {
             if mutant!("manifest_last_edit_lost") && self.frame(frame.end())?.is_err() {
                 break;
             }
-            let edit = v1::decode_edit(frame.payload).map_err(|reason| self.corrupt(at, reason))?;
+            let edit = v2::decode_edit(frame.payload).map_err(|reason| self.corrupt(at, reason))?;
             version.apply_in_place(&edit).map_err(|error| self.corrupt(at, error.to_string()))?;
             count += 1;
             at = frame.end();

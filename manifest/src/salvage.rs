@@ -10,7 +10,7 @@ use esker_base::names::{self, CURRENT, FileKind};
 use esker_base::{Epoch, Error, ErrorKind, FileNumber, KeyspaceId, Result};
 use esker_vfs::{Fs, OpenMode};
 
-use crate::edit::{Edit, v1};
+use crate::edit::{Edit, v2};
 use crate::format::{CURRENT_LEN, Current, FrameKind, Header};
 use crate::recover::{MANIFEST_LEN_MAX, Reader};
 use crate::version::{KeyspaceMeta, Version};
@@ -138,8 +138,8 @@ impl Remains {
         }
         for frame in frame::scan(reader.current.file_id, from, &reader.content) {
             if frame.kind == FrameKind::Edit as u8
-                && frame.version == v1::VERSION
-                && let Ok(edit) = v1::decode_edit(frame.payload)
+                && frame.version == v2::VERSION
+                && let Ok(edit) = v2::decode_edit(frame.payload)
             {
                 self.follow(edit);
             }
@@ -168,7 +168,7 @@ impl Reader {
     /// The picture after the last edit from `at` on that can be applied.
     fn before_damage(&self, mut version: Version, mut at: u64) -> Version {
         while let Ok(Ok((FrameKind::Edit, frame))) = self.frame(at) {
-            let next = v1::decode_edit(frame.payload).ok().and_then(|e| version.apply(&e).ok());
+            let next = v2::decode_edit(frame.payload).ok().and_then(|e| version.apply(&e).ok());
             let Some(next) = next else { break };
             version = next;
             at = frame.end();

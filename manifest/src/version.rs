@@ -10,7 +10,8 @@ use std::sync::Arc;
 use esker_base::limits::{COUNTER_MAX, KEYSPACE_COUNT_MAX, KEYSPACE_NAME_LEN_MAX};
 use esker_base::names::FileKind;
 use esker_base::{
-    Epoch, Error, FileId, FileNumber, InternalKey, KeyspaceId, LogPosition, Result, SeqNo, key,
+    Epoch, Error, FileId, FileNumber, InternalKey, KeyspaceId, LogPosition, Result, SeqNo,
+    ValueReference, ValueReferences, key,
 };
 
 use crate::edit::Edit;
@@ -49,6 +50,8 @@ pub struct FileMeta {
     pub seq_override: Option<SeqNo>,
     /// Wall-clock time of its making, in milliseconds since 1970; never used for ordering.
     pub created_ms: u64,
+    /// The value files that entries point into, ascending by number.
+    pub values: Vec<ValueReference>,
 }
 
 impl FileMeta {
@@ -89,8 +92,30 @@ impl FileMeta {
         if self.entry_count == 0 || self.delete_count > self.entry_count {
             return bad("impossible entry counts");
         }
+        if self.values.windows(2).any(|pair| pair[0].file >= pair[1].file)
+            || self.values.iter().any(|reference| reference.entries == 0)
+        {
+            return bad("references to value files that are out of order or empty");
+        }
         Ok(())
     }
+}
+
+/// One value file. It stays in the picture as long as an sstable of its keyspace points into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueFileMeta {
+    /// The number in the file's name.
+    pub number: FileNumber,
+    /// The identity in its header.
+    pub file_id: FileId,
+    /// Length in bytes.
+    pub len: u64,
+    /// CRC-32 of the whole file; for verify and backup.
+    pub checksum: u32,
+    /// How many values were written to it.
+    pub record_count: u64,
+    /// The total length of their records, in bytes.
+    pub record_bytes: u64,
 }
 
 /// How a keyspace's files are merged. Stored on disk: never change a number; retired ones stay
@@ -156,8 +181,11 @@ pub struct KeyspaceMeta {
     /// For [`StrategyKind::Fifo`]: the bytes above which the oldest files go, above 0. 0 for the
     /// other strategies.
     pub fifo_max_bytes: u64,
-    /// How its blocks are compressed.
+    /// How its blocks and separated values are compressed.
     pub compression: Compression,
+    /// Values of at least this many bytes are stored in value files, apart from their keys; 0 for none. Files
+    /// are read without it.
+    pub large_value_bytes: u32,
 }
 
 impl KeyspaceMeta {
@@ -169,6 +197,7 @@ impl KeyspaceMeta {
             strategy: StrategyKind::default(),
             fifo_max_bytes: 0,
             compression: Compression::default(),
+            large_value_bytes: 0,
         }
     }
 
@@ -199,6 +228,8 @@ pub struct KeyspaceState {
     /// reader that found a version at or above the next file's `max_seq` may stop. Deeper levels:
     /// ascending by `smallest`, disjoint by user key.
     pub levels: Vec<Vec<Arc<FileMeta>>>,
+    /// The value files that the sstables point into: exactly those.
+    pub value_files: BTreeMap<FileNumber, Arc<ValueFileMeta>>,
     /// Every write of this keyspace up to this sequence number is in the files.
     pub flushed_through: SeqNo,
 }
@@ -206,7 +237,12 @@ pub struct KeyspaceState {
 impl KeyspaceState {
     /// A keyspace without files.
     pub fn new(meta: Arc<KeyspaceMeta>) -> KeyspaceState {
-        KeyspaceState { meta, levels: vec![Vec::new(); LEVEL_COUNT], flushed_through: SeqNo(0) }
+        KeyspaceState {
+            meta,
+            levels: vec![Vec::new(); LEVEL_COUNT],
+            value_files: BTreeMap::new(),
+            flushed_through: SeqNo(0),
+        }
     }
 
     /// Every file with its level, top down.
@@ -222,7 +258,19 @@ impl KeyspaceState {
         self.levels.get(level).map_or(0, |files| files.iter().map(|file| file.len).sum())
     }
 
-    /// The total length of all files, in bytes.
+    /// What the sstables reference of each value file: the values that are live. Summed up afresh, so that it
+    /// cannot drift.
+    pub fn live_values(&self) -> BTreeMap<FileNumber, ValueReference> {
+        let mut live = ValueReferences::default();
+        for (_, file) in self.files() {
+            for reference in &file.values {
+                live.add(reference.file, reference.entries, reference.bytes);
+            }
+        }
+        live.list().into_iter().map(|reference| (reference.file, reference)).collect()
+    }
+
+    /// The total length of all sstables, in bytes.
     pub fn total_bytes(&self) -> u64 {
         self.files().map(|(_, file)| file.len).sum()
     }
@@ -341,6 +389,11 @@ impl Version {
             .collect()
     }
 
+    /// The numbers of all value files that this picture names.
+    pub fn live_value_files(&self) -> BTreeSet<FileNumber> {
+        self.keyspaces.values().flat_map(|keyspace| keyspace.value_files.keys().copied()).collect()
+    }
+
     /// Checks every invariant of the whole picture; `InvalidArgument` naming the first that fails.
     pub fn check(&self) -> Result<()> {
         if self.keyspaces.len() > KEYSPACE_COUNT_MAX {
@@ -367,6 +420,7 @@ impl Version {
                 )));
             }
             self.check_files(keyspace, &mut identities)?;
+            self.check_value_files(keyspace, &mut identities)?;
         }
         apply::check_wal(self)?;
         if let Some(segment) =
@@ -376,6 +430,26 @@ impl Version {
                 "number {} is a log segment and an sstable",
                 segment.number
             )));
+        }
+        Ok(())
+    }
+
+    fn check_value_files(
+        &self,
+        keyspace: &KeyspaceState,
+        identities: &mut BTreeMap<FileNumber, (FileId, u64, u32)>,
+    ) -> Result<()> {
+        apply::check_values(keyspace)?;
+        for (&number, file) in &keyspace.value_files {
+            let identity = (file.file_id, file.len, file.checksum);
+            if file.number != number
+                || number >= self.next_file
+                || identities.insert(number, identity).is_some()
+            {
+                return Err(Error::invalid(format!(
+                    "value file {number}: its number is out of place or used twice"
+                )));
+            }
         }
         Ok(())
     }

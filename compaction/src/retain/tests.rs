@@ -148,5 +148,6 @@ fn deep_file(key: u8) -> FileMeta {
         delete_count: 0,
         seq_override: None,
         created_ms: 0,
+        values: Vec::new(),
     }
 }

@@ -30,6 +30,7 @@ fn file(number: u64, low: &str, high: &str, len: u64) -> FileMeta {
         delete_count: 0,
         seq_override: None,
         created_ms: 0,
+        values: Vec::new(),
     }
 }
 

@@ -483,5 +483,6 @@ fn meta_of(identity: &Identity, properties: Properties) -> FileMeta {
         delete_count: properties.delete_count,
         seq_override: None,
         created_ms: 0,
+        values: properties.values,
     }
 }

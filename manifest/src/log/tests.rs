@@ -63,6 +63,7 @@ fn flush(n: u64) -> Edit {
         delete_count: 1,
         seq_override: None,
         created_ms: 5,
+        values: Vec::new(),
     };
     Edit {
         added_files: vec![AddedFile { keyspace: KeyspaceId(1), level: 0, file: Arc::new(file) }],
@@ -138,19 +139,19 @@ fn the_bytes_of_a_manifest_are_pinned() {
         payload(frames, 8 + 16 + 10),
         format!("0000000001000000{}00010100000000000000", "22".repeat(16))
     );
-    // No epoch; keyspace 1 `users`, leveled, no limit, lz4; the rest absent.
-    let keyspace_len = 25;
+    // No epoch; keyspace 1 `users`, leveled, no limit, lz4, no separation; the rest absent.
+    let keyspace_len = 27;
     assert_eq!(
         payload(created, keyspace_len),
-        "00010105757365727301000200000000000000000000000000"
+        "000101057573657273010002000000000000000000000000000000"
     );
     // File 107 in level 0 of keyspace 1; flushed through 7; the log synced to byte 448 of file 2.
     let flush_at = created + frame::encoded_len(keyspace_len);
     let file = format!(
-        "0100 6b {} fbef03 4d 09 6102 07000000000000 09 7a01 07000000000000 07 07 02 01 00 05",
+        "0100 6b {} fbef03 4d 09 6102 07000000000000 09 7a01 07000000000000 07 07 02 01 00 05 00",
         "07".repeat(16)
     );
-    let expected = format!("00 00 00 00 00 01 {file} 01 0107 00 00 00 00 00 00 01 02fbc001 00");
+    let expected = format!("00 00 00 00 00 01 {file} 01 0107 00 00 00 00 00 00 00 01 02fbc001 00");
     let expected = expected.replace(' ', "");
     assert_eq!(payload(flush_at, expected.len() / 2), expected);
     assert_eq!(log.size_bytes() as usize, flush_at + frame::encoded_len(expected.len() / 2));
@@ -292,7 +293,7 @@ fn a_flipped_bit_of_current_is_refused() {
 
 #[test]
 fn frames_of_a_later_version_are_unsupported_not_torn() {
-    for (kind, version) in [(2, 2), (3, 1)] {
+    for (kind, version) in [(2, 3), (3, 2)] {
         let simulation = simulation();
         let log = create(&simulation, 1, &first()).unwrap();
         let mut bytes = Vec::new();

@@ -22,15 +22,15 @@ const DATABASE: [u8; 16] = [0x22; 16];
 type Forged = (u8, u8, Vec<u8>);
 
 fn part(index: u32, count: u32, bytes: &[u8]) -> Forged {
-    (1, 1, [&index.to_le_bytes()[..], &count.to_le_bytes(), bytes].concat())
+    (1, 2, [&index.to_le_bytes()[..], &count.to_le_bytes(), bytes].concat())
 }
 
 fn edit(edit: &Edit) -> Forged {
-    (2, 1, v1::encode_edit(edit).unwrap())
+    (2, 2, v2::encode_edit(edit).unwrap())
 }
 
 fn snapshot(version: &Version) -> Vec<u8> {
-    v1::encode_snapshot(version).unwrap()
+    v2::encode_snapshot(version).unwrap()
 }
 
 fn keyspace() -> Edit {
@@ -88,7 +88,7 @@ fn a_snapshot_comes_in_parts_that_follow_one_another() {
     refused(&[part(0, 0, &bytes)], start, expected);
     refused(&[part(0, u32::MAX, &bytes)], start, "too many snapshot parts");
     refused(&[part(0, PART_COUNT_MAX + 1, &bytes)], start, "too many snapshot parts");
-    refused(&[(1, 1, vec![0; PART_PREFIX_LEN - 1])], start, "without its numbers");
+    refused(&[(1, 2, vec![0; PART_PREFIX_LEN - 1])], start, "without its numbers");
     let second = end_of(&whole[..1]);
     refused(&whole[..1], second, "nothing was written here");
     refused(&[part(0, 2, front), part(0, 2, back)], second, expected);
@@ -119,7 +119,7 @@ fn edits_must_fit_and_end_with_the_closing_one() {
     let with = |more: &[Forged]| [&start[..], more].concat();
     assert_eq!(outcome(&with(&[edit(&close)])).unwrap().version.shutdown, Shutdown::Closed(seal));
     refused(&with(&[first]), at, "a second snapshot");
-    refused(&with(&[(2, 1, b"?".to_vec())]), at, "does not decode");
+    refused(&with(&[(2, 2, b"?".to_vec())]), at, "does not decode");
     refused(&with(&[edit(&keyspace())]), at, "used before");
     let behind = end_of(&with(&[edit(&close)]));
     refused(&with(&[edit(&close), edit(&Edit::default())]), behind, "behind the closing one");
@@ -138,6 +138,7 @@ fn edits_must_fit_and_end_with_the_closing_one() {
         delete_count: 0,
         seq_override: None,
         created_ms: 0,
+        values: Vec::new(),
     };
     let added = AddedFile { keyspace: KeyspaceId(1), level: 0, file: Arc::new(file) };
     let table = edit(&Edit { added_files: vec![added], ..Edit::default() });
@@ -154,7 +155,7 @@ fn a_frame_from_another_place_is_corruption() {
     for (number, offset) in [(2, at), (1, at + 8), (1, 0)] {
         let synced = LogPosition { file: FileNumber(number), offset };
         let mut bytes = Vec::new();
-        frame::encode(ID, at, 2, 1, synced, &edit(&keyspace()).2, &mut bytes);
+        frame::encode(ID, at, 2, 2, synced, &edit(&keyspace()).2, &mut bytes);
         file.write_all_at(&bytes, at).unwrap();
         let error = recover(&*fs, Path::new(DIR)).unwrap_err();
         assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(at)));

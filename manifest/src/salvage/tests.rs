@@ -93,7 +93,7 @@ fn frames(fs: &dyn Fs) -> Vec<u64> {
 fn created(id: u64, name: &str) -> Vec<u8> {
     let meta = KeyspaceMeta::new(KeyspaceId(id), name);
     let edit = Edit { created_keyspaces: vec![meta], ..Edit::default() };
-    v1::encode_edit(&edit).unwrap()
+    v2::encode_edit(&edit).unwrap()
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn formats_of_a_later_version_are_not_guessed_at() {
     let (sim, _) = sample();
     let fs = sim.world().fs;
     let end = *frames(&*fs).last().unwrap();
-    forge(&*fs, end, 2, 2, b"?");
+    forge(&*fs, end, 2, 3, b"?");
     assert_eq!(salvage(&*fs, Path::new(DIR)).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
@@ -126,16 +126,16 @@ fn behind_a_hole_what_decodes_is_followed_and_the_rest_is_left_out() {
     file.write_all_at(&[0xff; 8], frames[1]).unwrap();
     let mut at = *frames.last().unwrap();
     for (kind, version, payload) in [
-        (2, 2, created(20, "newer")),
-        (2, 1, b"no edit".to_vec()),
-        (1, 1, created(21, "a part")),
-        (2, 1, created(22, "d")),
-        (2, 1, created(23, "")),
-        (2, 1, created(u64::MAX, "far")),
+        (2, 3, created(20, "newer")),
+        (2, 2, b"no edit".to_vec()),
+        (1, 2, created(21, "a part")),
+        (2, 2, created(22, "d")),
+        (2, 2, created(23, "")),
+        (2, 2, created(u64::MAX, "far")),
         (
             2,
-            1,
-            v1::encode_edit(&Edit {
+            2,
+            v2::encode_edit(&Edit {
                 opened: Some(Epoch(u64::MAX)),
                 next_keyspace: Some(KeyspaceId(u64::MAX)),
                 ..Edit::default()
@@ -144,8 +144,8 @@ fn behind_a_hole_what_decodes_is_followed_and_the_rest_is_left_out() {
         ),
         (
             2,
-            1,
-            v1::encode_edit(&Edit {
+            2,
+            v2::encode_edit(&Edit {
                 opened: Some(Epoch(5)),
                 next_keyspace: Some(KeyspaceId(30)),
                 ..Edit::default()
@@ -171,7 +171,7 @@ fn the_picture_before_an_edit_that_does_not_fit_is_kept() {
     let (sim, version) = sample();
     let fs = sim.world().fs;
     let end = *frames(&*fs).last().unwrap();
-    forge(&*fs, end, 2, 1, &created(1, "a"));
+    forge(&*fs, end, 2, 2, &created(1, "a"));
     let remains = salvage(&*fs, Path::new(DIR)).unwrap();
     assert_eq!((remains.version, remains.before_damage), (None, Some(version)));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use esker_base::limits::{COUNTER_MAX, KEYSPACE_COUNT_MAX};
-use esker_base::{Error, FileNumber, KeyspaceId, Result, SeqNo, key};
+use esker_base::{Error, FileNumber, KeyspaceId, Result, SeqNo, key, mutant};
 
 use super::{FileMeta, KeyspaceState, LEVEL_COUNT, Shutdown, Version};
 use crate::edit::{Edit, WalEnd};
@@ -104,6 +104,7 @@ fn apply_files(version: &mut Version, edit: &Edit) -> Result<()> {
         raise_next_file(version, step.file.number)?;
         raise_last_seq(version, step.file.max_seq)?;
     }
+    apply_value_files(version, edit)?;
     for &(id, seq) in &edit.flushed_through {
         let keyspace = keyspace_mut(version, id)?;
         if seq < keyspace.flushed_through {
@@ -115,6 +116,68 @@ fn apply_files(version: &mut Version, edit: &Edit) -> Result<()> {
         raise_last_seq(version, seq)?;
     }
     Ok(())
+}
+
+/// Value files come, and those that no sstable points into any more go.
+fn apply_value_files(version: &mut Version, edit: &Edit) -> Result<()> {
+    for step in &edit.added_value_files {
+        let keyspace = keyspace_mut(version, step.keyspace)?;
+        let number = step.file.number;
+        if keyspace.value_files.insert(number, step.file.clone()).is_some() {
+            return Err(Error::invalid(format!("value file {number} is there already")));
+        }
+        raise_next_file(version, number)?;
+    }
+    let removed = edit.removed_files.iter().map(|step| step.keyspace);
+    let added = edit.added_files.iter().map(|step| step.keyspace);
+    let brought = edit.added_value_files.iter().map(|step| step.keyspace);
+    for id in removed.chain(added).chain(brought).collect::<BTreeSet<_>>() {
+        let keyspace = keyspace_mut(version, id)?;
+        let mut referenced: BTreeSet<FileNumber> =
+            keyspace.files().flat_map(|(_, file)| file.values.iter().map(|r| r.file)).collect();
+        let drops = mutant!("values_dropped_while_referenced") && !edit.removed_files.is_empty();
+        if drops {
+            // The newest stays.
+            let newest = referenced.last().copied();
+            referenced.retain(|number| Some(*number) == newest);
+        } else if let Some(step) = edit
+            .added_value_files
+            .iter()
+            .find(|step| step.keyspace == id && !referenced.contains(&step.file.number))
+        {
+            let number = step.file.number;
+            return Err(Error::invalid(format!("nothing points into value file {number}")));
+        }
+        if !mutant!("values_last_reference_forgotten") {
+            keyspace.value_files.retain(|number, _| referenced.contains(number));
+            if !drops {
+                check_values(keyspace)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every reference leads to a value file that has as much, and every value file is referenced.
+pub(super) fn check_values(keyspace: &KeyspaceState) -> Result<()> {
+    if keyspace.value_files.is_empty() && keyspace.files().all(|(_, file)| file.values.is_empty()) {
+        return Ok(());
+    }
+    let live = keyspace.live_values();
+    for (number, reference) in &live {
+        let known = keyspace.value_files.get(number);
+        if known.is_none_or(|file| {
+            reference.bytes > file.record_bytes || reference.entries > file.record_count
+        }) {
+            return Err(Error::invalid(format!(
+                "value file {number} is not there, or holds less than is referenced"
+            )));
+        }
+    }
+    match keyspace.value_files.keys().find(|number| !live.contains_key(number)) {
+        Some(number) => Err(Error::invalid(format!("nothing points into value file {number}"))),
+        None => Ok(()),
+    }
 }
 
 fn apply_wal(version: &mut Version, edit: &Edit) -> Result<()> {

@@ -7,7 +7,7 @@ use esker_base::{EntryKind, ErrorKind, FileId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::edit::{AddedFile, MovedFile, RemovedFile, WalEnd};
+use crate::edit::{AddedFile, AddedValueFile, MovedFile, RemovedFile, WalEnd};
 
 fn file(number: u64, low: u8, high: u8, max_seq: u64) -> Arc<FileMeta> {
     Arc::new(FileMeta {
@@ -23,6 +23,7 @@ fn file(number: u64, low: u8, high: u8, max_seq: u64) -> Arc<FileMeta> {
         delete_count: 0,
         seq_override: None,
         created_ms: 0,
+        values: Vec::new(),
     })
 }
 
@@ -351,8 +352,7 @@ fn the_most_keyspaces_are_a_million() {
     let mut version = Version::new([9; 16]);
     let meta = |id: u64| KeyspaceMeta::new(KeyspaceId(id), id.to_string());
     for id in 1..=KEYSPACE_COUNT_MAX as u64 {
-        let state =
-            KeyspaceState { meta: Arc::new(meta(id)), levels: vec![], flushed_through: SeqNo(0) };
+        let state = KeyspaceState { levels: vec![], ..KeyspaceState::new(Arc::new(meta(id))) };
         version.keyspaces.insert(KeyspaceId(id), Arc::new(state));
     }
     version.next_keyspace = KeyspaceId(KEYSPACE_COUNT_MAX as u64 + 1);
@@ -440,6 +440,94 @@ impl Model {
     }
 }
 
+fn value_file(number: u64, record_count: u64) -> AddedValueFile {
+    let file = ValueFileMeta {
+        number: FileNumber(number),
+        file_id: FileId([number as u8; 16]),
+        len: 96 + 100 * record_count,
+        checksum: 1,
+        record_count,
+        record_bytes: 100 * record_count,
+    };
+    AddedValueFile { keyspace: KeyspaceId(1), file: Arc::new(file) }
+}
+
+fn pointing(number: u64, low: u8, references: &[(u64, u64)]) -> Arc<FileMeta> {
+    let of =
+        |&(file, entries)| ValueReference { file: FileNumber(file), entries, bytes: 100 * entries };
+    let mut file = FileMeta::clone(&file(number, low, low + 1, number));
+    file.values = references.iter().map(of).collect();
+    Arc::new(file)
+}
+
+fn value_files(version: &Version) -> Vec<u64> {
+    version.check().unwrap();
+    let state = &version.keyspaces[&KeyspaceId(1)];
+    let stored = crate::edit::v2::encode_snapshot(version).unwrap();
+    assert_eq!(crate::edit::v2::decode_snapshot(&stored).unwrap(), *version);
+    state.value_files.keys().map(|number| number.0).collect()
+}
+
+#[test]
+fn a_value_file_stays_as_long_as_an_sstable_points_into_it() {
+    let files = [(1, pointing(1, 10, &[(3, 2)])), (1, pointing(2, 20, &[(3, 3), (4, 1)]))];
+    let edit =
+        Edit { added_value_files: vec![value_file(3, 5), value_file(4, 2)], ..added(&files) };
+    let stored = crate::edit::v2::encode_edit(&edit).unwrap();
+    assert_eq!(crate::edit::v2::decode_edit(&stored).unwrap(), edit);
+    let version = created().apply(&edit).unwrap();
+    assert_eq!(value_files(&version), [3, 4]);
+    assert_eq!(version.live_value_files(), BTreeSet::from([FileNumber(3), FileNumber(4)]));
+    assert_eq!(version.next_file, FileNumber(5));
+    let live = version.keyspaces[&KeyspaceId(1)].live_values();
+    assert_eq!(live[&FileNumber(3)].entries, 5);
+    assert_eq!(live[&FileNumber(4)].bytes, 100);
+    let gone = |number| RemovedFile { keyspace: KeyspaceId(1), level: 1, number };
+    let without = |number| Edit { removed_files: vec![gone(number)], ..Edit::default() };
+    let version = version.apply(&without(FileNumber(2))).unwrap();
+    assert_eq!(value_files(&version), [3], "its last reference took 4 along");
+    // A rewrite keeps what it points to, and a relocation lets go.
+    let rewrite = |references: &[(u64, u64)], brought: Vec<AddedValueFile>| Edit {
+        added_value_files: brought,
+        removed_files: vec![gone(FileNumber(1))],
+        ..added(&[(1, pointing(7, 10, references))])
+    };
+    assert_eq!(value_files(&version.apply(&rewrite(&[(3, 1)], vec![])).unwrap()), [3]);
+    let relocated = version.apply(&rewrite(&[(8, 1)], vec![value_file(8, 1)])).unwrap();
+    assert_eq!(value_files(&relocated), [8]);
+    assert!(value_files(&version.apply(&without(FileNumber(1))).unwrap()).is_empty());
+    let dropped = Edit { dropped_keyspaces: vec![KeyspaceId(1)], ..Edit::default() };
+    assert!(version.apply(&dropped).unwrap().live_value_files().is_empty());
+}
+
+#[test]
+fn references_and_value_files_must_agree() {
+    let with = |references: &[(u64, u64)], brought: Vec<AddedValueFile>| Edit {
+        added_value_files: brought,
+        ..added(&[(1, pointing(1, 10, references))])
+    };
+    let version = created();
+    refused(&version, &with(&[(3, 1)], vec![]));
+    refused(&version, &with(&[(3, 3)], vec![value_file(3, 2)]));
+    refused(&version, &with(&[(3, 1)], vec![value_file(3, 1), value_file(4, 1)]));
+    refused(&version, &with(&[(3, 1)], vec![value_file(3, 1), value_file(3, 1)]));
+    refused(&version, &with(&[(4, 1), (3, 1)], vec![value_file(3, 1), value_file(4, 1)]));
+    refused(&version, &with(&[(3, 0)], vec![value_file(3, 1)]));
+    refused(&version, &Edit { added_value_files: vec![value_file(3, 1)], ..Edit::default() });
+    let good = version.apply(&with(&[(3, 1)], vec![value_file(3, 1)])).unwrap();
+    let broken = |change: fn(&mut KeyspaceState)| {
+        let mut bad = good.clone();
+        change(Arc::make_mut(bad.keyspaces.get_mut(&KeyspaceId(1)).unwrap()));
+        bad.check().unwrap_err()
+    };
+    broken(|state| state.value_files.clear());
+    broken(|state| state.levels[1].clear());
+    broken(|state| {
+        let file = state.value_files.remove(&FileNumber(3)).unwrap();
+        state.value_files.insert(FileNumber(4), file);
+    });
+}
+
 fn edit_of(step: &Step) -> Edit {
     let mut edit = Edit::default();
     match *step {
@@ -478,8 +566,8 @@ proptest! {
         for step in &steps {
             let mut after = model.clone();
             let edit = edit_of(step);
-            let stored = crate::edit::v1::encode_edit(&edit).unwrap();
-            prop_assert_eq!(&crate::edit::v1::decode_edit(&stored).unwrap(), &edit);
+            let stored = crate::edit::v2::encode_edit(&edit).unwrap();
+            prop_assert_eq!(&crate::edit::v2::decode_edit(&stored).unwrap(), &edit);
             match (after.step(step), version.apply(&edit)) {
                 (Some(()), Ok(next)) => {
                     version = next;
@@ -503,7 +591,7 @@ proptest! {
             model.keyspaces.iter().map(|(id, (_, files))| (*id, files.clone())).collect();
         prop_assert_eq!(held, expected);
         version.check().unwrap();
-        let stored = crate::edit::v1::encode_snapshot(&version).unwrap();
-        prop_assert_eq!(crate::edit::v1::decode_snapshot(&stored).unwrap(), version);
+        let stored = crate::edit::v2::encode_snapshot(&version).unwrap();
+        prop_assert_eq!(crate::edit::v2::decode_snapshot(&stored).unwrap(), version);
     }
 }

@@ -1,5 +1,6 @@
-//! Edits and snapshots as they are stored: version 1. Published: no field may ever be added,
-//! removed, reordered or retyped; a change of the in-memory types gets a version 2 beside this.
+//! Edits and snapshots as they are stored: version 2. No field may be added, removed, reordered or
+//! retyped; a change of the in-memory types gets a version 3. Version 1, which knew no value files,
+//! was never released and is not read.
 //!
 //! The bytes are bincode 2's standard configuration (integers as little-endian varints, lengths
 //! first, options and enums tagged) over the structures below, field by field, with nothing behind.
@@ -9,17 +10,17 @@
 use std::sync::Arc;
 
 use esker_base::limits::FRAME_PAYLOAD_MAX;
-use esker_base::{Epoch, FileId, FileNumber, KeyspaceId, LogPosition, SeqNo};
+use esker_base::{Epoch, FileId, FileNumber, KeyspaceId, LogPosition, SeqNo, ValueReference};
 use serde::{Deserialize, Serialize};
 
-use super::{AddedFile, Edit, MovedFile, RemovedFile, WalEnd};
+use super::{AddedFile, AddedValueFile, Edit, MovedFile, RemovedFile, WalEnd};
 use crate::version::{
     ClosedSeal, Compression, FileMeta, KeyspaceMeta, KeyspaceState, LEVEL_COUNT, Shutdown,
-    StrategyKind, Version, WalSegmentMeta,
+    StrategyKind, ValueFileMeta, Version, WalSegmentMeta,
 };
 
 /// The version byte of frames with these payloads.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The largest snapshot, all parts together, in bytes.
 pub const SNAPSHOT_LEN_MAX: usize = 1 << 30;
@@ -30,7 +31,7 @@ pub type Reason = &'static str;
 /// An edit's bytes. Fails if they would not fit one frame.
 pub fn encode_edit(edit: &Edit) -> Result<Vec<u8>, Reason> {
     let config = bincode::config::standard().with_limit::<FRAME_PAYLOAD_MAX>();
-    let bytes = bincode::serde::encode_to_vec(EditV1::from(edit), config)
+    let bytes = bincode::serde::encode_to_vec(EditV2::from(edit), config)
         .map_err(|_| "the edit cannot be encoded")?;
     within(bytes, FRAME_PAYLOAD_MAX, "the edit does not fit one frame")
 }
@@ -38,7 +39,7 @@ pub fn encode_edit(edit: &Edit) -> Result<Vec<u8>, Reason> {
 /// The edit in `bytes`.
 pub fn decode_edit(bytes: &[u8]) -> Result<Edit, Reason> {
     let config = bincode::config::standard().with_limit::<FRAME_PAYLOAD_MAX>();
-    let (edit, used): (EditV1, usize) = bincode::serde::borrow_decode_from_slice(bytes, config)
+    let (edit, used): (EditV2, usize) = bincode::serde::borrow_decode_from_slice(bytes, config)
         .map_err(|_| "the edit does not decode")?;
     if used != bytes.len() {
         return Err("there are bytes behind the edit");
@@ -49,7 +50,7 @@ pub fn decode_edit(bytes: &[u8]) -> Result<Edit, Reason> {
 /// A snapshot's bytes. Fails if they would exceed [`SNAPSHOT_LEN_MAX`].
 pub fn encode_snapshot(version: &Version) -> Result<Vec<u8>, Reason> {
     let config = bincode::config::standard().with_limit::<SNAPSHOT_LEN_MAX>();
-    let bytes = bincode::serde::encode_to_vec(SnapshotV1::from(version), config)
+    let bytes = bincode::serde::encode_to_vec(SnapshotV2::from(version), config)
         .map_err(|_| "the snapshot cannot be encoded")?;
     within(bytes, SNAPSHOT_LEN_MAX, "the snapshot is too large")
 }
@@ -61,7 +62,7 @@ fn within(bytes: Vec<u8>, len_max: usize, reason: Reason) -> Result<Vec<u8>, Rea
 /// The picture in `bytes`; not yet checked as a whole, see [`Version::check`].
 pub fn decode_snapshot(bytes: &[u8]) -> Result<Version, Reason> {
     let config = bincode::config::standard().with_limit::<SNAPSHOT_LEN_MAX>();
-    let (snapshot, used): (SnapshotV1, usize) =
+    let (snapshot, used): (SnapshotV2, usize) =
         bincode::serde::borrow_decode_from_slice(bytes, config)
             .map_err(|_| "the snapshot does not decode")?;
     if used != bytes.len() {
@@ -71,31 +72,33 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Version, Reason> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct EditV1 {
+struct EditV2 {
     opened: Option<u64>,
-    created_keyspaces: Vec<KeyspaceV1>,
+    created_keyspaces: Vec<KeyspaceV2>,
     dropped_keyspaces: Vec<u64>,
     /// Keyspace, file, from level, to level.
     moved_files: Vec<(u64, u64, u8, u8)>,
     /// Keyspace, level, file.
     removed_files: Vec<(u64, u8, u64)>,
     /// Keyspace, level, file.
-    added_files: Vec<(u64, u8, FileV1)>,
+    added_files: Vec<(u64, u8, FileV2)>,
     /// Keyspace, sequence.
     flushed_through: Vec<(u64, u64)>,
+    /// Keyspace, value file.
+    added_value_files: Vec<(u64, ValueFileV2)>,
     wal_removed: Vec<u64>,
-    wal_added: Vec<SegmentV1>,
-    wal_ended: Vec<WalEndV1>,
+    wal_added: Vec<SegmentV2>,
+    wal_ended: Vec<WalEndV2>,
     next_file: Option<u64>,
     next_keyspace: Option<u64>,
     last_seq: Option<u64>,
     /// File, offset.
     wal_synced: Option<(u64, u64)>,
-    closed: Option<SealV1>,
+    closed: Option<SealV2>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SnapshotV1 {
+struct SnapshotV2 {
     database_id: [u8; 16],
     epoch: u64,
     next_file: u64,
@@ -103,14 +106,14 @@ struct SnapshotV1 {
     last_seq: u64,
     /// File, offset.
     wal_synced: (u64, u64),
-    wal: Vec<SegmentV1>,
-    keyspaces: Vec<KeyspaceStateV1>,
+    wal: Vec<SegmentV2>,
+    keyspaces: Vec<KeyspaceStateV2>,
     /// Absent while the database is open.
-    closed: Option<SealV1>,
+    closed: Option<SealV2>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeyspaceV1 {
+struct KeyspaceV2 {
     id: u64,
     #[serde(deserialize_with = "text")]
     name: String,
@@ -119,6 +122,7 @@ struct KeyspaceV1 {
     fifo_max_bytes: u64,
     /// A [`Compression`].
     compression: u8,
+    large_value_bytes: u32,
 }
 
 /// A text, looked at where it stands and then copied. Decoded as a `String` it would be given the room that its length
@@ -128,15 +132,27 @@ fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct KeyspaceStateV1 {
-    meta: KeyspaceV1,
+struct KeyspaceStateV2 {
+    meta: KeyspaceV2,
     flushed_through: u64,
     /// From level 0 down, in the level's order.
-    levels: Vec<Vec<FileV1>>,
+    levels: Vec<Vec<FileV2>>,
+    /// Ascending by number.
+    value_files: Vec<ValueFileV2>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct FileV1 {
+struct ValueFileV2 {
+    number: u64,
+    file_id: [u8; 16],
+    len: u64,
+    checksum: u32,
+    record_count: u64,
+    record_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileV2 {
     number: u64,
     file_id: [u8; 16],
     len: u64,
@@ -149,10 +165,12 @@ struct FileV1 {
     delete_count: u64,
     seq_override: Option<u64>,
     created_ms: u64,
+    /// Value file, entries, bytes; ascending by file.
+    values: Vec<(u64, u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SegmentV1 {
+struct SegmentV2 {
     number: u64,
     file_id: [u8; 16],
     epoch: u64,
@@ -161,7 +179,7 @@ struct SegmentV1 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WalEndV1 {
+struct WalEndV2 {
     segment: u64,
     ends_at: u64,
     last_seq: Option<u64>,
@@ -169,18 +187,18 @@ struct WalEndV1 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct SealV1 {
+struct SealV2 {
     segment: u64,
     len: u64,
     checksum: u32,
     last_seq: u64,
 }
 
-impl From<&Edit> for EditV1 {
-    fn from(edit: &Edit) -> EditV1 {
-        EditV1 {
+impl From<&Edit> for EditV2 {
+    fn from(edit: &Edit) -> EditV2 {
+        EditV2 {
             opened: edit.opened.map(|epoch| epoch.0),
-            created_keyspaces: edit.created_keyspaces.iter().map(KeyspaceV1::from).collect(),
+            created_keyspaces: edit.created_keyspaces.iter().map(KeyspaceV2::from).collect(),
             dropped_keyspaces: edit.dropped_keyspaces.iter().map(|id| id.0).collect(),
             moved_files: edit
                 .moved_files
@@ -195,26 +213,31 @@ impl From<&Edit> for EditV1 {
             added_files: edit
                 .added_files
                 .iter()
-                .map(|a| (a.keyspace.0, level_byte(a.level), FileV1::from(&*a.file)))
+                .map(|a| (a.keyspace.0, level_byte(a.level), FileV2::from(&*a.file)))
                 .collect(),
             flushed_through: edit.flushed_through.iter().map(|(id, seq)| (id.0, seq.0)).collect(),
+            added_value_files: edit
+                .added_value_files
+                .iter()
+                .map(|a| (a.keyspace.0, ValueFileV2::from(&*a.file)))
+                .collect(),
             wal_removed: edit.wal_removed.iter().map(|number| number.0).collect(),
-            wal_added: edit.wal_added.iter().map(SegmentV1::from).collect(),
-            wal_ended: edit.wal_ended.iter().map(WalEndV1::from).collect(),
+            wal_added: edit.wal_added.iter().map(SegmentV2::from).collect(),
+            wal_ended: edit.wal_ended.iter().map(WalEndV2::from).collect(),
             next_file: edit.next_file.map(|number| number.0),
             next_keyspace: edit.next_keyspace.map(|id| id.0),
             last_seq: edit.last_seq.map(|seq| seq.0),
             wal_synced: edit.wal_synced.map(|position| (position.file.0, position.offset)),
-            closed: edit.closed.as_ref().map(SealV1::from),
+            closed: edit.closed.as_ref().map(SealV2::from),
         }
     }
 }
 
-impl TryFrom<EditV1> for Edit {
+impl TryFrom<EditV2> for Edit {
     type Error = Reason;
 
-    fn try_from(edit: EditV1) -> Result<Edit, Reason> {
-        let file = |(keyspace, at, file): (u64, u8, FileV1)| {
+    fn try_from(edit: EditV2) -> Result<Edit, Reason> {
+        let file = |(keyspace, at, file): (u64, u8, FileV2)| {
             let (keyspace, level, file) = (KeyspaceId(keyspace), level(at)?, Arc::new(file.into()));
             Ok(AddedFile { keyspace, level, file })
         };
@@ -238,6 +261,14 @@ impl TryFrom<EditV1> for Edit {
                 .into_iter()
                 .map(|(id, seq)| (KeyspaceId(id), SeqNo(seq)))
                 .collect(),
+            added_value_files: edit
+                .added_value_files
+                .into_iter()
+                .map(|(id, file)| AddedValueFile {
+                    keyspace: KeyspaceId(id),
+                    file: Arc::new(file.into()),
+                })
+                .collect(),
             wal_removed: edit.wal_removed.into_iter().map(FileNumber).collect(),
             wal_added: edit.wal_added.into_iter().map(WalSegmentMeta::from).collect(),
             wal_ended: edit.wal_ended.into_iter().map(WalEnd::from).collect(),
@@ -250,30 +281,30 @@ impl TryFrom<EditV1> for Edit {
     }
 }
 
-impl From<&Version> for SnapshotV1 {
-    fn from(version: &Version) -> SnapshotV1 {
+impl From<&Version> for SnapshotV2 {
+    fn from(version: &Version) -> SnapshotV2 {
         let closed = match &version.shutdown {
             Shutdown::Open => None,
-            Shutdown::Closed(seal) => Some(SealV1::from(seal)),
+            Shutdown::Closed(seal) => Some(SealV2::from(seal)),
         };
-        SnapshotV1 {
+        SnapshotV2 {
             database_id: version.database_id,
             epoch: version.epoch.0,
             next_file: version.next_file.0,
             next_keyspace: version.next_keyspace.0,
             last_seq: version.last_seq.0,
             wal_synced: (version.wal_synced.file.0, version.wal_synced.offset),
-            wal: version.wal.iter().map(SegmentV1::from).collect(),
-            keyspaces: version.keyspaces.values().map(|k| KeyspaceStateV1::from(&**k)).collect(),
+            wal: version.wal.iter().map(SegmentV2::from).collect(),
+            keyspaces: version.keyspaces.values().map(|k| KeyspaceStateV2::from(&**k)).collect(),
             closed,
         }
     }
 }
 
-impl TryFrom<SnapshotV1> for Version {
+impl TryFrom<SnapshotV2> for Version {
     type Error = Reason;
 
-    fn try_from(snapshot: SnapshotV1) -> Result<Version, Reason> {
+    fn try_from(snapshot: SnapshotV2) -> Result<Version, Reason> {
         let mut keyspaces = std::collections::BTreeMap::new();
         for stored in snapshot.keyspaces {
             let state = KeyspaceState::try_from(stored)?;
@@ -297,22 +328,23 @@ impl TryFrom<SnapshotV1> for Version {
     }
 }
 
-impl From<&KeyspaceMeta> for KeyspaceV1 {
-    fn from(meta: &KeyspaceMeta) -> KeyspaceV1 {
-        KeyspaceV1 {
+impl From<&KeyspaceMeta> for KeyspaceV2 {
+    fn from(meta: &KeyspaceMeta) -> KeyspaceV2 {
+        KeyspaceV2 {
             id: meta.id.0,
             name: meta.name.clone(),
             strategy: meta.strategy as u8,
             fifo_max_bytes: meta.fifo_max_bytes,
             compression: meta.compression as u8,
+            large_value_bytes: meta.large_value_bytes,
         }
     }
 }
 
-impl TryFrom<KeyspaceV1> for KeyspaceMeta {
+impl TryFrom<KeyspaceV2> for KeyspaceMeta {
     type Error = Reason;
 
-    fn try_from(stored: KeyspaceV1) -> Result<KeyspaceMeta, Reason> {
+    fn try_from(stored: KeyspaceV2) -> Result<KeyspaceMeta, Reason> {
         Ok(KeyspaceMeta {
             id: KeyspaceId(stored.id),
             name: stored.name,
@@ -320,30 +352,40 @@ impl TryFrom<KeyspaceV1> for KeyspaceMeta {
             fifo_max_bytes: stored.fifo_max_bytes,
             compression: Compression::try_from(stored.compression)
                 .map_err(|_| "unknown compression")?,
+            large_value_bytes: stored.large_value_bytes,
         })
     }
 }
 
-impl From<&KeyspaceState> for KeyspaceStateV1 {
-    fn from(state: &KeyspaceState) -> KeyspaceStateV1 {
-        let level = |files: &Vec<Arc<FileMeta>>| files.iter().map(|f| FileV1::from(&**f)).collect();
-        KeyspaceStateV1 {
-            meta: KeyspaceV1::from(&*state.meta),
+impl From<&KeyspaceState> for KeyspaceStateV2 {
+    fn from(state: &KeyspaceState) -> KeyspaceStateV2 {
+        let level = |files: &Vec<Arc<FileMeta>>| files.iter().map(|f| FileV2::from(&**f)).collect();
+        KeyspaceStateV2 {
+            meta: KeyspaceV2::from(&*state.meta),
             flushed_through: state.flushed_through.0,
             levels: state.levels.iter().map(level).collect(),
+            value_files: state.value_files.values().map(|f| ValueFileV2::from(&**f)).collect(),
         }
     }
 }
 
-impl TryFrom<KeyspaceStateV1> for KeyspaceState {
+impl TryFrom<KeyspaceStateV2> for KeyspaceState {
     type Error = Reason;
 
-    fn try_from(stored: KeyspaceStateV1) -> Result<KeyspaceState, Reason> {
+    fn try_from(stored: KeyspaceStateV2) -> Result<KeyspaceState, Reason> {
         if stored.levels.len() != LEVEL_COUNT {
             return Err("a keyspace with another number of levels");
         }
-        let level = |files: Vec<FileV1>| files.into_iter().map(|f| Arc::new(f.into())).collect();
+        let level = |files: Vec<FileV2>| files.into_iter().map(|f| Arc::new(f.into())).collect();
+        let mut value_files = std::collections::BTreeMap::new();
+        for stored in stored.value_files {
+            let file = Arc::new(ValueFileMeta::from(stored));
+            if value_files.insert(file.number, file).is_some() {
+                return Err("a value file is there twice");
+            }
+        }
         Ok(KeyspaceState {
+            value_files,
             meta: Arc::new(KeyspaceMeta::try_from(stored.meta)?),
             levels: stored.levels.into_iter().map(level).collect(),
             flushed_through: SeqNo(stored.flushed_through),
@@ -351,9 +393,9 @@ impl TryFrom<KeyspaceStateV1> for KeyspaceState {
     }
 }
 
-impl From<&FileMeta> for FileV1 {
-    fn from(file: &FileMeta) -> FileV1 {
-        FileV1 {
+impl From<&FileMeta> for FileV2 {
+    fn from(file: &FileMeta) -> FileV2 {
+        FileV2 {
             number: file.number.0,
             file_id: file.file_id.0,
             len: file.len,
@@ -366,12 +408,13 @@ impl From<&FileMeta> for FileV1 {
             delete_count: file.delete_count,
             seq_override: file.seq_override.map(|seq| seq.0),
             created_ms: file.created_ms,
+            values: file.values.iter().map(|r| (r.file.0, r.entries, r.bytes)).collect(),
         }
     }
 }
 
-impl From<FileV1> for FileMeta {
-    fn from(stored: FileV1) -> FileMeta {
+impl From<FileV2> for FileMeta {
+    fn from(stored: FileV2) -> FileMeta {
         FileMeta {
             number: FileNumber(stored.number),
             file_id: FileId(stored.file_id),
@@ -385,13 +428,48 @@ impl From<FileV1> for FileMeta {
             delete_count: stored.delete_count,
             seq_override: stored.seq_override.map(SeqNo),
             created_ms: stored.created_ms,
+            values: stored
+                .values
+                .into_iter()
+                .map(|(file, entries, bytes)| ValueReference {
+                    file: FileNumber(file),
+                    entries,
+                    bytes,
+                })
+                .collect(),
         }
     }
 }
 
-impl From<&WalSegmentMeta> for SegmentV1 {
-    fn from(segment: &WalSegmentMeta) -> SegmentV1 {
-        SegmentV1 {
+impl From<&ValueFileMeta> for ValueFileV2 {
+    fn from(file: &ValueFileMeta) -> ValueFileV2 {
+        ValueFileV2 {
+            number: file.number.0,
+            file_id: file.file_id.0,
+            len: file.len,
+            checksum: file.checksum,
+            record_count: file.record_count,
+            record_bytes: file.record_bytes,
+        }
+    }
+}
+
+impl From<ValueFileV2> for ValueFileMeta {
+    fn from(stored: ValueFileV2) -> ValueFileMeta {
+        ValueFileMeta {
+            number: FileNumber(stored.number),
+            file_id: FileId(stored.file_id),
+            len: stored.len,
+            checksum: stored.checksum,
+            record_count: stored.record_count,
+            record_bytes: stored.record_bytes,
+        }
+    }
+}
+
+impl From<&WalSegmentMeta> for SegmentV2 {
+    fn from(segment: &WalSegmentMeta) -> SegmentV2 {
+        SegmentV2 {
             number: segment.number.0,
             file_id: segment.file_id.0,
             epoch: segment.epoch.0,
@@ -401,8 +479,8 @@ impl From<&WalSegmentMeta> for SegmentV1 {
     }
 }
 
-impl From<SegmentV1> for WalSegmentMeta {
-    fn from(stored: SegmentV1) -> WalSegmentMeta {
+impl From<SegmentV2> for WalSegmentMeta {
+    fn from(stored: SegmentV2) -> WalSegmentMeta {
         WalSegmentMeta {
             number: FileNumber(stored.number),
             file_id: FileId(stored.file_id),
@@ -413,9 +491,9 @@ impl From<SegmentV1> for WalSegmentMeta {
     }
 }
 
-impl From<&WalEnd> for WalEndV1 {
-    fn from(end: &WalEnd) -> WalEndV1 {
-        WalEndV1 {
+impl From<&WalEnd> for WalEndV2 {
+    fn from(end: &WalEnd) -> WalEndV2 {
+        WalEndV2 {
             segment: end.segment.0,
             ends_at: end.ends_at,
             last_seq: end.last_seq.map(|seq| seq.0),
@@ -424,8 +502,8 @@ impl From<&WalEnd> for WalEndV1 {
     }
 }
 
-impl From<WalEndV1> for WalEnd {
-    fn from(stored: WalEndV1) -> WalEnd {
+impl From<WalEndV2> for WalEnd {
+    fn from(stored: WalEndV2) -> WalEnd {
         WalEnd {
             segment: FileNumber(stored.segment),
             ends_at: stored.ends_at,
@@ -435,9 +513,9 @@ impl From<WalEndV1> for WalEnd {
     }
 }
 
-impl From<&ClosedSeal> for SealV1 {
-    fn from(seal: &ClosedSeal) -> SealV1 {
-        SealV1 {
+impl From<&ClosedSeal> for SealV2 {
+    fn from(seal: &ClosedSeal) -> SealV2 {
+        SealV2 {
             segment: seal.segment.0,
             len: seal.len,
             checksum: seal.checksum,
@@ -446,8 +524,8 @@ impl From<&ClosedSeal> for SealV1 {
     }
 }
 
-impl From<SealV1> for ClosedSeal {
-    fn from(stored: SealV1) -> ClosedSeal {
+impl From<SealV2> for ClosedSeal {
+    fn from(stored: SealV2) -> ClosedSeal {
         ClosedSeal {
             segment: FileNumber(stored.segment),
             len: stored.len,
@@ -537,15 +615,15 @@ mod tests {
 
     #[test]
     fn numbers_that_mean_nothing_are_refused() {
-        let decoded = |snapshot: &SnapshotV1| {
+        let decoded = |snapshot: &SnapshotV2| {
             let bytes = bincode::serde::encode_to_vec(snapshot, bincode::config::standard());
             decode_snapshot(&bytes.unwrap())
         };
-        let good = || SnapshotV1::from(&with_keyspace());
+        let good = || SnapshotV2::from(&with_keyspace());
         assert_eq!(decoded(&good()).unwrap(), with_keyspace());
-        type Spoil = fn(&mut SnapshotV1);
+        type Spoil = fn(&mut SnapshotV2);
         let cases: &[(Spoil, &str)] = &[
-            (|s| s.keyspaces.push(KeyspaceStateV1::from(&state(1))), "twice"),
+            (|s| s.keyspaces.push(KeyspaceStateV2::from(&state(1))), "twice"),
             (|s| drop(s.keyspaces[0].levels.pop()), "number of levels"),
             (|s| s.keyspaces[0].levels.push(Vec::new()), "number of levels"),
             (|s| s.keyspaces[0].meta.strategy = 0, "unknown strategy"),
