@@ -41,6 +41,7 @@ mod options;
 mod pacing;
 mod read;
 mod repair;
+mod replay;
 mod scrub;
 mod snapshot;
 mod sync;

@@ -4,20 +4,17 @@
 //! writable open takes a higher epoch: it copies the log's unproven tail into a segment of its own, starts a manifest
 //! that says so, and only then removes what nothing names. Interrupted anywhere, the next open does it again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use esker_base::limits::BATCH_LEN_MAX;
 use esker_base::names::{self, FileKind, LOCK};
-use esker_base::{
-    Error, ErrorKind, FileNumber, KeyspaceId, LogPosition, Result, SeqNo, batch, mutant,
-};
+use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, mutant};
 use esker_manifest::{ClosedSeal, Edit, ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_sstable::BlockCache;
 use esker_vfs::{FileLock, LockMode, World};
-use esker_wal::{Group, Outcome, SealInfo, SegmentExpectation};
+use esker_wal::{Outcome, SealInfo, SegmentExpectation};
 
 use crate::Db;
 use crate::background::BackgroundState;
@@ -29,8 +26,9 @@ use crate::db::DbHandle;
 use crate::health::Health;
 use crate::keyspace::KeyspaceInner;
 use crate::metrics::{Counter, Counters};
-use crate::options::Options;
+use crate::options::{Background, Options};
 use crate::pacing::Pacer;
+use crate::replay::{Building, Replay};
 use crate::scrub::Scrub;
 use crate::snapshot::SnapshotList;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex};
@@ -159,7 +157,7 @@ impl Opening {
             keyspaces.insert(Arc::new(KeyspaceInner::new(Arc::clone(&state.meta), levels)));
         }
         let replayed = Replayed::default();
-        let outcome = self.replay(&version, &keyspaces, &replayed)?;
+        let (outcome, mut building) = self.replay(&version, &keyspaces, &replayed)?;
         self.check_unlisted_segments(&version)?;
         let restarts = mutant!("recovery_sequence_restarts");
         let flushed = if restarts { SeqNo(0) } else { version.last_seq };
@@ -172,7 +170,7 @@ impl Opening {
             health.fail(&cause);
             None
         } else {
-            match takeover.run(&version, &mut from, &keyspaces) {
+            match takeover.run(&version, &mut from, &keyspaces, &mut || building.finish()) {
                 Ok(written) => Some(written),
                 // A full disk still serves what is on it; a new database has nothing to serve.
                 Err(error) if error.kind() == ErrorKind::NoSpace && !is_new => {
@@ -182,6 +180,7 @@ impl Opening {
                 Err(error) => return Err(error),
             }
         };
+        building.finish();
         let (manifest, log, next_file) = match written {
             Some(Written { manifest, version, writer, finished, next_file }) => {
                 takeover.remove_unnamed(&version, manifest.number());
@@ -241,13 +240,13 @@ impl Opening {
         Ok(())
     }
 
-    /// Fills the memtables from the log.
+    /// Has the memtables filled from the log.
     fn replay(
         &self,
         version: &Version,
         keyspaces: &Keyspaces,
         replayed: &Replayed,
-    ) -> Result<Outcome> {
+    ) -> Result<(Outcome, Building)> {
         let sealed = match &version.shutdown {
             Shutdown::Open => None,
             Shutdown::Closed(seal) => Some(SealInfo {
@@ -265,59 +264,16 @@ impl Opening {
             optional: false,
         };
         let expected: Vec<_> = version.wal.iter().map(expected).collect();
-        let mut targets: BTreeMap<KeyspaceId, (Arc<KeyspaceInner>, SeqNo)> = BTreeMap::new();
-        for state in version.keyspaces.values() {
-            if let Some(inner) = keyspaces.get(state.meta.id) {
-                targets.insert(state.meta.id, (inner, state.flushed_through));
-            }
-        }
-        let fill = |group: Group<'_>| {
-            replayed.groups.add(1);
-            self.fill(&group, version, &targets, replayed)
-        };
-        esker_wal::replay(&*self.world.fs, &self.dir, &expected, version.wal_synced, fill)
-    }
-
-    fn fill(
-        &self,
-        group: &Group<'_>,
-        version: &Version,
-        targets: &BTreeMap<KeyspaceId, (Arc<KeyspaceInner>, SeqNo)>,
-        replayed: &Replayed,
-    ) -> Result<()> {
-        let malformed = || {
-            let newest = version.wal.last().map_or(FileNumber(0), |segment| segment.number);
-            let path = self.dir.join(FileKind::Wal.name(newest));
-            let seq = group.first_seq;
-            Error::corruption(path, 0, format!("the log's group at sequence {seq} is malformed"))
-        };
-        for ops in group.batches() {
-            let mut seq = ops.first_seq;
-            let end = SeqNo(ops.first_seq.0 + u64::from(ops.op_count));
-            for op in batch::ops(ops.bytes) {
-                let op = op.filter(|op| seq < end && op.value.len() <= BATCH_LEN_MAX);
-                let op = op.ok_or_else(malformed)?;
-                match targets.get(&op.keyspace) {
-                    Some((keyspace, flushed_through)) if seq > *flushed_through => {
-                        keyspace.view_guard().active.insert(op.key, seq, op.kind, op.value);
-                        replayed.entries.add(1);
-                    }
-                    // Flushed already, or of a keyspace that was dropped since: ids are never reused.
-                    Some(_) => {}
-                    None if op.keyspace < version.next_keyspace => {}
-                    None => return Err(malformed()),
-                }
-                seq = seq.next();
-                if mutant!("recovery_batch_halved") {
-                    seq = end;
-                    break;
-                }
-            }
-            if seq != end {
-                return Err(malformed());
-            }
-        }
-        Ok(())
+        let is_threaded = self.options.background == Background::Threads;
+        let mut replay = Replay::new(version, keyspaces, &self.dir, replayed, is_threaded);
+        let outcome = esker_wal::replay_segments(
+            &*self.world.fs,
+            &self.dir,
+            &expected,
+            version.wal_synced,
+            |groups| replay.take(groups),
+        )?;
+        Ok((outcome, replay.building()))
     }
 
     /// Refuses a log segment that this epoch made, and wrote to, behind the last one that the manifest lists. Its listing

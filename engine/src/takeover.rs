@@ -14,7 +14,7 @@ use esker_base::names::{self, FileKind, RESERVE, TEMPORARY_SUFFIX};
 use esker_base::{Epoch, Error, ErrorKind, FileNumber, KeyspaceId, Result, SeqNo, mutant};
 use esker_manifest::{ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_vfs::{OpenMode, World};
-use esker_wal::{FinishedSegment, Outcome, SegmentSpec, Writer};
+use esker_wal::{FinishedSegment, Outcome, SEGMENT_LEN_MAX, SegmentSpec, Writer};
 
 use crate::commit::log::Log;
 use crate::core::{Core, Keyspaces, Manifest, new_file_id};
@@ -59,19 +59,21 @@ pub(crate) struct Takeover<'a> {
 
 impl Takeover<'_> {
     /// Takes a new epoch. On a full disk the reserve is given up and a smaller segment made. Adds to `from.attempts`.
+    /// `filled` returns once the memtables hold what was replayed, which is needed only behind the copying.
     pub(crate) fn run(
         &self,
         version: &Version,
         from: &mut Recovered,
         keyspaces: &Keyspaces,
+        filled: &mut dyn FnMut(),
     ) -> Result<Written> {
         let segment_bytes = self.options.segment_bytes().min(FIRST_SEGMENT_BYTES);
-        match self.attempt(version, from, keyspaces, segment_bytes) {
+        match self.attempt(version, from, keyspaces, filled, segment_bytes) {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 // If it cannot be removed, the second attempt fails as the first did.
                 let _ = self.world.fs.remove_file(&self.dir.join(RESERVE));
                 let small = segment_bytes.min(SMALL_SEGMENT_BYTES);
-                self.attempt(version, from, keyspaces, small)
+                self.attempt(version, from, keyspaces, filled, small)
             }
             result => result,
         }
@@ -82,6 +84,7 @@ impl Takeover<'_> {
         version: &Version,
         from: &mut Recovered,
         keyspaces: &Keyspaces,
+        filled: &mut dyn FnMut(),
         segment_bytes: u64,
     ) -> Result<Written> {
         from.attempts += 1;
@@ -95,6 +98,9 @@ impl Takeover<'_> {
         // An attempt that failed may have left its manifest the live one after a power cut. The log segments of the next
         // attempt are then of an epoch that it does not know, and not its own lost ones.
         let epoch = Epoch(version.epoch.max(outcome.epoch).0 + attempts);
+        // The first segment takes the whole tail, so that there is one to make and to sync.
+        let segment_bytes = segment_bytes.saturating_add(esker_wal::tail_bytes(outcome));
+        let segment_bytes = segment_bytes.next_multiple_of(4096).min(SEGMENT_LEN_MAX);
         let mut spec_for = |size_min: u64| {
             Ok(SegmentSpec {
                 number: take(),
@@ -107,6 +113,7 @@ impl Takeover<'_> {
         };
         let fs = &*self.world.fs;
         let tail = esker_wal::rewrite_tail(fs, self.dir, outcome, last_seq, &mut spec_for)?;
+        filled();
         let mut next = version.clone();
         next.epoch = epoch;
         next.shutdown = Shutdown::Open;
@@ -272,7 +279,7 @@ impl Core {
         let Some(mut from) = log.take_recovered() else { return self.health.check_writable() };
         let takeover = Takeover { world: &self.world, dir: &self.dir, options: &self.options };
         let mut manifest = self.manifest.lock();
-        match takeover.run(&manifest.version, &mut from, &self.keyspaces) {
+        match takeover.run(&manifest.version, &mut from, &self.keyspaces, &mut || {}) {
             Ok(written) => {
                 let Written { manifest: new, version, writer, finished, next_file } = written;
                 takeover.remove_unnamed(&version, new.number());

@@ -18,6 +18,7 @@ mod limits;
 mod manifest;
 mod metamorphic;
 mod repair;
+mod replay;
 #[cfg(feature = "shuttle")]
 mod shuttle;
 mod strategies;

@@ -389,15 +389,17 @@ impl Writer<'_> {
             self.add_head();
             return;
         };
-        if self.splice_fits(head, target) {
-            return;
-        }
+        let levels = self.list.height.load_own();
+        let (top, mut node) = match self.levels_off(head, target, levels) {
+            Some(0) => return,
+            Some(off) => (off, self.state.splice[off - 1]),
+            None => (levels, head),
+        };
         // Until the search has succeeded, the splice is a mix of two places: keep the next insert
         // from trusting it.
         self.state.splice[0] = head;
-        let mut node = head;
         let mut bound = ptr::null_mut();
-        for level in (0..self.list.height.load_own()).rev() {
+        for level in (0..top).rev() {
             loop {
                 // SAFETY: S1; S4: `node` is the head or was reached on this level or above.
                 let link = unsafe { link(node, level) };
@@ -417,17 +419,23 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether `target` belongs right behind the previous insert, as it does when keys arrive in
-    /// order.
-    fn splice_fits(&self, head: NonNull<Node>, target: &Target<'_>) -> bool {
+    /// On how many levels from the lowest the splice has to move for `target`; `None` if it tells
+    /// nothing, because `target` does not lie behind the previous insert. None when keys arrive in
+    /// order, and few when they are those of a sorted batch.
+    fn levels_off(&self, head: NonNull<Node>, target: &Target<'_>, levels: usize) -> Option<usize> {
         let previous = self.state.splice[0];
         if previous == head || NodeRef::new(previous).compare(target) != Order::Less {
-            return false;
+            return None;
         }
-        // SAFETY: S1; S4: every node has level 0.
-        let link = unsafe { link(previous, 0) };
-        let tag = link.own_tag();
-        tag > target.tag || tag == target.tag && !is_before(link.own_next(), target)
+        // On each level the splice's node is at most the previous insert, so before the target; and
+        // where the next one is not, no higher level has one between.
+        let fits = |level: usize| {
+            // SAFETY: S1; S4: the splice's node on a level has that level; the head has all.
+            let link = unsafe { link(self.state.splice[level], level) };
+            let tag = link.own_tag();
+            tag > target.tag || tag == target.tag && !is_before(link.own_next(), target)
+        };
+        Some((0..levels).find(|&level| fits(level)).unwrap_or(levels))
     }
 
     fn add_head(&mut self) {

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use esker_base::frame::{self, Frame, Parsed};
 use esker_base::names::FileKind;
@@ -20,6 +21,9 @@ use crate::format::{FrameKind, HEADER_LEN, Header, PAYLOAD_VERSION, u64_at};
 use crate::group::Group;
 use crate::segment::SEGMENT_LEN_MAX;
 use crate::writer::SealInfo;
+
+/// How much is looked at a time for bytes that are not zero.
+const BLANK_STEP: usize = 4096;
 
 /// What the manifest knows of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,26 +93,49 @@ pub fn replay(
     known_synced_floor: LogPosition,
     mut visit: impl FnMut(Group<'_>) -> Result<()>,
 ) -> Result<Outcome> {
+    replay_segments(fs, dir, segments, known_synced_floor, |groups| {
+        while let Some(group) = groups.next()? {
+            visit(group)?;
+        }
+        Ok(())
+    })
+}
+
+/// As [`replay`], segment by segment: `visit` is called for each one that the log leads into, and
+/// takes the groups from it. Those that it leaves there are checked all the same.
+pub fn replay_segments(
+    fs: &dyn Fs,
+    dir: &Path,
+    segments: &[SegmentExpectation],
+    known_synced_floor: LogPosition,
+    mut visit: impl FnMut(&mut Groups<'_>) -> Result<()>,
+) -> Result<Outcome> {
     if !segments.is_sorted_by(|a, b| a.number < b.number) {
         return Err(Error::invalid("the numbers of the log's segments must grow"));
     }
     let mut replay = Replay::new(known_synced_floor);
-    let mut buffer = Vec::new();
+    let mut shared = Arc::new(Vec::new());
     for expected in segments {
         let path = dir.join(FileKind::Wal.name(expected.number));
-        let header = load(fs, &path, expected, &mut buffer)?;
+        // A visitor that keeps the last segment keeps its memory too.
+        if Arc::get_mut(&mut shared).is_none() {
+            shared = Arc::new(Vec::new());
+        }
+        let buffer = Arc::get_mut(&mut shared).expect("invariant: made just now, or not shared");
+        let header = load(fs, &path, expected, buffer)?;
+        let buffer = &shared;
         replay.epoch = header.map_or(replay.epoch, |header| replay.epoch.max(header.epoch));
         match (&replay.state, header) {
             (State::Ended, None) => replay.beyond.push(expected.number),
             (State::Ended, Some(_)) => {
                 replay.beyond.push(expected.number);
-                replay.judge_rest(expected, HEADER_LEN as u64, &buffer);
+                replay.judge_rest(expected, HEADER_LEN as u64, buffer);
             }
             (State::Continued(link), found) => {
                 if found.is_none() || link.next != expected.number {
                     return Err(link.broken("missing, blank or not listed next"));
                 }
-                replay.read_segment(expected, &path, &buffer, &mut visit)?;
+                replay.read_segment(expected, &path, buffer, &mut visit)?;
                 replay.check_length(expected, &path, header, buffer.len())?;
             }
             (State::Open, found) => {
@@ -116,7 +143,7 @@ pub fn replay(
                 // the log.
                 let used = found.is_some() && buffer[HEADER_LEN..].iter().any(|&byte| byte != 0);
                 if used || !expected.optional {
-                    replay.read_segment(expected, &path, &buffer, &mut visit)?;
+                    replay.read_segment(expected, &path, buffer, &mut visit)?;
                     replay.check_length(expected, &path, header, buffer.len())?;
                 } else {
                     replay.end_before(expected.number);
@@ -172,6 +199,10 @@ pub(crate) fn read_file(
     if len > SEGMENT_LEN_MAX {
         let message = format!("a log segment of {len} bytes; the most is {SEGMENT_LEN_MAX}");
         return Err(Error::corruption(path, SEGMENT_LEN_MAX, message));
+    }
+    if buffer.capacity() < len as usize {
+        // Fresh memory is zero already.
+        *buffer = vec![0; len as usize];
     }
     buffer.resize(len as usize, 0);
     if mutant!("wal_read_error_is_end") && file.read_exact_at(buffer, 0).is_err() {
@@ -248,42 +279,25 @@ impl Replay {
         &mut self,
         expected: &SegmentExpectation,
         path: &Path,
-        file: &[u8],
-        visit: &mut impl FnMut(Group<'_>) -> Result<()>,
+        bytes: &Arc<Vec<u8>>,
+        visit: &mut impl FnMut(&mut Groups<'_>) -> Result<()>,
     ) -> Result<()> {
         if let Some(seal) = &expected.sealed {
-            check_sealed_file(expected, seal, path, file)?;
+            check_sealed_file(expected, seal, path, bytes)?;
         }
         let file = match expected.ends_at {
-            None => file,
-            Some(end) => cut(file, end, path)?,
+            None => &bytes[..],
+            Some(end) => cut(bytes, end, path)?,
         };
         self.state = State::Open;
         self.sealed_at = None;
         self.vouched = expected.ends_at.is_some() || expected.sealed.is_some();
-        let mut offset = HEADER_LEN as u64;
-        let mut closed = false;
-        while !closed && (!self.vouched || offset < file.len() as u64) {
-            let found = match frame::decode(expected.file_id, offset, file) {
-                Parsed::Frame(found) => found,
-                Parsed::Blank => {
-                    self.reason = "nothing was written here";
-                    self.state = State::Ended;
-                    break;
-                }
-                Parsed::Damaged(_) if mutant!("wal_replays_past_damage") => {
-                    offset += frame::ALIGNMENT as u64;
-                    continue;
-                }
-                Parsed::Damaged(why) => {
-                    self.reason = why;
-                    self.state = State::Ended;
-                    break;
-                }
-            };
-            closed = self.take_frame(expected.number, path, &found, visit)?;
-            offset = found.end();
-        }
+        let start = HEADER_LEN as u64;
+        let mut groups =
+            Groups { replay: self, expected, path, bytes, file, offset: start, closed: false };
+        visit(&mut groups)?;
+        while groups.next()?.is_some() {}
+        let offset = groups.offset;
         self.end = LogPosition { file: expected.number, offset };
         self.segments.push(SegmentOutcome {
             number: expected.number,
@@ -318,14 +332,13 @@ impl Replay {
         Err(Error::corruption(path, len as u64, message))
     }
 
-    /// Follows one valid frame; whether it was the last of its segment.
-    fn take_frame(
+    /// Follows one valid frame: a group, or `None` for the last frame of its segment.
+    fn take_frame<'b>(
         &mut self,
         number: FileNumber,
         path: &Path,
-        found: &Frame<'_>,
-        visit: &mut impl FnMut(Group<'_>) -> Result<()>,
-    ) -> Result<bool> {
+        found: &Frame<'b>,
+    ) -> Result<Option<Group<'b>>> {
         let corrupt = |message: &str| Err(Error::corruption(path, found.offset, message));
         let kind = known_kind(found, path)?;
         if found.synced > (LogPosition { file: number, offset: found.offset }) {
@@ -342,15 +355,14 @@ impl Replay {
                     return corrupt("a group's sequence numbers go back");
                 }
                 self.last_seq = group.last_seq;
-                visit(group)?;
-                Ok(false)
+                Ok(Some(group))
             }
             FrameKind::Continue | FrameKind::Seal if found.payload.len() != 8 => {
                 corrupt("a control frame of the log has a wrong length")
             }
             FrameKind::Continue if mutant!("recovery_segment_skipped") => {
                 self.state = State::Ended;
-                Ok(true)
+                Ok(None)
             }
             FrameKind::Continue => {
                 self.state = State::Continued(Link {
@@ -358,7 +370,7 @@ impl Replay {
                     offset: found.offset,
                     next: FileNumber(u64_at(found.payload, 0)),
                 });
-                Ok(true)
+                Ok(None)
             }
             FrameKind::Seal => {
                 if u64_at(found.payload, 0) < self.last_seq.0 {
@@ -367,7 +379,7 @@ impl Replay {
                 self.sealed_at = Some(SeqNo(u64_at(found.payload, 0)));
                 self.reason = "the log was sealed here";
                 self.state = State::Ended;
-                Ok(true)
+                Ok(None)
             }
         }
     }
@@ -400,7 +412,7 @@ impl Replay {
     /// Takes notice of what stands behind the end of the log.
     fn judge_rest(&mut self, expected: &SegmentExpectation, from: u64, file: &[u8]) {
         let rest = file.get(from as usize..).unwrap_or(&[]);
-        let used = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let used = used_len(rest);
         self.torn_bytes += used as u64;
         let used_end = from + used as u64;
         // The whole file is searched through, not only the used part: a frame may end in zeros.
@@ -449,6 +461,73 @@ impl Replay {
             clean: self.vouched && self.torn_bytes == 0,
         })
     }
+}
+
+/// The groups of one segment, in order; see [`replay_segments`].
+pub struct Groups<'r> {
+    replay: &'r mut Replay,
+    expected: &'r SegmentExpectation,
+    path: &'r Path,
+    bytes: &'r Arc<Vec<u8>>,
+    /// As much of `bytes` as belongs to the log.
+    file: &'r [u8],
+    offset: u64,
+    closed: bool,
+}
+
+impl<'r> Groups<'r> {
+    /// The next group, `None` at the end of what is valid of the segment.
+    // Not an iterator: an error is not an end, and comes again.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Group<'r>>> {
+        let replay = &mut *self.replay;
+        while !self.closed && (!replay.vouched || self.offset < self.file.len() as u64) {
+            let found = match frame::decode(self.expected.file_id, self.offset, self.file) {
+                Parsed::Frame(found) => found,
+                Parsed::Damaged(_) if mutant!("wal_replays_past_damage") => {
+                    self.offset += frame::ALIGNMENT as u64;
+                    continue;
+                }
+                Parsed::Blank => {
+                    replay.reason = "nothing was written here";
+                    replay.state = State::Ended;
+                    break;
+                }
+                Parsed::Damaged(why) => {
+                    replay.reason = why;
+                    replay.state = State::Ended;
+                    break;
+                }
+            };
+            let group = replay.take_frame(self.expected.number, self.path, &found)?;
+            self.offset = found.end();
+            if group.is_some() {
+                return Ok(group);
+            }
+            self.closed = true;
+        }
+        self.closed = true;
+        Ok(None)
+    }
+
+    /// The whole segment, for who looks at the groups' bytes longer than they live.
+    pub fn bytes(&self) -> &'r Arc<Vec<u8>> {
+        self.bytes
+    }
+}
+
+/// The length of `bytes` without the zeros at its end. Whole pieces at a time: most of a segment may be blank.
+fn used_len(bytes: &[u8]) -> usize {
+    let mut end = bytes.len();
+    while end > 0 {
+        let start = end.saturating_sub(BLANK_STEP);
+        let piece = &bytes[start..end];
+        if piece.iter().fold(0, |any, byte| any | byte) != 0 {
+            return start + piece.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        }
+        end = start;
+    }
+    0
 }
 
 /// The kind of a frame whose checksums match; Unsupported if this build does not know it.

@@ -227,7 +227,7 @@ fn blank(file: &dyn File, len: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-fn zero(file: &dyn File, mut offset: u64, end: u64) -> std::io::Result<()> {
+pub(crate) fn zero(file: &dyn File, mut offset: u64, end: u64) -> std::io::Result<()> {
     let zeros = vec![0; CHUNK_LEN];
     while offset < end {
         let len = CHUNK_LEN.min((end - offset) as usize);

@@ -57,6 +57,18 @@ pub fn rewrite_tail(
     rewritten
 }
 
+/// About how many bytes [`rewrite_tail`] copies: with a first segment that is larger by so many there is one sync and no
+/// rotation.
+pub fn tail_bytes(outcome: &Outcome) -> u64 {
+    let known = outcome.known_synced;
+    let old = outcome.segments.iter().filter(|old| old.number >= known.file);
+    let behind = old.map(|old| match old.number == known.file {
+        true => old.end.saturating_sub(known.offset),
+        false => old.end,
+    });
+    behind.fold(0, u64::saturating_add)
+}
+
 struct Tail<'a> {
     fs: &'a dyn Fs,
     dir: &'a Path,
@@ -85,6 +97,10 @@ impl Tail<'_> {
             }
             let from = if old.number == cut.file { cut.offset } else { HEADER_LEN as u64 };
             self.copy(old, from, &mut buffer, &mut writer, &mut finished)?;
+        }
+        writer.write_copies()?;
+        if self.made.last().is_some_and(|made| made.spec.zero_fill) {
+            writer.zero_rest()?;
         }
         for made in self.made.iter().filter(|_| !mutant!("wal_tail_not_synced")) {
             made.file.sync_all().map_err(|error| Error::io("sync", &made.path, error))?;
@@ -131,7 +147,8 @@ impl Tail<'_> {
         if spec.recycle.is_some_and(needed) {
             return Err(Error::invalid("a segment that the log still needs cannot be recycled"));
         }
-        let segment = prepare(self.fs, self.dir, &spec)?;
+        // Zeros are written behind the copies, once it is known where these end.
+        let segment = prepare(self.fs, self.dir, &SegmentSpec { zero_fill: false, ..spec })?;
         let (path, file) = (segment.path.clone(), segment.file.clone());
         self.made.push(Made { spec, path, file });
         Ok(segment)
@@ -172,6 +189,7 @@ impl Tail<'_> {
             };
             if !writer.fits(found.payload.len()) {
                 let next = self.make(segment_size_for(found.payload.len()))?;
+                writer.write_copies()?;
                 finished.push(writer.rotate(next)?);
             }
             writer.append_copy(found.payload, group.first_seq, group.last_seq)?;

@@ -15,7 +15,10 @@ use esker_vfs::File;
 
 use crate::format::{CONTROL_LEN, FrameKind, HEADER_LEN, PAYLOAD_VERSION};
 use crate::group::GroupBuilder;
-use crate::segment::Segment;
+use crate::segment::{Segment, zero};
+
+/// Copied groups are written together once they have this many bytes.
+const COPY_BYTES: usize = 1 << 20;
 
 /// The writing end of the log.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pub struct Writer {
     known_synced: LogPosition,
     /// Finished segments that are not known to be synced to their end, in order.
     unsynced: Vec<Unsynced>,
-    /// Frames that are not built elsewhere are built here.
+    /// Frames that are not built elsewhere are built here; between calls it holds copied groups alone.
     scratch: Vec<u8>,
     /// Why nothing more may be written.
     failed: Option<Error>,
@@ -151,7 +154,8 @@ impl Writer {
         Ok(self.position())
     }
 
-    /// Appends the payload of a group that was read from the log.
+    /// Appends the payload of a group that was read from the log. It is written with others, at the latest by
+    /// [`Writer::write_copies`], which must come before anything else is written.
     pub(crate) fn append_copy(
         &mut self,
         payload: &[u8],
@@ -161,9 +165,43 @@ impl Writer {
         self.usable()?;
         self.check_room(payload.len())?;
         self.check_order(first_seq)?;
-        self.write_frame(FrameKind::Group, payload)?;
+        let waiting = self.scratch.len();
+        frame::encode(
+            self.segment.file_id(),
+            self.offset,
+            FrameKind::Group as u8,
+            PAYLOAD_VERSION,
+            self.known_synced,
+            payload,
+            &mut self.scratch,
+        );
+        self.offset += (self.scratch.len() - waiting) as u64;
         self.last_seq = last_seq;
+        if self.scratch.len() >= COPY_BYTES { self.write_copies() } else { Ok(()) }
+    }
+
+    /// Writes what [`Writer::append_copy`] has put together.
+    pub(crate) fn write_copies(&mut self) -> Result<()> {
+        let copies = std::mem::take(&mut self.scratch);
+        let start = self.offset - copies.len() as u64;
+        let file = &self.segment.file;
+        let written = file.write_all_at(&copies, start);
+        // So that the sync, which is to come, finds most of the work done.
+        let written = written.and_then(|()| file.start_writeback(start, copies.len() as u64));
+        if let Err(error) = written {
+            return Err(self.fail_write(error));
+        }
+        self.checksum.update(&copies);
+        self.scratch = copies;
+        self.scratch.clear();
         Ok(())
+    }
+
+    /// Writes zeros over what is left of the segment.
+    pub(crate) fn zero_rest(&self) -> Result<()> {
+        let Segment { file, path, size_bytes, .. } = &self.segment;
+        let zeroed = zero(&**file, self.offset, *size_bytes);
+        zeroed.map_err(|error| Error::io("write zeros to", path, error))
     }
 
     /// The caller has made everything durable by itself; the next group comes after `last_seq`.
@@ -383,6 +421,7 @@ impl Writer {
         }
         self.checksum.update(&self.scratch);
         self.offset += self.scratch.len() as u64;
+        self.scratch.clear();
         Ok(())
     }
 }
