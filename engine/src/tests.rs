@@ -17,6 +17,7 @@ mod in_doubt;
 mod limits;
 mod manifest;
 mod metamorphic;
+mod ranges;
 mod repair;
 mod replay;
 #[cfg(feature = "shuttle")]

@@ -56,6 +56,15 @@ pub(crate) struct Hit {
     pub value: Range<usize>,
 }
 
+/// An entry that a search ended on.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub at: Position,
+    pub entry: RawEntry,
+    /// Whether it is a version of the key that was looked for.
+    pub is_version: bool,
+}
+
 const RESTART_LEN: usize = 8;
 
 impl Layout {
@@ -78,6 +87,7 @@ impl Layout {
     }
 
     /// The block of these parts; `content` is what the layout was parsed from.
+    #[inline]
     pub fn of(self, content: &[u8]) -> Block<'_> {
         let (front, values) = content.split_at(self.keys_end);
         let (front, keys) = front.split_at(self.keys_start);
@@ -87,6 +97,7 @@ impl Layout {
 
 impl Block<'_> {
     /// Where restart `index` (below the count) starts.
+    #[inline]
     pub fn restart(&self, index: usize) -> Position {
         let at = RESTART_LEN * index;
         let key = u32_at(self.restarts, at) as usize;
@@ -98,6 +109,7 @@ impl Block<'_> {
     }
 
     /// The entry at `offset` of the key area; an error also if that is not before its end.
+    #[inline]
     pub fn entry(&self, offset: usize) -> Result<RawEntry, Defect> {
         let rest = self.keys.get(offset..).ok_or(MALFORMED)?;
         let (shared, unshared, value_len, header_len) = match *rest {
@@ -127,6 +139,7 @@ impl Block<'_> {
     }
 
     /// The place of a value in the value area.
+    #[inline]
     pub fn value_range(&self, start: usize, len: usize) -> Result<Range<usize>, Defect> {
         let end = start.checked_add(len).filter(|&end| end <= self.values.len());
         end.map(|end| start..end).ok_or(MALFORMED)
@@ -153,51 +166,63 @@ impl Block<'_> {
     }
 
     /// The first version of `user_key` with a trailer of at most `trailer_max`.
+    pub fn search(&self, user_key: &[u8], trailer_max: u64) -> Result<Option<Hit>, Defect> {
+        match self.seek(user_key, trailer_max)? {
+            Some(Place { at, entry, is_version: true }) => {
+                let value = self.value_range(at.value, entry.value_len)?;
+                Ok(Some(Hit { trailer: entry.trailer, value }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The first entry at or after (`user_key`, `trailer_max`). What it shares with the entry before it, it shares with
+    /// `user_key` too.
     ///
     /// The linear part never builds a key: `matched` is how many bytes the entry before has in common with the
     /// target, and because entries ascend and share as much as they can, an entry that shares more than that is
     /// still before the target, and one that shares less is past it.
-    pub fn search(&self, user_key: &[u8], trailer_max: u64) -> Result<Option<Hit>, Defect> {
+    #[inline]
+    pub fn seek(&self, user_key: &[u8], trailer_max: u64) -> Result<Option<Place>, Defect> {
         let restart = self.last_restart_before(user_key, trailer_max)?;
-        let Position { key: mut offset, mut value } = self.restart(restart);
+        let mut at = self.restart(restart);
         // The restart after it, if there is one, is at or after the target; the search ends on it at the latest.
         let boundary = match restart + 1 {
             next if next < self.restart_count() => self.restart(next).key,
             _ => usize::MAX,
         };
         let mut matched = 0;
-        while offset < self.keys.len() {
-            let entry = self.entry(offset)?;
-            if offset == boundary {
+        while at.key < self.keys.len() {
+            let entry = self.entry(at.key)?;
+            if at.key == boundary {
                 matched = 0;
             }
-            offset = entry.suffix.end;
-            let value_start = value;
-            value = value.checked_add(entry.value_len).ok_or(MALFORMED)?;
-            if entry.shared > matched {
-                continue;
-            }
+            let after = Position {
+                key: entry.suffix.end,
+                value: at.value.checked_add(entry.value_len).ok_or(MALFORMED)?,
+            };
             if entry.shared < matched {
-                return Ok(None);
+                return Ok(Some(Place { at, entry, is_version: false }));
             }
-            let suffix = &self.keys[entry.suffix];
-            let wanted = &user_key[matched..];
-            let common = common_prefix_len(suffix, wanted);
-            matched += common;
-            match (suffix.get(common), wanted.get(common)) {
-                (None, None) if entry.trailer <= trailer_max => {
-                    let value = self.value_range(value_start, entry.value_len)?;
-                    return Ok(Some(Hit { trailer: entry.trailer, value }));
-                }
-                // A version too new, or a key that is a prefix of the target.
-                (None, _) => {}
-                (Some(_), None) => return Ok(None),
-                (Some(here), Some(there)) => {
-                    if here > there {
-                        return Ok(None);
+            if entry.shared == matched {
+                let suffix = &self.keys[entry.suffix.clone()];
+                let wanted = &user_key[matched..];
+                let common = common_prefix_len(suffix, wanted);
+                let past = match (suffix.get(common), wanted.get(common)) {
+                    (None, None) if entry.trailer <= trailer_max => {
+                        return Ok(Some(Place { at, entry, is_version: true }));
                     }
+                    // A version too new, or a key that is a prefix of the target.
+                    (None, _) => false,
+                    (Some(_), None) => true,
+                    (Some(here), Some(there)) => here > there,
+                };
+                if past {
+                    return Ok(Some(Place { at, entry, is_version: false }));
                 }
+                matched += common;
             }
+            at = after;
         }
         Ok(None)
     }
@@ -219,6 +244,7 @@ pub(crate) fn common_prefix_len(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// The kind in an entry's trailer, if this build reads it.
+#[inline]
 pub(crate) fn kind_of(trailer: u64) -> Result<EntryKind, Defect> {
     match EntryKind::try_from(trailer as u8) {
         Ok(kind @ (EntryKind::Put | EntryKind::Delete | EntryKind::ValuePointer)) => Ok(kind),

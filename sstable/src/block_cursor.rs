@@ -3,13 +3,19 @@
 //! Used by the sstable cursor and by verify. Forward it builds each key from the one before. Backward it decodes the
 //! restart interval in front of the current entry once and then walks through what it remembers.
 
-use std::cmp::Ordering;
-
 use bytes::Bytes;
 use esker_base::key;
 
 use crate::block::{Block, Layout, Position, check_value, kind_of};
 use crate::format::{Defect, u64_at};
+use crate::prefetch;
+
+/// How far ahead of the current value memory is asked for, in bytes. What comes first behind the values is the next
+/// block of the file, so that its front arrives in time too.
+const AHEAD_LEN: usize = 768;
+/// Cache lines that are asked for with each entry, and where a walk begins.
+const LINES_AT_NEXT: usize = 4;
+const LINES_AT_SEEK: usize = 8;
 
 /// A cursor that owns its block. The contract of [`esker_base::Cursor`], with defects for errors.
 #[derive(Default)]
@@ -75,12 +81,16 @@ impl BlockCursor {
 
     pub fn seek_to_first(&mut self) -> Result<(), Defect> {
         self.before.clear();
+        prefetch::front(self.block().values, LINES_AT_SEEK);
         self.read_restart(0)
     }
 
     pub fn seek_to_last(&mut self) -> Result<(), Defect> {
         self.before.clear();
-        self.here = Position { key: self.block().keys.len(), value: 0 };
+        let Block { keys, values, .. } = self.block();
+        let last_values = values.len().saturating_sub(LINES_AT_SEEK * prefetch::LINE_LEN);
+        prefetch::front(&values[last_values..], LINES_AT_SEEK);
+        self.here = Position { key: keys.len(), value: 0 };
         self.prev()
     }
 
@@ -88,12 +98,13 @@ impl BlockCursor {
         self.valid = false;
         self.before.clear();
         let (user_key, trailer_max) = target.split_at(target.len() - key::TRAILER_LEN);
-        let restart = self.block().last_restart_before(user_key, u64_at(trailer_max, 0))?;
-        self.read_restart(restart)?;
-        while self.valid && key::compare(&self.key, target) == Ordering::Less {
-            self.next()?;
-        }
-        Ok(())
+        let block = self.layout.of(&self.content);
+        let Some(place) = block.seek(user_key, u64_at(trailer_max, 0))? else { return Ok(()) };
+        prefetch::front(block.values.get(place.at.value..).unwrap_or_default(), LINES_AT_SEEK);
+        // What the entry shares with the one before it, it shares with the target.
+        self.key.clear();
+        self.key.extend_from_slice(target);
+        self.read(place.at)
     }
 
     #[inline]
@@ -113,6 +124,11 @@ impl BlockCursor {
         self.before_keys.truncate(entry.key_start);
         self.here = entry.here;
         self.after = entry.after;
+        let value_len = entry.after.value - entry.here.value;
+        for line in 0..value_len.div_ceil(prefetch::LINE_LEN).min(LINES_AT_NEXT) {
+            let before = AHEAD_LEN + line * prefetch::LINE_LEN;
+            prefetch::somewhere_behind(self.block().values, entry.here.value.wrapping_sub(before));
+        }
         self.valid = true;
         Ok(())
     }
@@ -136,6 +152,10 @@ impl BlockCursor {
         check_value(kind, &block.values[value.clone()])?;
         if entry.shared > self.key.len().saturating_sub(key::TRAILER_LEN) {
             return Err(SHARES_TOO_MUCH);
+        }
+        for line in 0..value.len().div_ceil(prefetch::LINE_LEN).min(LINES_AT_NEXT) {
+            let at = value.end + AHEAD_LEN + line * prefetch::LINE_LEN;
+            prefetch::somewhere_behind(block.values, at);
         }
         self.here = at;
         self.after = Position { key: entry.suffix.end, value: value.end };

@@ -1,11 +1,11 @@
 //! Asking for memory before it is needed, so that several cache misses are waited for at once.
 //!
-//! Used by point reads for filter lines, index groups and the front of blocks. A hint and nothing else: it never
+//! Used by point reads for filter lines, index groups and the front of blocks, and by walks for what comes next. A hint and nothing else: it never
 //! faults, and where there is no such instruction it does nothing. The crate's only unsafe code is here.
 #![allow(unsafe_code)]
 
 /// What a cache line holds, in bytes.
-const LINE_LEN: usize = 64;
+pub(crate) const LINE_LEN: usize = 64;
 
 /// Asks for the cache line of `value`'s first byte.
 #[inline(always)]
@@ -29,4 +29,17 @@ pub(crate) fn front(bytes: &[u8], count: usize) {
             None => break,
         }
     }
+}
+
+/// Asks for the cache line `offset` bytes behind the start of `bytes`, also where that is not a part of them any more.
+#[inline(always)]
+pub(crate) fn somewhere_behind(bytes: &[u8], offset: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: as in `line`; the pointer is not used for anything else.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast::<i8>()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, offset);
 }
