@@ -156,9 +156,25 @@ impl CommitQueue {
         durability: Durability,
         reads: Option<ReadSet>,
     ) -> Result<SeqNo> {
-        match self.write_alone(core, &batch, durability, reads.as_ref()) {
+        match self.write_alone(core, &batch, durability, reads.as_ref(), || ()) {
             Some(result) => result,
-            None => self.write_in_line(core, batch, durability, reads),
+            None => self.write_in_line(core, batch, durability, reads, || ()),
+        }
+    }
+
+    /// As [`CommitQueue::write`]; calls `in_line` between the moment that fixes the commit's place and the wait for it.
+    pub(crate) fn write_ordered(
+        &self,
+        core: &Core,
+        batch: Batch,
+        durability: Durability,
+        in_line: impl FnOnce(),
+    ) -> Result<SeqNo> {
+        let mut in_line = Some(in_line);
+        let mut call = || in_line.take().into_iter().for_each(|in_line| in_line());
+        match self.write_alone(core, &batch, durability, None, &mut call) {
+            Some(result) => result,
+            None => self.write_in_line(core, batch, durability, None, call),
         }
     }
 
@@ -171,12 +187,12 @@ impl CommitQueue {
         durability: Durability,
     ) -> Result<SeqNo> {
         let one = One::new(keyspace, op)?;
-        if let Some(result) = self.write_alone(core, &one, durability, None) {
+        if let Some(result) = self.write_alone(core, &one, durability, None, || ()) {
             return result;
         }
         let mut batch = Batch::new();
         batch.push_op(keyspace, &op);
-        self.write_in_line(core, batch, durability, None)
+        self.write_in_line(core, batch, durability, None, || ())
     }
 
     /// Commits `writes` if nobody owns the log and nobody is in line: then this thread is the owner at once, and what it
@@ -187,6 +203,7 @@ impl CommitQueue {
         writes: &impl Writes,
         durability: Durability,
         reads: Option<&ReadSet>,
+        in_line: impl FnOnce(),
     ) -> Option<Result<SeqNo>> {
         {
             let mut state = self.state.lock();
@@ -197,6 +214,7 @@ impl CommitQueue {
             (state.owned, state.owner) = (true, Some(thread_id()));
         }
         let guard = OwnerGuard { queue: self, core };
+        in_line();
         let result = core.commit_alone(writes, durability, reads);
         while !self.pass_on(core, Some(true)) {
             self.run_group(core);
@@ -211,6 +229,7 @@ impl CommitQueue {
         batch: Batch,
         durability: Durability,
         reads: Option<ReadSet>,
+        in_line: impl FnOnce(),
     ) -> Result<SeqNo> {
         let slot = Arc::new(Slot::default());
         let commit = Commit { batch, durability, reads, slot: Arc::clone(&slot), blocking: true };
@@ -220,11 +239,14 @@ impl CommitQueue {
         while state.owned && state.bytes > 0 && state.bytes + bytes > QUEUE_BYTES && !state.closed {
             self.room.wait(&mut state);
         }
-        if self.push(&mut state, commit)? {
-            drop(state);
+        let owns = self.push(&mut state, commit)?;
+        drop(state);
+        // Should the caller's code panic, whoever waits for an owner is told.
+        let guard = OwnerGuard { queue: self, core };
+        in_line();
+        std::mem::forget(guard);
+        if owns {
             self.own(core, Some(&slot));
-        } else {
-            drop(state);
         }
         loop {
             match slot.wait() {
@@ -505,6 +527,38 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::Db;
+
+    /// Who orders writes by a lock of its own releases it in `in_line`: nobody may come before the write after that, and
+    /// a write that is refused was never in line.
+    #[test]
+    fn in_line_is_called_once_before_the_commit_and_not_for_what_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let keyspace = db.keyspace("k").unwrap();
+        let put = |value: &str| {
+            let mut batch = Batch::new();
+            batch.put(&keyspace, "key", value);
+            batch
+        };
+        let mut seen = Vec::new();
+        db.write_ordered(put("1"), || seen.push(keyspace.get("key").unwrap())).unwrap();
+        assert_eq!(seen, [None]);
+        assert_eq!(keyspace.get("key").unwrap().as_deref(), Some(&b"1"[..]));
+        // Behind another owner: it is in line when the callback runs, and whoever has the log commits it.
+        {
+            let mut state = db.core().queue.state.lock();
+            (state.owned, state.thread_turn) = (true, true);
+        }
+        let queue = &db.core().queue;
+        db.write_ordered(put("2"), || {
+            assert_eq!(queue.state.lock().line.len(), 1);
+            queue.turn.notify_one();
+        })
+        .unwrap();
+        assert_eq!(keyspace.get("key").unwrap().as_deref(), Some(&b"2"[..]));
+        db.close().unwrap();
+        assert!(db.write_ordered(put("3"), || panic!("it is refused")).is_err());
+    }
 
     /// The commit thread may leave as soon as the queue is closed. An owner that still handed it the log left the
     /// commits in line unanswered, and `close` waited for ever.
