@@ -19,10 +19,15 @@ impl Wake for Unpark {
     }
 }
 
+thread_local! {
+    /// A waker that is called late wakes a later wait of its thread, which looks again and sleeps on.
+    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
 /// Runs a future to its end; the thread sleeps while it waits.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = WAKER.with(Waker::clone);
     let mut context = Context::from_waker(&waker);
     loop {
         match future.as_mut().poll(&mut context) {

@@ -65,10 +65,10 @@ impl ItemLocks {
     pub(crate) async fn lock(self: Arc<Self>, mut stripes: Vec<usize>) -> ItemGuard {
         stripes.sort_unstable();
         stripes.dedup();
-        let mut guard = ItemGuard { locks: self, held: Vec::with_capacity(stripes.len()) };
-        for stripe in stripes {
-            Acquire { stripe: &guard.locks.stripes[stripe], ticket: None }.await;
-            guard.held.push(stripe);
+        let mut guard = ItemGuard { locks: self, stripes, held: 0 };
+        while let Some(stripe) = guard.stripes.get(guard.held) {
+            Acquire { stripe: &guard.locks.stripes[*stripe], ticket: None }.await;
+            guard.held += 1;
         }
         guard
     }
@@ -77,12 +77,14 @@ impl ItemLocks {
 /// Holds stripes until it is dropped.
 pub(crate) struct ItemGuard {
     locks: Arc<ItemLocks>,
-    held: Vec<usize>,
+    stripes: Vec<usize>,
+    /// How many of them, from the first on.
+    held: usize,
 }
 
 impl Drop for ItemGuard {
     fn drop(&mut self) {
-        for stripe in &self.held {
+        for stripe in &self.stripes[..self.held] {
             let next = self.locks.stripes[*stripe].lock().release();
             if let Some(waker) = next {
                 waker.wake();

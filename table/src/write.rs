@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use esker::{Db, Keyspace, PendingCommit, mutant};
+use esker::{Batch, PendingCommit, mutant};
+use parking_lot::MutexGuard;
 
-use crate::Tables;
 use crate::error::Result;
-use crate::item::EncodedItem;
+use crate::item::{EncodedItem, ItemView};
 use crate::item_lock::{ItemGuard, ItemLocks};
-use crate::table::{CountsDelta, Table};
+use crate::table::{Counter, Counts, CountsDelta, Table};
+use crate::{Item, Tables};
 
 /// One item to be written or deleted.
 pub(crate) struct ItemWrite {
@@ -26,32 +27,63 @@ pub(crate) struct ItemWrite {
 /// What a write replaced.
 pub(crate) struct OldItem {
     pub(crate) size_bytes: u32,
-    item: EncodedItem,
+    /// The whole of it, where it was asked for.
+    pub(crate) item: Option<Item>,
 }
 
-impl OldItem {
-    /// The whole item.
-    pub(crate) fn decode(&self) -> Result<crate::Item> {
-        self.item.decode()
-    }
+/// How the end of a commit is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// On the calling thread, which carries the commit out if nobody else is at it.
+    Blocks,
+    /// As a future; the engine's own thread carries the commit out.
+    Polls,
 }
 
 impl Tables {
     /// Commits writes, no two of them of the same item; answers what each replaced, when all are as
     /// durable as the database's default says.
-    pub(crate) async fn commit(&self, writes: &[ItemWrite]) -> Result<Vec<Option<OldItem>>> {
+    pub(crate) async fn commit(
+        &self,
+        writes: &[ItemWrite],
+        wants_old: bool,
+        waiting: Waiting,
+    ) -> Result<Vec<Option<OldItem>>> {
         let stripes = writes.iter().map(|w| ItemLocks::stripe_of(w.table.id(), &w.key));
         let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
         let guard = Arc::clone(self.locks()).lock(stripes).await;
         let mut olds = Vec::with_capacity(writes.len());
         for write in writes {
-            olds.push(read_old(write)?);
+            olds.push(read_old(write, wants_old)?);
         }
-        // Without anything to change, the answer is from what was published under the locks.
-        if let Some(in_flight) = self.submit(writes, &olds, guard)? {
-            in_flight.await?;
+        match waiting {
+            Waiting::Blocks => self.write(writes, &olds, guard)?,
+            Waiting::Polls => {
+                // Without anything to change, the answer is from what was published under the locks.
+                if let Some(in_flight) = self.submit(writes, &olds, guard)? {
+                    in_flight.await?;
+                }
+            }
         }
         Ok(olds)
+    }
+
+    /// Commits the batch, with the counts of its tables, on this thread.
+    fn write(&self, writes: &[ItemWrite], olds: &[Option<OldItem>], guard: ItemGuard) -> Result<()> {
+        let (mut batch, deltas) = changes(self, writes, olds);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let counters = lock_counters(self, &deltas, &mut batch)?;
+        let mut is_in_line = false;
+        let result = self.db().write_ordered(batch, || {
+            set_counters(counters);
+            is_in_line = true;
+        });
+        if is_in_line {
+            settle(self, deltas, guard, result.is_ok());
+        }
+        Ok(result?)
     }
 
     /// Puts the batch in line, with the counts of its tables.
@@ -61,82 +93,102 @@ impl Tables {
         olds: &[Option<OldItem>],
         guard: ItemGuard,
     ) -> Result<Option<InFlight>> {
-        let mut batch = self.db().batch();
-        let mut deltas: Vec<(Arc<Table>, CountsDelta)> = Vec::with_capacity(1);
-        for (write, old) in writes.iter().zip(olds) {
-            match &write.new {
-                Some(item) => batch.put(&write.table.items, &write.key, item.as_bytes()),
-                None if old.is_some() => batch.delete(&write.table.items, &write.key),
-                None => continue,
-            }
-            let old_bytes = old.as_ref().map(|old| old.size_bytes);
-            let is_replaced = write.new.is_some() && mutant!("items_replaced_counted_twice");
-            let old_bytes = old_bytes.filter(|_| !is_replaced);
-            let new_bytes = write.new.as_ref().map(EncodedItem::logical_size);
-            let delta = CountsDelta::of(old_bytes, new_bytes);
-            match deltas.iter_mut().find(|(table, _)| table.id() == write.table.id()) {
-                Some((_, sum)) => sum.add(delta),
-                None => deltas.push((Arc::clone(&write.table), delta)),
-            }
-        }
+        let (mut batch, deltas) = changes(self, writes, olds);
         if batch.is_empty() {
             return Ok(None);
         }
-        deltas.sort_unstable_by_key(|(table, _)| table.id());
-        let mut counters = Vec::with_capacity(deltas.len());
-        for (table, delta) in &deltas {
-            let counter = table.lock_counter()?;
-            let counts = counter.put_changed(&mut batch, self.catalog(), table.id(), *delta);
-            counters.push((counter, counts));
-        }
+        let counters = lock_counters(self, &deltas, &mut batch)?;
         let pending = self.db().submit(batch)?;
-        for (mut counter, counts) in counters {
-            counter.set(counts);
-        }
-        let (db, catalog) = (self.db().clone(), self.catalog().clone());
-        Ok(Some(InFlight(Some(Commit { pending, deltas, guard, db, catalog }))))
+        set_counters(counters);
+        Ok(Some(InFlight(Some(Commit { pending, deltas, guard, tables: self.clone() }))))
     }
 }
 
-/// The item that a write replaces. Only under its item lock.
-fn read_old(write: &ItemWrite) -> Result<Option<OldItem>> {
-    let Some(bytes) = write.table.items.get(&write.key)? else { return Ok(None) };
-    let item = EncodedItem::from_bytes(bytes)?;
-    Ok(Some(OldItem { size_bytes: item.logical_size(), item }))
+/// The tables that a batch changes the counts of, in the order of their ids, and how.
+type Deltas = Vec<(Arc<Table>, CountsDelta)>;
+
+/// The locked counters of a batch, with the counts to come.
+type Counters<'t> = Vec<(MutexGuard<'t, Counter>, Counts)>;
+
+fn set_counters(counters: Counters<'_>) {
+    for (mut counter, counts) in counters {
+        counter.set(counts);
+    }
+}
+
+/// The batch of items, without the counts, and how these change.
+fn changes(tables: &Tables, writes: &[ItemWrite], olds: &[Option<OldItem>]) -> (Batch, Deltas) {
+    let mut batch = tables.db().batch();
+    let mut deltas: Deltas = Vec::with_capacity(1);
+    for (write, old) in writes.iter().zip(olds) {
+        match &write.new {
+            Some(item) => batch.put(&write.table.items, &write.key, item.as_bytes()),
+            None if old.is_some() => batch.delete(&write.table.items, &write.key),
+            None => continue,
+        }
+        let old_bytes = old.as_ref().map(|old| old.size_bytes);
+        let is_replaced = write.new.is_some() && mutant!("items_replaced_counted_twice");
+        let old_bytes = old_bytes.filter(|_| !is_replaced);
+        let new_bytes = write.new.as_ref().map(EncodedItem::logical_size);
+        let delta = CountsDelta::of(old_bytes, new_bytes);
+        match deltas.iter_mut().find(|(table, _)| table.id() == write.table.id()) {
+            Some((_, sum)) => sum.add(delta),
+            None => deltas.push((Arc::clone(&write.table), delta)),
+        }
+    }
+    deltas.sort_unstable_by_key(|(table, _)| table.id());
+    (batch, deltas)
+}
+
+/// Locks the counters of the tables, and puts their new counts into the batch.
+fn lock_counters<'t>(
+    tables: &Tables,
+    deltas: &'t [(Arc<Table>, CountsDelta)],
+    batch: &mut Batch,
+) -> Result<Counters<'t>> {
+    let mut counters = Vec::with_capacity(deltas.len());
+    for (table, delta) in deltas {
+        let counter = table.lock_counter()?;
+        let counts = counter.put_changed(batch, tables.catalog(), table.id(), *delta);
+        counters.push((counter, counts));
+    }
+    Ok(counters)
+}
+
+/// The item that a write replaces, the whole of it only where it `is_wanted`. Only under its item lock.
+fn read_old(write: &ItemWrite, is_wanted: bool) -> Result<Option<OldItem>> {
+    let read = |bytes: &[u8]| -> Result<OldItem> {
+        let old = ItemView::new(bytes)?;
+        let item = if is_wanted { Some(old.decode()?) } else { None };
+        Ok(OldItem { size_bytes: old.logical_size(), item })
+    };
+    write.table.items.get_and(&write.key, read)?.transpose()
 }
 
 /// A commit under way, with what has to happen when it is done.
 struct Commit {
     pending: PendingCommit,
-    deltas: Vec<(Arc<Table>, CountsDelta)>,
-    /// Dropped last of all: the items are unlocked when the counts are right.
+    deltas: Deltas,
     guard: ItemGuard,
-    db: Db,
-    catalog: Keyspace,
+    tables: Tables,
+}
+
+/// Tells the counts how a commit ended, and then unlocks its items.
+fn settle(tables: &Tables, deltas: Deltas, guard: ItemGuard, committed: bool) {
+    for (table, delta) in deltas {
+        if committed {
+            table.publish(delta);
+        } else {
+            table.withdraw(tables.db(), tables.catalog(), delta);
+        }
+    }
+    drop(guard);
 }
 
 impl Commit {
-    /// Tells the counts how the commit ended, and unlocks the items.
-    fn settle(
-        deltas: Vec<(Arc<Table>, CountsDelta)>,
-        guard: ItemGuard,
-        db: &Db,
-        catalog: &Keyspace,
-        committed: bool,
-    ) {
-        for (table, delta) in deltas {
-            if committed {
-                table.publish(delta);
-            } else {
-                table.withdraw(db, catalog, delta);
-            }
-        }
-        drop(guard);
-    }
-
     fn wait(self) {
         let committed = self.pending.wait().is_ok();
-        Self::settle(self.deltas, self.guard, &self.db, &self.catalog, committed);
+        settle(&self.tables, self.deltas, self.guard, committed);
     }
 }
 
@@ -153,8 +205,8 @@ impl Future for InFlight {
             Poll::Ready(result) => result.map(|_| ()),
             Poll::Pending => return Poll::Pending,
         };
-        if let Some(Commit { deltas, guard, db, catalog, .. }) = self.0.take() {
-            Commit::settle(deltas, guard, &db, &catalog, result.is_ok());
+        if let Some(Commit { deltas, guard, tables, .. }) = self.0.take() {
+            settle(&tables, deltas, guard, result.is_ok());
         }
         Poll::Ready(result)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
+use super::format::{FLAG_WIDE, VERSION};
 use super::*;
 use crate::Number;
 use crate::number::tests::any_number;

@@ -10,7 +10,7 @@ use crate::item::EncodedItem;
 use crate::key_codec::base_key;
 use crate::schema::check::table_name;
 use crate::validate::prepare_item;
-use crate::write::ItemWrite;
+use crate::write::{ItemWrite, Waiting};
 use crate::{Item, Tables, capacity, message};
 
 /// So many items of 400 KB stay within the 16 MB that a request may have.
@@ -62,7 +62,7 @@ impl Tables {
         &self,
         request: BatchWriteItemRequest,
     ) -> Result<BatchWriteItemResponse> {
-        block_on(self.batch_write_item_async(request))
+        block_on(self.batch_write_item_as(request, Waiting::Blocks))
     }
 
     /// As [`Tables::batch_write_item`], without blocking on the commit.
@@ -73,8 +73,16 @@ impl Tables {
         &self,
         request: BatchWriteItemRequest,
     ) -> Result<BatchWriteItemResponse> {
+        self.batch_write_item_as(request, Waiting::Polls).await
+    }
+
+    async fn batch_write_item_as(
+        &self,
+        request: BatchWriteItemRequest,
+        waiting: Waiting,
+    ) -> Result<BatchWriteItemResponse> {
         let writes = self.prepare_writes(request.request_items)?;
-        let olds = self.commit(&writes).await?;
+        let olds = self.commit(&writes, false, waiting).await?;
         let mut units: BTreeMap<&str, f64> = BTreeMap::new();
         for (write, old) in writes.iter().zip(olds) {
             let old_bytes = old.map_or(0, |old| u64::from(old.size_bytes));

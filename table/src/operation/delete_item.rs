@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::key_codec::base_key;
 use crate::schema::check::table_name;
 use crate::validate::prepare_item;
-use crate::write::ItemWrite;
+use crate::write::{ItemWrite, Waiting};
 use crate::{Item, Tables, capacity};
 
 /// Deletes one item by its key; deleting a missing item succeeds.
@@ -38,7 +38,7 @@ impl Tables {
     /// # Errors
     /// `Validation` for a wrong key; `ResourceNotFound` if there is no such table.
     pub fn delete_item(&self, request: DeleteItemRequest) -> Result<DeleteItemResponse> {
-        block_on(self.delete_item_async(request))
+        block_on(self.delete_item_as(request, Waiting::Blocks))
     }
 
     /// As [`Tables::delete_item`], without blocking on the commit.
@@ -47,7 +47,15 @@ impl Tables {
     /// As [`Tables::delete_item`].
     pub async fn delete_item_async(
         &self,
+        request: DeleteItemRequest,
+    ) -> Result<DeleteItemResponse> {
+        self.delete_item_as(request, Waiting::Polls).await
+    }
+
+    async fn delete_item_as(
+        &self,
         mut request: DeleteItemRequest,
+        waiting: Waiting,
     ) -> Result<DeleteItemResponse> {
         let name = table_name(&request.table_name)?;
         let wants_old = returns_old(request.return_values)?;
@@ -55,11 +63,12 @@ impl Tables {
         let table = self.table(name)?;
         let (partition, sort) = table.key.of_key(&request.key)?;
         let key = base_key(&partition, sort.as_ref());
-        let old = self.commit(&[ItemWrite { table, key, new: None }]).await?.pop().flatten();
+        let old = self.commit(&[ItemWrite { table, key, new: None }], wants_old, waiting).await?;
+        let old = old.into_iter().next().flatten();
         let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
         let units = capacity::write_units(old_bytes, 0);
         Ok(DeleteItemResponse {
-            attributes: old.filter(|_| wants_old).map(|old| old.decode()).transpose()?,
+            attributes: old.and_then(|old| old.item),
             consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })
     }

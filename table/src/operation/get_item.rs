@@ -2,7 +2,7 @@
 
 use super::{ConsumedCapacity, ReturnConsumedCapacity};
 use crate::error::Result;
-use crate::item::EncodedItem;
+use crate::item::ItemView;
 use crate::key_codec::base_key;
 use crate::schema::check::table_name;
 use crate::validate::prepare_item;
@@ -40,12 +40,16 @@ impl Tables {
         prepare_item(&mut request.key)?;
         let table = self.table(name)?;
         let (partition, sort) = table.key.of_key(&request.key)?;
-        let stored = table.items.get(base_key(&partition, sort.as_ref()))?;
-        let stored = stored.map(EncodedItem::from_bytes).transpose()?;
-        let size = stored.as_ref().map_or(0, |item| u64::from(item.logical_size()));
-        let units = capacity::read_units(size, request.consistent_read);
+        // Decoded where it lies, so that only what the answer holds is copied.
+        let read = |bytes: &[u8]| -> Result<(u64, Item)> {
+            let stored = ItemView::new(bytes)?;
+            Ok((stored.logical_size().into(), stored.decode()?))
+        };
+        let key = base_key(&partition, sort.as_ref());
+        let (size, item) = table.items.get_and(key, read)?.transpose()?.unzip();
+        let units = capacity::read_units(size.unwrap_or(0), request.consistent_read);
         Ok(GetItemResponse {
-            item: stored.map(|item| item.decode()).transpose()?,
+            item,
             consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })
     }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::item::EncodedItem;
 use crate::key_codec::base_key;
 use crate::schema::check::table_name;
-use crate::write::ItemWrite;
+use crate::write::{ItemWrite, Waiting};
 use crate::{Item, Tables, capacity};
 
 /// Writes an item, replacing the one with the same key.
@@ -38,14 +38,25 @@ impl Tables {
     /// # Errors
     /// `Validation` for a wrong item or key; `ResourceNotFound` if there is no such table.
     pub fn put_item(&self, request: PutItemRequest) -> Result<PutItemResponse> {
-        block_on(self.put_item_async(request))
+        block_on(self.put_item_as(request, Waiting::Blocks))
     }
 
     /// As [`Tables::put_item`], without blocking on the commit.
     ///
     /// # Errors
     /// As [`Tables::put_item`].
-    pub async fn put_item_async(&self, mut request: PutItemRequest) -> Result<PutItemResponse> {
+    pub async fn put_item_async(
+        &self,
+        request: PutItemRequest,
+    ) -> Result<PutItemResponse> {
+        self.put_item_as(request, Waiting::Polls).await
+    }
+
+    async fn put_item_as(
+        &self,
+        mut request: PutItemRequest,
+        waiting: Waiting,
+    ) -> Result<PutItemResponse> {
         let name = table_name(&request.table_name)?;
         let wants_old = returns_old(request.return_values)?;
         let new = EncodedItem::encode(&mut request.item)?;
@@ -53,11 +64,12 @@ impl Tables {
         let table = self.table(name)?;
         let (partition, sort) = table.key.of_item(&request.item)?;
         let key = base_key(&partition, sort.as_ref());
-        let old = self.commit(&[ItemWrite { table, key, new: Some(new) }]).await?.pop().flatten();
+        let old = self.commit(&[ItemWrite { table, key, new: Some(new) }], wants_old, waiting).await?;
+        let old = old.into_iter().next().flatten();
         let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
         let units = capacity::write_units(old_bytes, new_bytes);
         Ok(PutItemResponse {
-            attributes: old.filter(|_| wants_old).map(|old| old.decode()).transpose()?,
+            attributes: old.and_then(|old| old.item),
             consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })
     }
