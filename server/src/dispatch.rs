@@ -5,10 +5,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinError;
-
 use crate::body::RequestBody;
 use crate::error::WireError;
+use crate::inline::{InlineReads, SeenThrough, caught};
 use crate::limits::Budgets;
 use crate::logged::Logged;
 use crate::message;
@@ -24,9 +23,10 @@ type StartFn = fn(Arc<dyn Service>, &[u8]) -> Result<PendingAnswer, WireError>;
 /// How an operation is run.
 #[derive(Clone, Copy)]
 enum Handler {
-    /// On a thread that may block. For GetItem too, because a read that waits for the disk would hold up everyone. On
-    /// two busy cores this costs about half the point reads per second that a closed loop gets without it.
+    /// On a thread that may block.
     Blocking(RunFn),
+    /// Where the connection is served, as long as such reads are fast; otherwise as `Blocking`.
+    Read(RunFn),
     /// Started, then awaited.
     Awaited(StartFn),
 }
@@ -52,6 +52,10 @@ const fn blocking<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> 
     Target { name, handler: Handler::Blocking(run::<O>), answer_cost_bytes }
 }
 
+const fn read<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> Target {
+    Target { name, handler: Handler::Read(run::<O>), answer_cost_bytes }
+}
+
 const fn awaited<O: Awaited + 'static>(name: &'static str) -> Target {
     Target { name, handler: Handler::Awaited(start::<O>), answer_cost_bytes: 16 << 10 }
 }
@@ -64,7 +68,7 @@ const TARGETS: &[Target] = &[
     awaited::<operation::DeleteItem>("DeleteItem"),
     blocking::<operation::DeleteTable>("DeleteTable", 16 << 10),
     blocking::<operation::DescribeTable>("DescribeTable", 16 << 10),
-    blocking::<operation::GetItem>("GetItem", 512 << 10),
+    read::<operation::GetItem>("GetItem", 512 << 10),
     blocking::<operation::ListTables>("ListTables", 16 << 10),
     awaited::<operation::PutItem>("PutItem"),
     blocking::<operation::Query>("Query", 2 << 20),
@@ -136,19 +140,22 @@ pub(crate) fn find(header: Option<&str>) -> Result<Target, WireError> {
 }
 
 impl Target {
-    /// Runs the operation on a body, in a task of its own: it goes on where the client goes away, because a write
-    /// may be under way, and a panic in it ends nothing else. First it waits until what it may cost is free, which
-    /// other clients cannot prevent: nothing that it waits for depends on a client.
+    /// Runs the operation on a body. It goes on where the client goes away, because a write may be under way, and a
+    /// panic in it ends nothing else. First it waits until what it may cost is free, which other clients cannot prevent:
+    /// nothing that it waits for depends on a client.
     pub(crate) async fn run(
         self,
         service: Arc<dyn Service>,
         budgets: &Budgets,
+        reads: &Arc<InlineReads>,
         body: RequestBody,
     ) -> Result<Bytes, WireError> {
         let cost = self.answer_cost_bytes + body.bytes().len() * READ_COST_FACTOR;
         let cost = budgets.work(cost).await;
         let (responses, no_room): (_, fn() -> WireError) = match self.handler {
-            Handler::Blocking(_) => (&budgets.read_responses, WireError::responses_overloaded),
+            Handler::Blocking(_) | Handler::Read(_) => {
+                (&budgets.read_responses, WireError::responses_overloaded)
+            }
             Handler::Awaited(_) => (&budgets.write_responses, WireError::write_unanswered),
         };
         let responses = responses.clone();
@@ -157,29 +164,54 @@ impl Target {
             drop(cost);
             answer
         };
-        let task = match self.handler {
+        let outcome = match self.handler {
             Handler::Blocking(handler) => {
-                tokio::task::spawn_blocking(move || finish(handler(service.as_ref(), body.bytes())))
+                blocking_task(move || finish(handler(service.as_ref(), body.bytes()))).await
             }
-            Handler::Awaited(handler) if body.bytes().len() <= INLINE_BYTES_MAX => {
-                tokio::spawn(async move {
-                    let pending = handler(service, body.bytes())?;
+            Handler::Read(handler) => {
+                let (begun, is_fast) = reads.begin();
+                if is_fast && body.bytes().len() <= INLINE_BYTES_MAX {
+                    let outcome = caught(|| finish(handler(service.as_ref(), body.bytes())));
+                    reads.end(begun);
+                    outcome.map_err(|panicked| panicked.0)
+                } else {
+                    let reads = Arc::clone(reads);
+                    blocking_task(move || {
+                        let (begun, _) = reads.begin();
+                        let answer = finish(handler(service.as_ref(), body.bytes()));
+                        reads.end(begun);
+                        answer
+                    })
+                    .await
+                }
+            }
+            Handler::Awaited(handler) => {
+                let is_inline = body.bytes().len() <= INLINE_BYTES_MAX;
+                let operation = SeenThrough::new(async move {
+                    let pending = if is_inline {
+                        handler(service, body.bytes())?
+                    } else {
+                        let start = move || handler(service, body.bytes());
+                        blocking_task(start).await.unwrap_or_else(|p| Err(panicked(self.name, &p)))?
+                    };
                     finish(pending.await)
-                })
+                });
+                operation.await.map_err(|panicked| panicked.0)
             }
-            Handler::Awaited(handler) => tokio::spawn(async move {
-                let start = tokio::task::spawn_blocking(move || handler(service, body.bytes()));
-                let pending = start.await.unwrap_or_else(|panic| Err(panicked(self.name, &panic)));
-                finish(pending?.await)
-            }),
         };
-        task.await.unwrap_or_else(|panic| Err(panicked(self.name, &panic)))
+        outcome.unwrap_or_else(|panic| Err(panicked(self.name, &panic)))
     }
 }
 
-fn panicked(operation: &str, panic: &JoinError) -> WireError {
-    let panic = panic.to_string();
-    tracing::error!(operation, "a request panicked: {}", Logged(&panic));
+/// Runs `work` on a thread that may block; the text of its panic.
+async fn blocking_task<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| panic.to_string())
+}
+
+fn panicked(operation: &str, panic: &str) -> WireError {
+    tracing::error!(operation, "a request panicked: {}", Logged(panic));
     WireError::internal(message::FAILED)
 }
 

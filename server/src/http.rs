@@ -16,6 +16,7 @@ use crate::body::{self, BodyError};
 use crate::dispatch;
 use crate::error::WireError;
 use crate::host::AllowedHosts;
+use crate::inline::InlineReads;
 use crate::limits::{Budgets, Limits};
 use crate::logged::{Logged, Seldom};
 use crate::request_id::RequestIds;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) service: Arc<dyn Service>,
     pub(crate) limits: Limits,
     pub(crate) budgets: Budgets,
+    pub(crate) reads: Arc<InlineReads>,
     pub(crate) hosts: AllowedHosts,
     pub(crate) ids: RequestIds,
     /// For requests that were refused because a budget was used up.
@@ -46,6 +48,7 @@ impl Shared {
             service,
             budgets: Budgets::new(&limits),
             limits,
+            reads: Arc::new(InlineReads::new()),
             hosts,
             ids: RequestIds::new(),
             overload_log: Seldom::new(),
@@ -191,7 +194,8 @@ async fn operation(
         Ok(target) => target,
         Err(error) => return Ok(Answer::error(&error)),
     };
-    Ok(match target.run(Arc::clone(&shared.service), &shared.budgets, body).await {
+    let service = Arc::clone(&shared.service);
+    Ok(match target.run(service, &shared.budgets, &shared.reads, body).await {
         Ok(body) => Answer::json(body),
         Err(error) => {
             let operation = target.name;

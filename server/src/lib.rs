@@ -12,6 +12,7 @@ mod error;
 pub mod fuzzing;
 mod host;
 mod http;
+mod inline;
 mod json;
 mod limits;
 mod logged;

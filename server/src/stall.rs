@@ -52,7 +52,9 @@ pub(crate) struct StallGuard<T> {
     seen: u64,
     /// When the first byte of the next request's headers came.
     head_since: Option<Instant>,
-    /// Runs while a read between two requests is waiting.
+    /// By when a read between two requests has to bring something.
+    read_by: Option<Instant>,
+    /// Ends then or before: moving it with every request would cost more than to look again once it has ended.
     reading: Option<Pin<Box<Sleep>>>,
     /// Runs while a write is waiting.
     writing: Option<Pin<Box<Sleep>>>,
@@ -83,6 +85,7 @@ impl<T> StallGuard<T> {
             responses,
             seen: 0,
             head_since: None,
+            read_by: None,
             reading: None,
             writing: None,
             behind_since: None,
@@ -93,19 +96,31 @@ impl<T> StallGuard<T> {
     fn received(&mut self, count: usize) {
         if count > 0 && self.head_since.is_none() {
             self.head_since = Some(Instant::now());
-            self.reading = None;
+            self.read_by = None;
         }
     }
 
     /// Waits for the deadline of a read that found nothing.
     fn wait_to_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (end, what) = match self.head_since {
-            Some(since) => (since + self.deadlines.header, "its headers did not end in time"),
-            None => (Instant::now() + self.deadlines.idle, "no request came in time"),
-        };
-        let deadline = self.reading.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        ready!(deadline.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))
+        let end = *self.read_by.get_or_insert_with(|| match self.head_since {
+            Some(since) => since + self.deadlines.header,
+            None => Instant::now() + self.deadlines.idle,
+        });
+        let timer = self.reading.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if timer.deadline() > end {
+            timer.as_mut().reset(end);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= end {
+                let what = match self.head_since {
+                    Some(_) => "its headers did not end in time",
+                    None => "no request came in time",
+                };
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+            }
+            timer.as_mut().reset(end);
+        }
+        Poll::Pending
     }
 
     /// Passes the outcome of a write on, or the deadline's where the write waits for too long.
@@ -117,8 +132,8 @@ impl<T> StallGuard<T> {
         if outcome.is_ready() {
             self.writing = None;
             // A client that takes its response is not idle.
-            if let (Some(reading), None) = (&mut self.reading, self.head_since) {
-                reading.as_mut().reset(Instant::now() + self.deadlines.idle);
+            if self.head_since.is_none() && self.read_by.is_some() {
+                self.read_by = Some(Instant::now() + self.deadlines.idle);
             }
             return outcome;
         }
@@ -144,7 +159,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for StallGuard<T> {
         if phase != self.seen {
             self.seen = phase;
             self.head_since = None;
-            self.reading = None;
+            self.read_by = None;
         }
         let is_in_request = phase % 2 == 1;
         let before = buffer.filled().len();

@@ -1,0 +1,159 @@
+//! Running operations where the connection is served instead of on a thread of their own. Two thread switches cost more
+//! than most operations, so `dispatch.rs` does this with what is short: writes, which are awaited, and reads of one item, as
+//! long as they find their data in memory. Never lets an operation's panic or the client's departure end anything else.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+/// A read that took longer has waited for the disk (or for a processor, which looks the same).
+const SLOW: Duration = Duration::from_micros(200);
+
+/// For how long after a slow read all reads go to threads that may block.
+const PAUSE_US: u64 = 20_000;
+
+/// Whether reads of single items are fast at the moment. One that is not holds up a worker of the runtime once; those
+/// after it are sent where waiting does no harm, until none of them has been slow for a while.
+pub(crate) struct InlineReads {
+    start: Instant,
+    /// Microseconds after the start.
+    slow_until_us: AtomicU64,
+}
+
+impl InlineReads {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now(), slow_until_us: AtomicU64::new(0) }
+    }
+
+    /// When a read begins, and whether it may run on a worker of the runtime.
+    pub(crate) fn begin(&self) -> (Begun, bool) {
+        let begun = Begun(self.now_us());
+        (begun, begun.0 >= self.slow_until_us.load(Ordering::Relaxed))
+    }
+
+    /// Notes that a read has ended.
+    pub(crate) fn end(&self, begun: Begun) {
+        self.end_at(begun, self.now_us());
+    }
+
+    fn end_at(&self, begun: Begun, now_us: u64) {
+        if u128::from(now_us.saturating_sub(begun.0)) > SLOW.as_micros() {
+            self.slow_until_us.fetch_max(now_us.saturating_add(PAUSE_US), Ordering::Relaxed);
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// When a read began, in microseconds after the start.
+#[derive(Clone, Copy)]
+pub(crate) struct Begun(u64);
+
+/// The text of a panic.
+pub(crate) struct Panicked(pub(crate) String);
+
+impl Panicked {
+    fn new(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self(text.unwrap_or("no message").to_owned())
+    }
+}
+
+/// Calls `work`; a panic in it is its result.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panicked::new(payload.as_ref()))
+}
+
+/// An operation that is seen through: if whoever waits for it goes away, the rest of it goes on in a task of its own.
+pub(crate) struct SeenThrough<T: Send + 'static>(Option<Operation<T>>);
+
+type Operation<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<T: Send + 'static> SeenThrough<T> {
+    pub(crate) fn new(operation: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(operation)))
+    }
+}
+
+impl<T: Send + 'static> Future for SeenThrough<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let operation = self.0.as_mut().expect("invariant: not polled after its end");
+        let result = match caught(|| operation.as_mut().poll(context)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panicked) => Err(panicked),
+        };
+        self.0 = None;
+        Poll::Ready(result)
+    }
+}
+
+impl<T: Send + 'static> Drop for SeenThrough<T> {
+    fn drop(&mut self) {
+        let Some(operation) = self.0.take() else { return };
+        // Without a runtime the process is ending, and what the operation holds knows how to end by itself.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(operation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_read_sends_the_next_ones_away_for_a_while() {
+        let reads = InlineReads::new();
+        assert!(reads.begin().1);
+        reads.end_at(Begun(0), 200);
+        assert!(reads.begin().1);
+        // Far ahead, so that the test does not depend on how long it takes.
+        let hour = 3_600_000_000;
+        reads.end_at(Begun(hour), hour + 201);
+        assert!(!reads.begin().1);
+        assert_eq!(reads.slow_until_us.load(Ordering::Relaxed), hour + 201 + PAUSE_US);
+        reads.end_at(Begun(hour), hour + 300);
+        reads.end_at(Begun(0), 1000);
+        assert_eq!(reads.slow_until_us.load(Ordering::Relaxed), hour + 300 + PAUSE_US);
+    }
+
+    #[test]
+    fn what_is_dropped_under_way_goes_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let (go_on, gone_on) = tokio::sync::oneshot::channel();
+            let (done, is_done) = tokio::sync::oneshot::channel();
+            let mut operation = Box::pin(SeenThrough::new(async move {
+                let number: u32 = gone_on.await.unwrap_or(0);
+                let _ = done.send(number);
+            }));
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            assert!(operation.as_mut().poll(&mut context).is_pending());
+            drop(operation);
+            go_on.send(7).expect("it is still waited for");
+            assert_eq!(is_done.await, Ok(7));
+        });
+    }
+
+    #[test]
+    fn a_panic_is_a_result() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let outcome = runtime.block_on(SeenThrough::new(async { panic!("number {}", 5) }));
+        let outcome: Result<(), Panicked> = outcome;
+        assert_eq!(outcome.err().map(|panicked| panicked.0), Some("number 5".to_owned()));
+        assert_eq!(caught(|| 3).ok(), Some(3));
+    }
+}
