@@ -7,7 +7,7 @@ use std::sync::Arc;
 use esker_base::{EntryKind, SeqNo, key};
 
 use crate::MemtableCursor;
-use crate::skiplist::{SkipList, Writer};
+use crate::skiplist::{SkipList, WALKS_MAX, Writer};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, OwnLoad};
 use crate::tag::TagBase;
 
@@ -176,6 +176,15 @@ pub struct Inserter<'a> {
 }
 
 impl Inserter<'_> {
+    /// How many keys [`Inserter::approach`] takes.
+    pub const APPROACH_MAX: usize = WALKS_MAX;
+
+    /// Fetches what inserting these keys will look at, for all of them at once. Worth it where several
+    /// keys are known and lie anywhere; keys beyond [`Inserter::APPROACH_MAX`] are left out.
+    pub fn approach<'k>(&self, user_keys: impl Iterator<Item = &'k [u8]>) {
+        self.writer.approach(user_keys);
+    }
+
     /// Adds an entry, which every search that starts afterwards finds. Sequence numbers may come in
     /// any order, but each pair of key and sequence number only once.
     ///

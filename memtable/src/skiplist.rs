@@ -383,6 +383,19 @@ impl Writer<'_> {
         }
     }
 
+    /// Walks towards the places of several keys in turns, so that the cache misses on their ways
+    /// overlap: inserting one after the other waits for each alone, and such waits are most of what an
+    /// insert costs. Changes nothing, and finds nothing; the inserts that follow do.
+    pub(crate) fn approach<'k>(&self, user_keys: impl Iterator<Item = &'k [u8]>) {
+        let Some(head) = NonNull::new(self.list.head.load_own()) else { return };
+        let levels = self.list.height.load_own();
+        let mut walks = [Walk { tag: 0, node: head, level: 0 }; WALKS_MAX];
+        for (walk, user_key) in walks.iter_mut().zip(user_keys) {
+            *walk = Walk { tag: self.list.tags.tag(user_key), node: head, level: levels };
+        }
+        while walks.iter_mut().fold(false, |any, walk| walk.step() | any) {}
+    }
+
     /// Points the splice at the last node before `target` on every level.
     fn find_splice(&mut self, target: &Target<'_>) {
         let Some(head) = NonNull::new(self.list.head.load_own()) else {
@@ -490,6 +503,52 @@ impl Writer<'_> {
         let highest = (self.list.height.load_own() + 1).min(HEIGHT_MAX);
         (1 + bits.trailing_zeros() as usize).min(highest)
     }
+}
+
+/// How many keys [`Writer::approach`] takes at a time: as many misses as a core has under way.
+pub(crate) const WALKS_MAX: usize = 8;
+
+/// The way to one key.
+#[derive(Clone, Copy)]
+struct Walk {
+    tag: u64,
+    /// The last node that was reached.
+    node: NonNull<Node>,
+    /// The levels that are left.
+    level: usize,
+}
+
+impl Walk {
+    /// Goes down as far as `node` is the last before the key by their tags, then to the next node, which is not waited
+    /// for; false at the end.
+    fn step(&mut self) -> bool {
+        while let Some(level) = self.level.checked_sub(1) {
+            // SAFETY: S1; S4: `node` is the head or was reached on this level or above. The caller has the list's writer.
+            let link = unsafe { link(self.node, level) };
+            if link.own_tag() < self.tag {
+                // SAFETY: S5: the tag is below another, so the node exists.
+                self.node = unsafe { NonNull::new_unchecked(link.own_next()) };
+                prefetch(self.node, level);
+                return true;
+            }
+            self.level = level;
+        }
+        false
+    }
+}
+
+/// Starts fetching the link of `node` on `level`.
+#[inline(always)]
+fn prefetch(node: NonNull<Node>, level: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+    // SAFETY: a prefetch reads nothing, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let link = node.as_ptr().cast::<i8>().wrapping_add(HEADER_BYTES + level * LINK_BYTES);
+        _mm_prefetch::<_MM_HINT_T0>(link);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(loom))))]
+    let _ = (node, level);
 }
 
 /// Whether `next` is a node before `target`; an equal one is an error of the caller's.

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use esker_base::{Error, ErrorKind, Result, SeqNo, mutant};
+use esker_base::{BatchOp, Error, ErrorKind, Result, SeqNo, mutant};
+use esker_memtable::Inserter;
 use esker_wal::GroupBuilder;
 
 use crate::Durability;
@@ -119,11 +120,25 @@ fn apply(writes: &impl Writes, last: SeqNo) -> bool {
         let view = keyspace.view_guard();
         let before = view.active.memory_bytes();
         let mut inserter = view.active.writer();
-        for op in writes.ops() {
+        let mut insert = |op: BatchOp<'_>, inserter: &mut Inserter<'_>| {
             // A reader may come between any two operations; it must see none of them yet.
             sync::step();
             seq = seq.next();
             inserter.insert(op.key, seq, op.kind, op.value);
+        };
+        if writes.count() == 1 {
+            writes.ops().for_each(|op| insert(op, &mut inserter));
+        } else {
+            let mut ops = writes.ops();
+            let mut some = Vec::with_capacity(Inserter::APPROACH_MAX);
+            loop {
+                some.extend(ops.by_ref().take(Inserter::APPROACH_MAX));
+                if some.is_empty() {
+                    break;
+                }
+                inserter.approach(some.iter().map(|op| op.key));
+                some.drain(..).for_each(|op| insert(op, &mut inserter));
+            }
         }
         return view.active.memory_bytes() != before;
     }

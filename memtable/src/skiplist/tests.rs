@@ -52,3 +52,28 @@ fn a_refused_insert_does_not_mislead_the_next() {
     }
     assert_eq!(check_levels(&list) as u64, 2 * entries);
 }
+
+/// Sorted runs among keys that lie between theirs: the search begins where the last insert was, and
+/// moves on by few or many levels. Walking ahead to some of the keys changes nothing.
+#[test]
+fn sorted_runs_fall_in_between_other_keys() {
+    for prefix in [&b""[..], &[0; 7]] {
+        let list = SkipList::new(TagBase::new(prefix));
+        let mut writer = list.try_writer().expect("nobody else writes");
+        let (runs, length) = if cfg!(miri) { (4, 20) } else { (40, 200) };
+        for run in 0..runs {
+            let mut keys: Vec<u64> = (0..length).map(|n| scattered(run * length + n)).collect();
+            keys.sort_unstable();
+            let bytes: Vec<_> = keys.iter().map(|key| key.to_be_bytes()).collect();
+            writer.approach(bytes.iter().map(|key| &key[..]));
+            for (n, key) in bytes.iter().enumerate() {
+                writer.insert(key, (n as u64) << 8 | 2, b"value");
+                if n % 7 == 0 {
+                    // Behind the entry itself: an older version of the same key.
+                    writer.insert(key, 1, b"");
+                }
+            }
+        }
+        assert_eq!(check_levels(&list) as u64, runs * (length + length.div_ceil(7)));
+    }
+}
