@@ -70,6 +70,11 @@ pub const ALL: &[(&str, &str)] = &[
     ("value_checksum_skipped", "a record's checksum is not looked at"),
     ("values_dropped_while_referenced", "a value file goes although an sstable points into it"),
     ("values_last_reference_forgotten", "a value file stays that nothing points into"),
+    ("values_relocated_as_new", "a value that is copied out of a value file becomes a newer one"),
+    ("values_pointer_misled", "an entry points to the value before its own"),
+    ("values_snapshots_ignored", "what is copied out of a value file is only the newest version"),
+    ("values_removed_under_readers", "a value file is removed while a reader needs it"),
+    ("values_not_in_checkpoint", "a checkpoint does without the value files"),
     ("value_file_not_synced", "a value file is not synced before the edit that names it"),
     // Recovery.
     ("recovery_segment_skipped", "replay ends with the first segment"),

@@ -11,7 +11,9 @@
 pub mod retain;
 pub mod run;
 pub mod strategy;
+pub mod values;
 
 pub use retain::{Below, Retain, Rules, Survivors};
-pub use run::{BuildContext, Limiter, Unlimited, build, compact, compression_of, file_meta};
+pub use run::{BuildContext, Built, Limiter, Unlimited, build, compact, compression_of, file_meta};
 pub use strategy::{Options, Picture, Strategy, Task, TaskKind, for_kind, pick_range};
+pub use values::{ValuePolicy, ValueUsage, value_file_meta, value_identity};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use esker_base::merge::MergingCursor;
 use esker_base::names::FileKind;
 use esker_base::{Cursor, Error, ErrorKind, FileId, FileNumber, Result, key, mutant};
-use esker_manifest::{Compression, FileMeta};
+use esker_manifest::{Compression, FileMeta, ValueFileMeta};
 use esker_sstable::{
     FileSource, LevelCursor, Reader, SstableCursor, Summary, Writer, WriterOptions,
 };
@@ -20,6 +20,7 @@ use esker_vfs::Fs;
 
 use crate::retain::{Below, Retain, Rules, Survivors};
 use crate::strategy::{Task, TaskKind};
+use crate::values::{Place, ValuePolicy, Values};
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,8 @@ pub struct BuildContext<'a> {
     pub dir: &'a Path,
     /// How each file is written.
     pub writer: WriterOptions,
+    /// What becomes of large values.
+    pub values: ValuePolicy,
     /// An output is cut at the first new user key after this many bytes; `u64::MAX` for a single
     /// file.
     pub target_file_bytes: u64,
@@ -72,6 +75,29 @@ pub struct BuildContext<'a> {
     pub now_ms: u64,
 }
 
+/// What a merge wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Built {
+    /// The sstables, by key.
+    pub files: Vec<FileMeta>,
+    /// The value files that only these sstables point into.
+    pub value_files: Vec<ValueFileMeta>,
+}
+
+impl Built {
+    /// Bytes that were written.
+    pub fn bytes(&self) -> u64 {
+        let values = self.value_files.iter().map(|file| file.len);
+        self.files.iter().map(|file| file.len).chain(values).sum()
+    }
+
+    /// The files by kind and number.
+    pub fn names(&self) -> Vec<(FileKind, FileNumber)> {
+        let values = self.value_files.iter().map(|file| (FileKind::Values, file.number));
+        self.files.iter().map(|file| (FileKind::Sstable, file.number)).chain(values).collect()
+    }
+}
+
 /// The sstable writer's word for a keyspace's compression.
 pub fn compression_of(compression: Compression) -> esker_sstable::Compression {
     match compression {
@@ -81,7 +107,7 @@ pub fn compression_of(compression: Compression) -> esker_sstable::Compression {
 }
 
 /// Writes what survives of `cursor`'s entries, from its first on, into sstables with ascending
-/// keys; none if nothing survives. All versions of a user key land in one file. The files and their
+/// keys, and large values into value files; none if nothing survives. All versions of a user key land in one file. The files and their
 /// names are durable when this returns.
 ///
 /// Errors are the cursor's, the file system's, those of `next_file`, or [`ErrorKind::Closed`] after
@@ -90,10 +116,11 @@ pub fn build<C: Cursor + ?Sized>(
     cursor: &mut C,
     retain: Retain<'_>,
     ctx: &mut BuildContext<'_>,
-) -> Result<Vec<FileMeta>> {
-    let mut outputs = Outputs::new(ctx);
+) -> Result<Built> {
+    let policy = std::mem::replace(&mut ctx.values, ValuePolicy::none());
+    let mut outputs = Outputs::new(ctx, policy);
     match outputs.run(Survivors::new(cursor, retain)) {
-        Ok(()) => Ok(outputs.finished),
+        Ok(()) => Ok(Built { files: outputs.finished, value_files: outputs.values.take() }),
         Err(error) => {
             outputs.remove();
             Err(error)
@@ -110,7 +137,7 @@ pub fn compact(
     rules: Rules<'_>,
     open: &dyn Fn(&Arc<FileMeta>) -> Result<Arc<Reader>>,
     ctx: &mut BuildContext<'_>,
-) -> Result<Vec<FileMeta>> {
+) -> Result<Built> {
     if task.kind != TaskKind::Merge {
         return Err(Error::invalid("only merges are carried out; moves and drops are edits"));
     }
@@ -170,6 +197,7 @@ fn inputs<'a>(
 struct Outputs<'c, 'a> {
     ctx: &'c mut BuildContext<'a>,
     finished: Vec<FileMeta>,
+    values: Values,
     writer: Option<Writer>,
     /// The user key added last.
     last: Vec<u8>,
@@ -182,9 +210,10 @@ struct Outputs<'c, 'a> {
 }
 
 impl<'c, 'a> Outputs<'c, 'a> {
-    fn new(ctx: &'c mut BuildContext<'a>) -> Outputs<'c, 'a> {
+    fn new(ctx: &'c mut BuildContext<'a>, policy: ValuePolicy) -> Outputs<'c, 'a> {
         Outputs {
             ctx,
+            values: Values::new(policy),
             finished: Vec::new(),
             writer: None,
             last: Vec::new(),
@@ -205,6 +234,7 @@ impl<'c, 'a> Outputs<'c, 'a> {
                 self.add(survivors.key(), survivors.value())?;
             }
         }
+        self.values.finish()?;
         self.finish_file()?;
         self.check_cancelled()?;
         if !self.finished.is_empty() {
@@ -236,7 +266,12 @@ impl<'c, 'a> Outputs<'c, 'a> {
             }
             self.last.clear();
             self.last.extend_from_slice(user_key);
+        } else if mutant!("values_snapshots_ignored") && self.values.empties(internal_key, value) {
+            return Ok(());
         }
+        let mut place =
+            Place { fs: &self.ctx.fs, dir: self.ctx.dir, next_file: &mut *self.ctx.next_file };
+        let (internal_key, value) = self.values.place(internal_key, value, &mut place)?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => {
@@ -289,6 +324,7 @@ impl<'c, 'a> Outputs<'c, 'a> {
         if let Some(writer) = self.writer.take() {
             writer.abandon();
         }
+        self.values.remove(&*self.ctx.fs, self.ctx.dir);
         for file in self.finished.drain(..) {
             let path = self.ctx.dir.join(FileKind::Sstable.name(file.number));
             let _ = self.ctx.fs.remove_file(&path);

@@ -127,7 +127,10 @@ impl Core {
             if pinned && !mutant!("race_pins_ignored") || in_doubt {
                 return false;
             }
-            std::mem::take(&mut *graveyard)
+            let mut buried = std::mem::take(&mut *graveyard);
+            // Sstables before the values that they point to: what a crash leaves of them can then be read.
+            buried.sort_unstable();
+            buried
         };
         for (kind, number) in &buried {
             let path = self.dir.join(kind.name(*number));

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use esker_base::names::{FileKind, LOCK};
-use esker_base::{Error, FileNumber, Result};
+use esker_base::{Error, FileNumber, Result, mutant};
 use esker_manifest::{ManifestLog, Shutdown, Version, WalSegmentMeta};
 use esker_vfs::OpenMode;
 
@@ -67,6 +67,11 @@ impl Core {
     fn copy(&self, mut version: Version, ends: &[(FileNumber, u64)], target: &Path) -> Result<()> {
         for number in version.live_sstables() {
             self.link(&FileKind::Sstable.name(number), target)?;
+        }
+        for number in version.live_value_files() {
+            if !mutant!("values_not_in_checkpoint") {
+                self.link(&FileKind::Values.name(number), target)?;
+            }
         }
         let mut segments = Vec::new();
         for &(number, end) in ends {

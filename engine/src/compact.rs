@@ -9,15 +9,21 @@ use std::sync::Arc;
 
 use esker_base::names::FileKind;
 use esker_base::{Error, ErrorKind, FileNumber, Result, mutant};
-use esker_compaction::{Options, Picture, Rules, Task, TaskKind, for_kind};
+use esker_compaction::values::{self, GARBAGE_PERCENT_RIDE};
+use esker_compaction::{Built, Options, Picture, Rules, Task, TaskKind, ValueUsage, for_kind};
 use esker_manifest::{
     AddedFile, Edit, FileMeta, KeyspaceState, MovedFile, RemovedFile, StrategyKind,
 };
 use esker_sstable::Reader;
 
 use crate::core::Core;
+use crate::flush::added_values;
 use crate::keyspace::KeyspaceInner;
 use crate::view::{Levels, View};
+
+/// When somebody asks for a compaction, value files with more garbage than this share of what is live, in percent, are
+/// emptied.
+const GARBAGE_PERCENT_ASKED: u64 = 5;
 
 impl Core {
     /// Runs the most useful compaction of some keyspace; false if none is due.
@@ -30,14 +36,15 @@ impl Core {
             let strategy = for_kind(keyspace.meta.strategy);
             let picture = picture(&state, &options);
             let debt = strategy.debt_bytes(&picture);
-            Some((debt, keyspace, strategy.pick(&picture)?, state))
+            let task = strategy.pick(&picture).or_else(|| self.pick_garbage(&picture, &state))?;
+            Some((debt, keyspace, task, state))
         });
         let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|(debt, ..)| Reverse(*debt));
         // A keyspace that cannot be merged, because a file is damaged, must not keep all others from being merged.
         let mut first_error = None;
         for (_, keyspace, task, state) in candidates {
-            match self.run_task(keyspace, &task, &state) {
+            match self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_RIDE) {
                 Ok(()) => {
                     self.metrics.background_errors.add(u64::from(first_error.is_some()));
                     return Ok(true);
@@ -61,11 +68,35 @@ impl Core {
         self.check_still_open()?;
         // One pass: what is flushed meanwhile is newer than the call, and waiting for it might never end.
         let Some((state, options)) = self.state_of(keyspace) else { return Ok(()) };
-        let picture = picture(&state, &options);
-        match esker_compaction::pick_range(&picture, None, None) {
-            Some(task) => self.run_task(keyspace, &task, &state),
-            None => Ok(()),
+        let task = esker_compaction::pick_range(&picture(&state, &options), None, None);
+        if let Some(task) = task {
+            self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)?;
         }
+        // What that merge dropped is garbage in the value files now. Each round empties some for one sstable.
+        let rounds = self.state_of(keyspace).map_or(0, |(state, _)| state.files().count());
+        for _ in 0..rounds {
+            let Some((state, options)) = self.state_of(keyspace) else { break };
+            let emptied = values::worst(&state, GARBAGE_PERCENT_ASKED, self.garbage_floor());
+            let busy = picture(&state, &options).busy;
+            let Some(task) = values::pick(&state.levels, busy, &emptied) else { break };
+            self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)?;
+        }
+        Ok(())
+    }
+
+    /// A merge that does nothing but remove garbage from value files, if there is too much of it.
+    fn pick_garbage(&self, picture: &Picture<'_>, state: &KeyspaceState) -> Option<Task> {
+        let floor = self.garbage_floor();
+        if !ValueUsage::of(state).exceeds(values::GARBAGE_PERCENT_MAX, floor) {
+            return None;
+        }
+        let emptied = values::worst(state, GARBAGE_PERCENT_RIDE, floor);
+        values::pick(&state.levels, picture.busy, &emptied)
+    }
+
+    /// Less garbage than this, in bytes, is not worth a merge.
+    fn garbage_floor(&self) -> u64 {
+        self.options.sstable_bytes / 16
     }
 
     /// Bytes that compaction is behind, over all keyspaces.
@@ -101,6 +132,7 @@ impl Core {
         keyspace: &Arc<KeyspaceInner>,
         task: &Task,
         state: &KeyspaceState,
+        garbage_percent: u64,
     ) -> Result<()> {
         let id = keyspace.id();
         let mut edit = Edit::default();
@@ -124,12 +156,13 @@ impl Core {
             TaskKind::Drop => edit.removed_files.extend(removed),
             TaskKind::Merge => {
                 edit.removed_files.extend(removed);
-                let files = self.merge(keyspace, task, state)?;
-                outputs.extend(files.iter().map(|file| file.number));
-                let written = files.iter().map(|file| file.len).sum();
+                let built = self.merge(keyspace, task, state, garbage_percent)?;
+                outputs = built.names();
+                let written = built.bytes();
                 let level = task.output_level;
                 let added = |file| AddedFile { keyspace: id, level, file: Arc::new(file) };
-                edit.added_files.extend(files.into_iter().map(added));
+                edit.added_files.extend(built.files.into_iter().map(added));
+                edit.added_value_files = added_values(id, built.value_files);
                 self.metrics.compactions.add(1);
                 self.metrics.compaction_read_bytes.add(task.input_bytes());
                 self.metrics.compaction_write_bytes.add(written);
@@ -143,7 +176,8 @@ impl Core {
         keyspace: &KeyspaceInner,
         task: &Task,
         state: &KeyspaceState,
-    ) -> Result<Vec<FileMeta>> {
+        garbage_percent: u64,
+    ) -> Result<Built> {
         let view = keyspace.view();
         let open = |meta: &Arc<FileMeta>| -> Result<Arc<Reader>> {
             let mut files = view.levels.0.iter().flatten();
@@ -154,7 +188,9 @@ impl Core {
         };
         let snapshots = self.snapshots.list();
         let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
+        let emptied = values::worst(state, garbage_percent, self.garbage_floor());
         self.build(keyspace, |context| {
+            context.values.emptied = emptied;
             esker_compaction::compact(task, &state.levels, rules, &open, context)
         })
     }
@@ -163,7 +199,7 @@ impl Core {
         &self,
         keyspace: &Arc<KeyspaceInner>,
         edit: Edit,
-        outputs: Vec<FileNumber>,
+        outputs: Vec<(FileKind, FileNumber)>,
     ) -> Result<()> {
         let id = keyspace.id();
         let removed: BTreeSet<_> = edit.removed_files.iter().map(|file| file.number).collect();
@@ -194,13 +230,13 @@ impl Core {
         self.update_pressure();
         match result {
             Err(_) if keyspace.is_dropped() => {
-                self.bury(FileKind::Sstable, outputs);
+                self.bury_all(outputs);
                 Ok(())
             }
             Err(error) => {
                 // Unless the manifest is in doubt, nothing names the outputs.
                 if self.health.cause().is_none() || mutant!("manifest_doubt_deletes") {
-                    self.bury(FileKind::Sstable, outputs);
+                    self.bury_all(outputs);
                 }
                 Err(error)
             }

@@ -242,6 +242,11 @@ impl Core {
         }
     }
 
+    /// As [`Core::bury`], for files of several kinds.
+    pub(crate) fn bury_all(&self, files: Vec<(FileKind, FileNumber)>) {
+        self.files.graveyard.lock().extend(files);
+    }
+
     /// Hands files that nothing names any more to the clean-up step. Only after the edit that dropped them is durable.
     pub(crate) fn bury(&self, kind: FileKind, numbers: impl IntoIterator<Item = FileNumber>) {
         let mut graveyard = self.files.graveyard.lock();

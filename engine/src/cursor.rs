@@ -191,7 +191,11 @@ impl Range {
         }
         // The two ends meet: what the back yielded is not yielded again.
         let met = self.back.yielded().is_some_and(|last| cursor.key() >= last);
-        Ok(!met || mutant!("cursor_ends_cross"))
+        if met && !mutant!("cursor_ends_cross") {
+            return Ok(false);
+        }
+        cursor.resolve(&self.view)?;
+        Ok(true)
     }
 
     fn step_back(&mut self) -> Result<bool> {
@@ -217,7 +221,11 @@ impl Range {
         if !cursor.valid() || !self.bounds.starts_before(cursor.key()) {
             return Ok(false);
         }
-        Ok(!self.front.yielded().is_some_and(|last| cursor.key() <= last))
+        if self.front.yielded().is_some_and(|last| cursor.key() <= last) {
+            return Ok(false);
+        }
+        cursor.resolve(&self.view)?;
+        Ok(true)
     }
 }
 

@@ -134,6 +134,9 @@ impl Db {
         let mut meta = KeyspaceMeta::new(id, name);
         (meta.strategy, meta.fifo_max_bytes) = (strategy, fifo_max_bytes);
         meta.compression = compression;
+        if strategy != StrategyKind::Fifo {
+            meta.large_value_bytes = options.large_value_bytes.map_or(0, |bytes| bytes.max(1));
+        }
         let edit = Edit { created_keyspaces: vec![meta.clone()], ..Edit::default() };
         core.edit(edit).map_err(told_in_doubt)?;
         let inner = Arc::new(KeyspaceInner::new(Arc::new(meta), Levels::default()));
@@ -175,6 +178,7 @@ impl Db {
         core.metrics.memtable_bytes.sub(inner.set_accounted(0));
         inner.replace_view(|view| {
             view.levels.0.iter().flatten().for_each(|file| file.set_obsolete());
+            view.levels.values().retire(|_| true);
             let frozen: usize = view.frozen.iter().map(|table| table.memory_bytes()).sum();
             core.metrics.frozen_bytes.sub(frozen as u64);
             View::empty()

@@ -3,13 +3,16 @@
 //! Before the edit is made durable the log is synced through everything that was written when the flush began, so
 //! no batch of which a part is in an sstable can lose its other part in a power cut.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use esker_base::cursor::Cursor;
 use esker_base::names::FileKind;
-use esker_base::{FileNumber, LogPosition, Result, SeqNo, mutant};
-use esker_compaction::{Below, BuildContext, Retain, Rules, Unlimited, compression_of};
-use esker_manifest::{AddedFile, Edit, FileMeta};
+use esker_base::{FileNumber, KeyspaceId, LogPosition, Result, SeqNo, mutant};
+use esker_compaction::{
+    Below, BuildContext, Built, Retain, Rules, Unlimited, ValuePolicy, compression_of,
+};
+use esker_manifest::{AddedFile, AddedValueFile, Edit, ValueFileMeta};
 use esker_memtable::Memtable;
 use esker_sstable::WriterOptions;
 use esker_wal::FinishedSegment;
@@ -101,9 +104,9 @@ impl Core {
             return Ok(false);
         };
         let (retired, synced) = self.prepare_log(&memtable)?;
-        let files = self.write_memtable(keyspace, &memtable)?;
-        let bytes: u64 = files.iter().map(|file| file.len).sum();
-        self.install_flush(keyspace, &memtable, files, &retired, synced)?;
+        let built = self.write_memtable(keyspace, &memtable)?;
+        let bytes = built.bytes();
+        self.install_flush(keyspace, &memtable, built, &retired, synced)?;
         self.metrics.flushes.add(1);
         self.metrics.flush_bytes.add(bytes);
         self.update_pressure();
@@ -134,11 +137,7 @@ impl Core {
         Ok((retired, log.writer()?.known_synced()))
     }
 
-    fn write_memtable(
-        &self,
-        keyspace: &KeyspaceInner,
-        memtable: &Arc<Memtable>,
-    ) -> Result<Vec<FileMeta>> {
+    fn write_memtable(&self, keyspace: &KeyspaceInner, memtable: &Arc<Memtable>) -> Result<Built> {
         let snapshots = self.snapshots.list();
         let mut cursor = memtable.cursor();
         // Whatever older versions there are lie below, so every tombstone stays.
@@ -146,6 +145,7 @@ impl Core {
         cursor.seek_to_first()?;
         self.build(keyspace, |context| {
             context.target_file_bytes = u64::MAX;
+            context.values.target_file_bytes = u64::MAX;
             esker_compaction::build(&mut cursor, Retain::new(rules, Below::unknown()), context)
         })
     }
@@ -156,7 +156,7 @@ impl Core {
         &self,
         keyspace: &Arc<KeyspaceInner>,
         memtable: &Arc<Memtable>,
-        files: Vec<FileMeta>,
+        built: Built,
         retired: &[FileNumber],
         synced: LogPosition,
     ) -> Result<()> {
@@ -169,10 +169,11 @@ impl Core {
             }
         }
         let id = keyspace.id();
-        let numbers: Vec<FileNumber> = files.iter().map(|file| file.number).collect();
+        let names = built.names();
         let added = |file| AddedFile { keyspace: id, level: 0, file: Arc::new(file) };
         let edit = Edit {
-            added_files: files.into_iter().map(added).collect(),
+            added_files: built.files.into_iter().map(added).collect(),
+            added_value_files: added_values(id, built.value_files),
             flushed_through: vec![(id, through)],
             wal_removed: retired.to_vec(),
             wal_synced: Some(synced),
@@ -203,13 +204,13 @@ impl Core {
             }
             // The keyspace was dropped while its memtable was written, and the edit refused before it was logged.
             Err(_) if keyspace.is_dropped() => {
-                self.bury(FileKind::Sstable, numbers);
+                self.bury_all(names);
                 Ok(())
             }
             Err(error) => {
                 // Unless the manifest is in doubt, nothing names the new files.
                 if self.health.cause().is_none() || mutant!("manifest_doubt_deletes") {
-                    self.bury(FileKind::Sstable, numbers);
+                    self.bury_all(names);
                 }
                 Err(error)
             }
@@ -220,8 +221,8 @@ impl Core {
     pub(crate) fn build(
         &self,
         keyspace: &KeyspaceInner,
-        build: impl FnOnce(&mut BuildContext<'_>) -> Result<Vec<FileMeta>>,
-    ) -> Result<Vec<FileMeta>> {
+        build: impl FnOnce(&mut BuildContext<'_>) -> Result<Built>,
+    ) -> Result<Built> {
         build(&mut BuildContext {
             fs: Arc::clone(&self.world.fs),
             dir: &self.dir,
@@ -229,6 +230,12 @@ impl Core {
                 compression: compression_of(keyspace.meta.compression),
                 keyspace: keyspace.id(),
                 ..WriterOptions::default()
+            },
+            values: ValuePolicy {
+                large_value_bytes: keyspace.meta.large_value_bytes,
+                compression: compression_of(keyspace.meta.compression),
+                target_file_bytes: self.options.sstable_bytes,
+                emptied: BTreeMap::new(),
             },
             target_file_bytes: self.options.sstable_bytes,
             grandparents: Vec::new(),
@@ -239,4 +246,9 @@ impl Core {
             now_ms: self.world.clock.wall_ms(),
         })
     }
+}
+
+/// The value files that came with new sstables of a keyspace, as an edit names them.
+pub(crate) fn added_values(keyspace: KeyspaceId, files: Vec<ValueFileMeta>) -> Vec<AddedValueFile> {
+    files.into_iter().map(|file| AddedValueFile { keyspace, file: Arc::new(file) }).collect()
 }

@@ -1,6 +1,7 @@
 //! A picture of the database's files, for people and tools.
 
 use esker_base::{KeyspaceId, SeqNo, key};
+use esker_compaction::ValueUsage;
 use esker_manifest::{FileMeta, KeyspaceState, Shutdown};
 
 use crate::Db;
@@ -45,12 +46,31 @@ pub struct KeyspaceInspection {
     pub strategy: &'static str,
     /// Whether its blocks are compressed.
     pub compress: bool,
+    /// Values of at least this many bytes are stored apart from their keys.
+    pub large_value_bytes: Option<u32>,
+    /// The value files, by number.
+    pub value_files: Vec<ValueFileInspection>,
     /// Everything up to this sequence number is in sstables.
     pub flushed_through: SeqNo,
     /// Entries in memtables, several versions of a key included.
     pub memtable_entries: u64,
     /// The levels that hold files.
     pub levels: Vec<LevelInspection>,
+}
+
+/// One value file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueFileInspection {
+    /// The number in the file's name.
+    pub number: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The values in it.
+    pub values: u64,
+    /// The values that sstables still point to.
+    pub live_values: u64,
+    /// The bytes that these take.
+    pub live_bytes: u64,
 }
 
 /// One level of a keyspace.
@@ -142,6 +162,8 @@ impl Core {
                 esker_manifest::StrategyKind::Fifo => "fifo",
             },
             compress: state.meta.compression == esker_manifest::Compression::Lz4,
+            large_value_bytes: Some(state.meta.large_value_bytes).filter(|&bytes| bytes > 0),
+            value_files: value_files(state),
             flushed_through: state.flushed_through,
             memtable_entries,
             levels: levels
@@ -194,6 +216,13 @@ impl Core {
             read_only_cause: self.health.refusal().map(|cause| cause.to_string()),
             ..Metrics::default()
         };
+        let version = self.manifest.lock().version.clone();
+        for state in version.keyspaces.values() {
+            metrics.value_files += state.value_files.len() as u64;
+            metrics.value_file_bytes +=
+                state.value_files.values().map(|file| file.len).sum::<u64>();
+            metrics.value_garbage_bytes += ValueUsage::of(state).garbage_bytes;
+        }
         for keyspace in self.keyspaces.all() {
             for file in keyspace.view().levels.0.iter().flatten() {
                 metrics.sstables += 1;
@@ -203,4 +232,19 @@ impl Core {
         }
         metrics
     }
+}
+
+fn value_files(state: &KeyspaceState) -> Vec<ValueFileInspection> {
+    let live = state.live_values();
+    let of = |file: &esker_manifest::ValueFileMeta| {
+        let live = live.get(&file.number);
+        ValueFileInspection {
+            number: file.number.0,
+            bytes: file.len,
+            values: file.record_count,
+            live_values: live.map_or(0, |live| live.entries),
+            live_bytes: live.map_or(0, |live| live.bytes),
+        }
+    };
+    state.value_files.values().map(|file| of(file)).collect()
 }

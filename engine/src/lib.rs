@@ -47,6 +47,7 @@ mod snapshot;
 mod sync;
 mod takeover;
 mod transaction;
+mod values;
 mod verify;
 mod view;
 
@@ -66,7 +67,8 @@ pub use esker_base::{mutant, mutants};
 pub use esker_sstable::ReadMode;
 pub use esker_vfs as vfs;
 pub use inspect::{
-    Inspection, KeyspaceInspection, LevelInspection, SstableInspection, WalInspection,
+    Inspection, KeyspaceInspection, LevelInspection, SstableInspection, ValueFileInspection,
+    WalInspection,
 };
 pub use keyspace::Keyspace;
 pub use metrics::Metrics;

@@ -189,6 +189,12 @@ pub struct Metrics {
     pub sstables: u64,
     /// Their total length, in bytes.
     pub sstable_bytes: u64,
+    /// The number of value files.
+    pub value_files: u64,
+    /// Their total length, in bytes.
+    pub value_file_bytes: u64,
+    /// What of that no entry points to any more, in bytes.
+    pub value_garbage_bytes: u64,
     /// Open snapshots.
     pub snapshots: u64,
     /// Commits that wait in the queue.

@@ -230,11 +230,15 @@ impl Opening {
         Takeover { world: &self.world, dir: &self.dir, options: &self.options }
     }
 
-    /// Checks that every sstable is there, with the length and the identity that the manifest says.
+    /// Checks that every sstable and every value file is there, with the length and the identity that the manifest says.
     fn check_sstables(&self, version: &Version) -> Result<()> {
         for state in version.keyspaces.values() {
             for (_, file) in state.files() {
                 esker_sstable::check_identity(&*self.world.fs, &self.dir, &identity(file))?;
+            }
+            for file in state.value_files.values() {
+                let identity = esker_compaction::value_identity(file);
+                esker_sstable::check_value_identity(&*self.world.fs, &self.dir, &identity)?;
             }
         }
         Ok(())

@@ -46,11 +46,19 @@ pub struct KeyspaceOptions {
     /// Whether blocks are compressed with lz4 where that saves at least an eighth. Default: true, because it halves
     /// typical data and decodes at 5 GB/s.
     pub compress: bool,
+    /// Values of at least this many bytes are stored in files of their own, and compaction moves pointers to them instead
+    /// of the values; `None` for never. A FIFO keyspace, which is never merged, does not separate values whatever this
+    /// says. Default: `None`.
+    pub large_value_bytes: Option<u32>,
 }
 
 impl Default for KeyspaceOptions {
     fn default() -> KeyspaceOptions {
-        KeyspaceOptions { strategy: CompactionStrategy::Leveled, compress: true }
+        KeyspaceOptions {
+            strategy: CompactionStrategy::Leveled,
+            compress: true,
+            large_value_bytes: None,
+        }
     }
 }
 

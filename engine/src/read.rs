@@ -28,8 +28,13 @@ pub(crate) fn get_with<T>(
     // Used up by the one version that is found.
     let mut use_it = Some(use_it);
     let mut seen = |kind, value: &[u8]| {
-        let put = has_value(kind)?;
-        Ok(use_it.take().filter(|_| put).map(|use_it| use_it(value)))
+        let Some(use_it) = use_it.take().filter(|_| kind != EntryKind::Delete) else {
+            return Ok(None);
+        };
+        match kind {
+            EntryKind::ValuePointer => view.levels.values().get_with(value, use_it).map(Some),
+            _ => Ok(has_value(kind)?.then(|| use_it(value))),
+        }
     };
     if let Some(found) = in_memory(view, key, seq) {
         return seen(found.kind, found.value);
@@ -56,6 +61,9 @@ fn get_hashed(view: &View, key: &[u8], hash: KeyHash, seq: SeqNo) -> Result<Opti
         return Ok(has_value(found.kind)?.then(|| Bytes::copy_from_slice(found.value)));
     }
     match in_files(view, key, hash, |reader, hash| reader.get_hashed(key, hash, seq))? {
+        Some(found) if found.kind == EntryKind::ValuePointer => {
+            view.levels.values().get(&found.value).map(Some)
+        }
         Some(found) => Ok(has_value(found.kind)?.then_some(found.value)),
         None => Ok(None),
     }
@@ -127,10 +135,10 @@ fn in_files<T>(
     Ok(None)
 }
 
-/// Whether an entry of this kind is a value.
+/// Whether an entry of this kind is a value, or points to one.
 pub(crate) fn has_value(kind: EntryKind) -> Result<bool> {
     match kind {
-        EntryKind::Put => Ok(true),
+        EntryKind::Put | EntryKind::ValuePointer => Ok(true),
         EntryKind::Delete => Ok(false),
         other => Err(Error::new(
             ErrorKind::Unsupported,

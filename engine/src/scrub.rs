@@ -1,4 +1,4 @@
-//! Scrubbing: every sstable is read from disk again and again, slowly, so that damage is found while there is still a
+//! Scrubbing: every sstable and every value file is read from disk again and again, slowly, so that damage is found while there is still a
 //! copy to restore from. What is found is counted and named in the metrics; the database goes on serving.
 //!
 //! A step reads one bounded piece. The thread spreads the pieces over time by [`Options::scrub_bytes_per_second`] and
@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_base::{Error, FileNumber, KeyspaceId, Result};
-use esker_sstable::{BlockCache, ReadMode, Reader};
+use esker_sstable::{BlockCache, ReadMode, Reader, ValueReader};
 
 use crate::core::Core;
 use crate::sync::Mutex;
+use crate::values::ValueFile;
 use crate::view::{Files, Sstable, identity};
 
 /// A piece is as long as what the rate allows in this time, so that a spinning disk is not held up for long.
@@ -37,8 +38,16 @@ pub(crate) struct Scrub {
 struct State {
     /// The file that is being read and its next block.
     at: Option<(Arc<Sstable>, Reader, usize)>,
+    /// The value file that is being read, and where it goes on.
+    values_at: Option<(Arc<ValueFile>, u64)>,
     /// Files up to this one were read in this pass.
     after: Option<(KeyspaceId, FileNumber)>,
+}
+
+/// A file whose turn it is.
+enum Scrubbed {
+    Sstable(Arc<Sstable>),
+    Values(Arc<ValueFile>),
 }
 
 /// The length of a piece at `rate` bytes a second.
@@ -59,9 +68,19 @@ impl Core {
         let (file, reader, block) = match current {
             Some((file, reader, block)) => (file, Ok(reader), block),
             None => {
+                if let Some((file, from)) = state.values_at.take() {
+                    return Some(self.scrub_values(&mut state, file, from, bytes_max));
+                }
                 let Some((key, file)) = self.next_to_scrub(state.after) else {
                     state.after = None;
                     return None;
+                };
+                let file = match file {
+                    Scrubbed::Sstable(file) => file,
+                    Scrubbed::Values(file) => {
+                        state.after = Some(key);
+                        return Some(self.scrub_values(&mut state, file, 0, bytes_max));
+                    }
                 };
                 state.after = Some(key);
                 let reader = self.open_to_scrub(&file);
@@ -88,6 +107,36 @@ impl Core {
         }
     }
 
+    /// Reads the next piece of a value file, with a reader that sees the disk.
+    fn scrub_values(
+        &self,
+        state: &mut State,
+        file: Arc<ValueFile>,
+        from: u64,
+        bytes_max: u64,
+    ) -> u64 {
+        let Files { fs, dir, .. } = &*self.files;
+        let identity = esker_compaction::value_identity(&file.meta);
+        let piece = ValueReader::open(fs, dir, &identity, ReadMode::Positioned)
+            .and_then(|reader| reader.verify_piece(from, bytes_max));
+        match piece {
+            Ok((bytes, next)) => {
+                self.metrics.scrub_bytes.add(bytes);
+                match next {
+                    Some(next) => state.values_at = Some((file, next)),
+                    None => self.metrics.scrub_files.add(1),
+                }
+                bytes
+            }
+            Err(_) if file.is_obsolete() => 0,
+            Err(error) => {
+                self.metrics.scrub_errors.add(1);
+                *self.scrub.last_error.lock() = Some(error);
+                bytes_max
+            }
+        }
+    }
+
     /// A reader of its own: it sees the disk and not the cache, and cold indexes do not stay in memory.
     fn open_to_scrub(&self, file: &Sstable) -> Result<Reader> {
         let Files { fs, dir, .. } = &*self.files;
@@ -98,12 +147,21 @@ impl Core {
     fn next_to_scrub(
         &self,
         after: Option<(KeyspaceId, FileNumber)>,
-    ) -> Option<((KeyspaceId, FileNumber), Arc<Sstable>)> {
+    ) -> Option<((KeyspaceId, FileNumber), Scrubbed)> {
         let keyspaces = self.keyspaces.all();
         let files = keyspaces.iter().flat_map(|keyspace| {
             let view = keyspace.view();
-            let of = |file: &Arc<Sstable>| ((keyspace.id(), file.meta.number), Arc::clone(file));
-            view.levels.0.iter().flatten().map(of).collect::<Vec<_>>()
+            let id = keyspace.id();
+            let sstables = view
+                .levels
+                .0
+                .iter()
+                .flatten()
+                .map(|file| ((id, file.meta.number), Scrubbed::Sstable(Arc::clone(file))));
+            let values = view.levels.values().0.iter();
+            let values =
+                values.map(|file| ((id, file.meta.number), Scrubbed::Values(Arc::clone(file))));
+            sstables.chain(values).collect::<Vec<_>>()
         });
         files.filter(|(key, _)| Some(*key) > after).min_by_key(|(key, _)| *key)
     }

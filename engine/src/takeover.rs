@@ -221,6 +221,7 @@ impl Takeover<'_> {
     pub(crate) fn remove_unnamed(&self, version: &Version, manifest: FileNumber) {
         let mut live: BTreeSet<(FileKind, FileNumber)> = BTreeSet::new();
         live.extend(version.live_sstables().into_iter().map(|number| (FileKind::Sstable, number)));
+        live.extend(version.live_value_files().into_iter().map(|n| (FileKind::Values, n)));
         live.extend(version.wal.iter().map(|segment| (FileKind::Wal, segment.number)));
         live.insert((FileKind::Manifest, manifest));
         for name in self.names().unwrap_or_default() {

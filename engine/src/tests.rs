@@ -27,3 +27,4 @@ mod stress;
 mod submit;
 mod support;
 mod sweep;
+mod values;

@@ -1,13 +1,17 @@
 //! Verification: every byte of every file against its checksums, every key against its order, the manifest against the
 //! files.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::Ordering;
 
-use esker_base::{Error, LogPosition, Result, key};
+use esker_base::cursor::Cursor;
+use esker_base::{EntryKind, Error, InternalKey, LogPosition, Result, ValueReferences, key};
+use esker_sstable::ValuePointer;
 use esker_wal::{FinishedSegment, SegmentExpectation};
 
 use crate::core::Core;
-use crate::view::Levels;
+use crate::view::{Levels, Sstable};
 
 /// What a verification looked at and found sound. The first contradiction is an error instead.
 #[non_exhaustive]
@@ -19,6 +23,12 @@ pub struct VerifyReport {
     pub sstable_bytes: u64,
     /// Their blocks.
     pub blocks: u64,
+    /// Value files read.
+    pub value_files: u64,
+    /// Their bytes.
+    pub value_file_bytes: u64,
+    /// Entries whose values stand in them, each found.
+    pub separated_values: u64,
     /// Their entries, several versions of a key and deletes included.
     pub entries: u64,
     /// Finished segments of the write-ahead log read; the one that is being written was judged when it was opened.
@@ -60,6 +70,12 @@ impl Core {
                 report.sstable_bytes += seen.bytes;
                 report.blocks += seen.blocks;
                 report.entries += seen.entries;
+                report.separated_values += verify_values(&view.levels, file)?;
+            }
+            for file in &view.levels.values().0 {
+                file.reader()?.verify()?;
+                report.value_files += 1;
+                report.value_file_bytes += file.meta.len;
             }
         }
         self.file_pins.fetch_add(1, Ordering::AcqRel);
@@ -105,6 +121,43 @@ impl Core {
         esker_wal::replay(&*self.world.fs, &self.dir, &listed, LogPosition::default(), count)?;
         Ok(())
     }
+}
+
+/// Every pointer of `file` leads to a sound record, and they are as many as the manifest says.
+fn verify_values(levels: &Levels, file: &Sstable) -> Result<u64> {
+    if file.meta.values.is_empty() {
+        return Ok(0);
+    }
+    let (mut counted, mut entries) = (ValueReferences::default(), 0);
+    let mut open = BTreeMap::new();
+    let mut cursor = file.reader()?.cursor(false);
+    cursor.seek_to_first()?;
+    while cursor.valid() {
+        let is_pointer = InternalKey::decode(cursor.key())
+            .is_some_and(|entry| entry.kind == EntryKind::ValuePointer);
+        if is_pointer && let Some(pointer) = ValuePointer::decode(cursor.value()) {
+            let handle = match open.entry(pointer.file) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => {
+                    let reader = levels.values().find(pointer.file).ok_or_else(|| {
+                        let message = "an entry points into a value file that is not there";
+                        Error::corruption(file.meta.name(), 0, message)
+                    })?;
+                    let reader = reader.reader()?;
+                    free.insert((reader, reader.file()?))
+                }
+            };
+            handle.0.check(&*handle.1, &pointer)?;
+            counted.add(pointer.file, 1, u64::from(pointer.record_len));
+            entries += 1;
+        }
+        cursor.next()?;
+    }
+    if counted.list() != file.meta.values {
+        let message = "the entries do not point where the manifest says";
+        return Err(Error::corruption(file.meta.name(), 0, message));
+    }
+    Ok(entries)
 }
 
 /// Every level but the first is sorted and disjoint.

@@ -16,6 +16,7 @@ use esker_vfs::Fs;
 
 use crate::bounds::{Bounds, Place};
 use crate::sync::{AtomicBool, Mutex, OnceLock};
+use crate::values::ValueFiles;
 
 /// Everything a reader of one keyspace needs.
 pub(crate) struct View {
@@ -51,7 +52,7 @@ impl View {
 
 /// The files of a keyspace by level: level 0 newest first and overlapping, the others sorted and disjoint.
 #[derive(Debug, Default)]
-pub(crate) struct Levels(pub(crate) Vec<Vec<Arc<Sstable>>>, Bounds);
+pub(crate) struct Levels(pub(crate) Vec<Vec<Arc<Sstable>>>, Bounds, ValueFiles);
 
 impl Levels {
     /// The files of `state`, with the handles of `before` where a file stays.
@@ -64,16 +65,22 @@ impl Levels {
             Ok(at) => Arc::clone(known[at]),
             Err(_) => Arc::new(Sstable::new(Arc::clone(meta), Arc::clone(files))),
         };
-        Levels::of(state.levels.iter().map(|level| level.iter().map(open).collect()).collect())
+        let levels = state.levels.iter().map(|level| level.iter().map(open).collect()).collect();
+        Levels::of(levels, ValueFiles::next(&before.2, state, files))
     }
 
-    fn of(files: Vec<Vec<Arc<Sstable>>>) -> Levels {
+    /// The value files that the sstables point into.
+    pub(crate) fn values(&self) -> &ValueFiles {
+        &self.2
+    }
+
+    fn of(files: Vec<Vec<Arc<Sstable>>>, values: ValueFiles) -> Levels {
         let keys = |file: &Arc<Sstable>| -> [Vec<u8>; 2] {
             [&file.meta.smallest, &file.meta.largest].map(|bound| key::user_key(bound).to_vec())
         };
         let bounds =
             Bounds::of(&files.iter().map(|l| l.iter().map(keys).collect()).collect::<Vec<_>>());
-        Levels(files, bounds)
+        Levels(files, bounds, values)
     }
 
     /// The files that may hold `user_key`, newest entries first.
@@ -81,7 +88,7 @@ impl Levels {
         &'a self,
         user_key: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<Sstable>> {
-        let Levels(files, bounds) = self;
+        let Levels(files, bounds, _) = self;
         let head = bounds.head(user_key);
         let covers = move |level: usize, at: usize| match bounds.of_file(level, at, head) {
             Place::Within => true,

@@ -140,6 +140,7 @@ impl Bench {
                 filter_bits_per_key: 0,
                 ..WriterOptions::default()
             },
+            values: ValuePolicy::none(),
             target_file_bytes: self.target_file_bytes,
             grandparents: self.grandparents.clone(),
             grandparent_bytes_max: self.grandparent_bytes_max,
@@ -158,14 +159,14 @@ impl Bench {
     ) -> Result<Vec<FileMeta>> {
         let rules = Rules { snapshots, floor: None, keep_tombstones: false };
         let retain = Retain::new(rules, Below::unknown());
-        self.with(|ctx| build(&mut Entries::new(entries), retain, ctx))
+        self.with(|ctx| build(&mut Entries::new(entries), retain, ctx)).map(|built| built.files)
     }
 
     fn compact(&mut self, task: &Task, rules: Rules<'_>) -> Result<Vec<FileMeta>> {
         let (fs, cache) = (self.fs.clone(), self.cache.clone());
         let open = move |meta: &Arc<FileMeta>| open_file(&fs, &cache, meta).map(Arc::new);
         let levels = self.levels().to_vec();
-        self.with(|ctx| compact(task, &levels, rules, &open, ctx))
+        self.with(|ctx| compact(task, &levels, rules, &open, ctx)).map(|built| built.files)
     }
 
     fn add(&mut self, level: usize, outputs: Vec<FileMeta>, task: Option<&Task>) {
@@ -423,7 +424,7 @@ proptest! {
             let rules = Rules { snapshots: &points, floor, keep_tombstones: false };
             let retain = Retain::new(rules, Below::unknown());
             bench.target_file_bytes = u64::MAX;
-            let flushed = bench.with(|ctx| build(&mut Entries::new(entries), retain, ctx)).unwrap();
+            let flushed = bench.with(|ctx| build(&mut Entries::new(entries), retain, ctx)).unwrap().files;
             bench.target_file_bytes = 2000;
             bench.add(0, flushed, None);
             let options =

@@ -2,6 +2,7 @@
 //!
 //! The only caller is `cursor.rs`. Nothing is allocated for an entry: forward, the value stays where it lies.
 
+use bytes::Bytes;
 use esker_base::cursor::Cursor;
 use esker_base::key::{self, TRAILER_LEN, same_user_key};
 use esker_base::merge::MergingCursor;
@@ -18,6 +19,10 @@ pub(super) struct VisibleCursor {
     seq: SeqNo,
     /// The current user key; while nothing is valid, the one that the search last looked at.
     key: Vec<u8>,
+    /// Whether the entry points to its value, which stands in a value file.
+    points: bool,
+    /// The value that it points to, once [`VisibleCursor::resolve`] was called.
+    separated: Option<Bytes>,
     /// The current value when walking backward, where `inner` has left it already.
     value: Vec<u8>,
     valid: bool,
@@ -36,6 +41,8 @@ impl VisibleCursor {
             inner: MergingCursor::new(children(view, bounds)),
             seq,
             key: Vec::new(),
+            points: false,
+            separated: None,
             value: Vec::new(),
             valid: false,
             backward: false,
@@ -56,8 +63,26 @@ impl VisibleCursor {
     /// Key and value; the one place where a value is handed out.
     #[inline]
     pub(super) fn entry(&self) -> (&[u8], &[u8]) {
-        let value = if self.backward { &self.value } else { self.inner.value() };
-        (&self.key, value)
+        match &self.separated {
+            Some(value) => (&self.key, value),
+            None => (&self.key, self.stored()),
+        }
+    }
+
+    /// The entry's value as it stands in memtable or sstable.
+    #[inline]
+    fn stored(&self) -> &[u8] {
+        if self.backward { &self.value } else { self.inner.value() }
+    }
+
+    /// Fetches the value if it stands in a value file; for an entry that is going to be shown.
+    #[inline]
+    pub(super) fn resolve(&mut self, view: &View) -> Result<()> {
+        self.separated = match self.points {
+            true => Some(view.levels.values().get(self.stored())?),
+            false => None,
+        };
+        Ok(())
     }
 
     pub(super) fn seek_to_first(&mut self) -> Result<()> {
@@ -123,6 +148,7 @@ impl VisibleCursor {
                 self.key.clear();
                 self.key.extend_from_slice(user_key);
                 if is_put(trailer)? {
+                    self.points = is_pointer(trailer);
                     self.valid = true;
                     return Ok(());
                 }
@@ -158,6 +184,7 @@ impl VisibleCursor {
                     let has_value = is_put(trailer)?;
                     found = has_value || found && mutant!("cursor_reverse_shows_deleted");
                     if has_value {
+                        self.points = is_pointer(trailer);
                         self.value.clear();
                         self.value.extend_from_slice(self.inner.value());
                     }
@@ -181,6 +208,12 @@ fn split(encoded: &[u8]) -> (&[u8], u64) {
         .split_last_chunk::<TRAILER_LEN>()
         .expect("invariant: cursors stand on well-formed keys");
     (user_key, u64::from_le_bytes(*trailer))
+}
+
+/// Whether an entry of this trailer points to its value.
+#[inline]
+fn is_pointer(trailer: u64) -> bool {
+    trailer as u8 == EntryKind::ValuePointer as u8
 }
 
 /// Whether an entry of this trailer has a value.

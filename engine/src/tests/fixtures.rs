@@ -42,7 +42,11 @@ fn fill(db: &Db) -> Content {
         }
     };
     for (name, strategy, compress) in strategies {
-        db.create_keyspace(name, KeyspaceOptions { strategy, compress }).unwrap();
+        db.create_keyspace(
+            name,
+            KeyspaceOptions { strategy, compress, ..KeyspaceOptions::default() },
+        )
+        .unwrap();
     }
     db.keyspace("dropped").unwrap().put("a", "1").unwrap();
     for round in 0..4u32 {

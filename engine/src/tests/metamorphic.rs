@@ -28,7 +28,8 @@ impl Run {
             // Far more than is ever written: nothing is dropped.
             _ => CompactionStrategy::Fifo { size_bytes_max: 1 << 40 },
         };
-        let options = KeyspaceOptions { strategy, compress: rng.below(2) == 0 };
+        let options =
+            KeyspaceOptions { strategy, compress: rng.below(2) == 0, ..KeyspaceOptions::default() };
         let sim = Simulation::new(seed);
         let mut run = Run { sim, rng, db: None, snapshots: Vec::new() };
         run.open();

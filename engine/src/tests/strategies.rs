@@ -9,7 +9,7 @@ use crate::{
 
 fn open(sim: &Simulation, strategy: CompactionStrategy) -> (Db, Keyspace) {
     let db = small(sim.world()).open("/db").unwrap();
-    let options = KeyspaceOptions { strategy, compress: false };
+    let options = KeyspaceOptions { strategy, compress: false, ..KeyspaceOptions::default() };
     let keyspace = match db.existing_keyspace("k").unwrap() {
         Some(keyspace) => keyspace,
         None => db.create_keyspace("k", options).unwrap(),

@@ -111,7 +111,11 @@ impl Life {
     /// Fills two keyspaces over several levels, then reopens and leaves part of the writes to the log alone.
     fn fill(&mut self) -> Result<Db> {
         let db = builder(&self.sim).open(DIR)?;
-        let plain = KeyspaceOptions { strategy: CompactionStrategy::Tiered, compress: false };
+        let plain = KeyspaceOptions {
+            strategy: CompactionStrategy::Tiered,
+            compress: false,
+            ..KeyspaceOptions::default()
+        };
         let (a, b) = (db.keyspace("a")?, db.create_keyspace("b", plain)?);
         for round in 0..3u64 {
             for at in 0..55 {

@@ -79,6 +79,7 @@ impl Rooms {
                     _ => CompactionStrategy::Leveled,
                 },
                 compress: name != "plain",
+                ..KeyspaceOptions::default()
             };
             match db.existing_keyspace(name)? {
                 Some(keyspace) => Ok(keyspace),

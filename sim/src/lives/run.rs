@@ -445,7 +445,10 @@ impl Life {
             _ => CompactionStrategy::Fifo { size_bytes_max: 1 << 40 },
         };
         let refused = self.is_read_only(db);
-        let result = db.create_keyspace(&name(number), KeyspaceOptions { strategy, compress });
+        let result = db.create_keyspace(
+            &name(number),
+            KeyspaceOptions { strategy, compress, ..KeyspaceOptions::default() },
+        );
         let id = self.next_keyspace;
         self.next_keyspace += 1;
         if self.allow(result)?.is_some() {

@@ -71,7 +71,11 @@ fn open(plan: &Plan, world: &World, opening: &Opening) -> Result<(Db, Keyspace),
     let keyspace = match db.existing_keyspace("k")? {
         Some(keyspace) => keyspace,
         None => {
-            let options = KeyspaceOptions { strategy: plan.strategy, compress: plan.compress };
+            let options = KeyspaceOptions {
+                strategy: plan.strategy,
+                compress: plan.compress,
+                ..KeyspaceOptions::default()
+            };
             db.create_keyspace("k", options)?
         }
     };
