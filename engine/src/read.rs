@@ -53,14 +53,20 @@ pub(crate) fn get(
     counters: &Counters,
 ) -> Result<Option<Bytes>> {
     counters.reads.add(1);
-    get_hashed(view, key, key_hash(key), seq)
+    get_owned(view, key, key_hash(key), seq, |reader, hash| reader.get_hashed(key, hash, seq))
 }
 
-fn get_hashed(view: &View, key: &[u8], hash: KeyHash, seq: SeqNo) -> Result<Option<Bytes>> {
+fn get_owned(
+    view: &View,
+    key: &[u8],
+    hash: KeyHash,
+    seq: SeqNo,
+    look: impl FnMut(&Reader, KeyHash) -> Result<Option<esker_sstable::Found>>,
+) -> Result<Option<Bytes>> {
     if let Some(found) = in_memory(view, key, seq) {
         return Ok(has_value(found.kind)?.then(|| Bytes::copy_from_slice(found.value)));
     }
-    match in_files(view, key, hash, |reader, hash| reader.get_hashed(key, hash, seq))? {
+    match in_files(view, key, hash, look)? {
         Some(found) if found.kind == EntryKind::ValuePointer => {
             view.levels.values().get(&found.value).map(Some)
         }
@@ -95,7 +101,9 @@ pub(crate) fn get_many<K: AsRef<[u8]>>(
             }
         }
         for (key, hash) in keys.iter().zip(hashes) {
-            values.push(get_hashed(view, key.as_ref(), hash, seq)?);
+            let key = key.as_ref();
+            let look = |reader: &Reader, hash| reader.get_announced(key, hash, seq);
+            values.push(get_owned(view, key, hash, seq, look)?);
         }
     }
     Ok(values)

@@ -128,7 +128,7 @@ thread_local! {
 
 /// Of how many reads of mapped blocks one looks whether the block is in memory. Asking the system each time would cost
 /// more than the read.
-const READS_PER_LOOK: u32 = 64;
+const READS_PER_LOOK: u32 = 61;
 
 /// A block's content.
 enum Content<'a> {
@@ -235,7 +235,27 @@ impl Reader {
 
     /// As [`Reader::get`], with the key's hash computed by the caller, once for many files.
     pub fn get_hashed(&self, user_key: &[u8], hash: KeyHash, seq: SeqNo) -> Result<Option<Found>> {
-        self.find(user_key, hash, seq, |hit| {
+        self.get_owned(user_key, hash, seq, true)
+    }
+
+    /// As [`Reader::get_hashed`], for a key that was announced with [`Reader::announce`].
+    pub fn get_announced(
+        &self,
+        user_key: &[u8],
+        hash: KeyHash,
+        seq: SeqNo,
+    ) -> Result<Option<Found>> {
+        self.get_owned(user_key, hash, seq, false)
+    }
+
+    fn get_owned(
+        &self,
+        user_key: &[u8],
+        hash: KeyHash,
+        seq: SeqNo,
+        fetch: bool,
+    ) -> Result<Option<Found>> {
+        self.find(user_key, hash, seq, fetch, |hit| {
             let value = match hit.owner {
                 Some(owner) => owner.slice_ref(hit.value),
                 None => Bytes::copy_from_slice(hit.value),
@@ -252,7 +272,7 @@ impl Reader {
         seq: SeqNo,
         use_it: impl FnOnce(FoundRef<'_>) -> R,
     ) -> Result<Option<R>> {
-        self.find(user_key, hash, seq, |hit| {
+        self.find(user_key, hash, seq, true, |hit| {
             use_it(FoundRef { seq: SeqNo(hit.trailer >> 8), kind: hit.kind, value: hit.value })
         })
     }
@@ -303,6 +323,7 @@ impl Reader {
         user_key: &[u8],
         hash: KeyHash,
         seq: SeqNo,
+        fetch: bool,
         use_it: impl FnOnce(Hit<'_>) -> R,
     ) -> Result<Option<R>> {
         if !self.may_contain_hash(hash) {
@@ -312,7 +333,7 @@ impl Reader {
         let trailer_max = seq.0 << 8 | 0xff;
         let Some(at) = self.index.find(user_key, trailer_max) else { return Ok(None) };
         let key = (user_key, trailer_max);
-        match (self.block(at, true)?, &self.source) {
+        match (self.block(at, true, fetch)?, &self.source) {
             (Content::InPlace(content), Source::Mapped(map)) => {
                 self.search(at, content, Some(map), key, use_it)
             }
@@ -480,7 +501,7 @@ impl Reader {
 
     /// The content of block `at` (below the index's count) as owned bytes, for a cursor.
     pub(crate) fn block_bytes(&self, at: usize, fill_cache: bool) -> Result<Bytes> {
-        match (self.block(at, fill_cache)?, &self.source) {
+        match (self.block(at, fill_cache, true)?, &self.source) {
             (Content::InPlace(content), Source::Mapped(map)) => Ok(map.slice_ref(content)),
             (Content::InPlace(content), _) => Ok(Bytes::copy_from_slice(content)),
             (Content::Owned(content), _) => Ok(content),
@@ -526,9 +547,10 @@ impl Reader {
         self.index.set_state(at, CACHED);
     }
 
-    /// The content of block `at`; without a map it enters the cache if `fill_cache`.
+    /// The content of block `at`; without a map it enters the cache if `fill_cache`. `fetch` if nobody asked for its
+    /// memory yet.
     #[inline]
-    fn block(&self, at: usize, fill_cache: bool) -> Result<Content<'_>> {
+    fn block(&self, at: usize, fill_cache: bool, fetch: bool) -> Result<Content<'_>> {
         let handle = self.index.handle(at);
         let state = self.index.state(at) & STATE_MASK;
         let Source::Mapped(map) = &self.source else { return self.read_in(at, fill_cache) };
@@ -538,10 +560,12 @@ impl Reader {
         {
             return Ok(Content::Owned(content));
         }
-        prefetch::front(stored, FRONT_LINES);
-        if self.is_cold(stored) && memory::spans_pages(stored) {
-            // Each page would be a fault and a read of its own.
-            memory::will_need(stored);
+        if fetch {
+            prefetch::front(stored, FRONT_LINES);
+            if self.is_cold(stored) && memory::spans_pages(stored) {
+                // Each page would be a fault and a read of its own.
+                memory::will_need(stored);
+            }
         }
         if state == IN_PLACE {
             return Ok(Content::InPlace(&stored[..stored.len() - BLOCK_TRAILER_LEN]));

@@ -151,6 +151,11 @@ proptest! {
                     let want = expected(&entries, user_key, seq)
                         .map(|(seq, kind, value)| (seq, kind, value.to_vec()));
                     prop_assert_eq!(found(&reader, user_key, seq)?, want.clone());
+                    reader.announce(user_key, SeqNo(seq));
+                    let hash = key_hash(user_key);
+                    let announced = reader.get_announced(user_key, hash, SeqNo(seq))?;
+                    let announced = announced.map(|hit| (hit.seq.0, hit.kind, hit.value.to_vec()));
+                    prop_assert_eq!(announced, want.clone());
                     let borrowed = reader.get_with(user_key, key_hash(user_key), SeqNo(seq), |hit| {
                         (hit.seq.0, hit.kind, hit.value.to_vec())
                     })?;

@@ -91,6 +91,31 @@ fn blocks_are_read_once_while_they_stay_in_the_cache() {
 }
 
 #[test]
+fn a_full_cache_takes_a_block_of_a_map_when_it_is_read_again() {
+    let fs = disk();
+    let summary = write(&fs, 1, &entries(), WriterOptions::default());
+    // Too small for a block, so never with room; what is to enter is seen in how often it is asked.
+    let cache = Arc::new(BlockCache::new(0));
+    let identity = Identity::from(&summary);
+    let reader =
+        Reader::open(&fs, Path::new(DIR), &identity, ReadMode::Mapped, cache.clone()).unwrap();
+    for reads in 1..=5u64 {
+        let hit = found(&reader, b"key00100", 9).unwrap();
+        assert!(hit.is_some());
+        let metrics = cache.metrics();
+        assert_eq!((metrics.hits, metrics.misses, metrics.used_bytes), (0, reads, 0));
+    }
+    // A read within a read has memory of its own.
+    let hash = crate::key_hash(b"key00100");
+    let nested = reader.get_with(b"key00100", hash, SeqNo(9), |outer| {
+        let before = outer.value.to_vec();
+        let inner = found(&reader, b"key00003", 9).unwrap().unwrap();
+        (outer.value == before, inner.2 != before)
+    });
+    assert_eq!(nested.unwrap(), Some((true, true)));
+}
+
+#[test]
 fn uncompressed_blocks_of_a_map_never_enter_the_cache() {
     let fs = disk();
     let options = WriterOptions { compression: Compression::None, ..WriterOptions::default() };
