@@ -19,6 +19,80 @@ mod sqlite;
 #[cfg(feature = "surrealkv")]
 mod surrealkv;
 
+/// What an engine, of this build or not, promises and is given; for the report.
+pub struct Facts {
+    /// Its name.
+    pub name: &'static str,
+    /// What an unsynced write survives.
+    pub unsynced: &'static str,
+    /// What makes a synced write durable.
+    pub synced: &'static str,
+    /// What is made of the memory M on the command line.
+    pub memory: &'static str,
+    /// How it compresses when it is to.
+    pub compression: &'static str,
+}
+
+/// Of every engine.
+pub const FACTS: &[Facts] = &[
+    Facts {
+        name: "esker",
+        unsynced: "process crash",
+        synced: "fdatasync",
+        memory: "one number for cache and memtables, see its adapter",
+        compression: "lz4 or none",
+    },
+    Facts {
+        name: "rocksdb",
+        unsynced: "process crash",
+        synced: "fdatasync",
+        memory: "cache M, 2 write buffers of M",
+        compression: "lz4 or none",
+    },
+    Facts {
+        name: "fjall",
+        unsynced: "process crash",
+        synced: "fdatasync",
+        memory: "cache M, memtable M (at most 64 MiB)",
+        compression: "lz4 or none",
+    },
+    Facts {
+        name: "lmdb",
+        unsynced: "process crash; a power cut may damage everything",
+        synced: "fdatasync",
+        memory: "the page cache, without limit",
+        compression: "has none",
+    },
+    Facts {
+        name: "surrealkv",
+        unsynced: "process crash",
+        synced: "fsync",
+        memory: "cache M, memtable M",
+        compression: "snappy or none",
+    },
+    Facts {
+        name: "redb",
+        unsynced: "WEAKER: nothing",
+        synced: "fdatasync",
+        memory: "cache M",
+        compression: "has none",
+    },
+    Facts {
+        name: "sled",
+        unsynced: "WEAKER: what is older than 500 ms",
+        synced: "WEAKER: no fdatasync; no peer there",
+        memory: "cache M",
+        compression: "off (has zstd only)",
+    },
+    Facts {
+        name: "sqlite",
+        unsynced: "process crash",
+        synced: "fsync",
+        memory: "cache M for each connection",
+        compression: "has none",
+    },
+];
+
 /// An engine of this build.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine {

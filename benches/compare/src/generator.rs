@@ -167,6 +167,12 @@ impl Entries {
             && spaces.iter().fold(true, |all, byte| all & (*byte == b' '))
     }
 
+    /// The index and version that a value names; zeros if it is too short.
+    pub fn said(value: &[u8]) -> (u64, u64) {
+        let number = |place| value.get(place..place + 8)?.try_into().ok().map(u64::from_le_bytes);
+        (number(0).unwrap_or(0), number(8).unwrap_or(0))
+    }
+
     fn words(&self, index: u64, version: u64) -> Numbers {
         Numbers::new(mix(self.seed ^ mix(index ^ version.rotate_left(40))))
     }

@@ -1,5 +1,5 @@
 //! What the machine is and what its disk can do, measured in the same run as the engines. Called by `run.rs` before the
-//! first measurement.
+//! first measurement; `report.rs` prints it.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Result;
 
 /// How long each rate is measured.
-const RATE_TIME: Duration = Duration::from_millis(700);
+const RATE_TIME: Duration = Duration::from_millis(400);
 
 /// One write of the rates.
 const WRITE: [u8; 4096] = [0x5a; 4096];
@@ -20,7 +20,7 @@ const WRITE: [u8; 4096] = [0x5a; 4096];
 const FILE_BYTES: u64 = 16 << 20;
 
 /// The machine and its disk.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
@@ -32,6 +32,8 @@ pub struct Machine {
     pub kernel: String,
     /// The load average of the last minute, at the start.
     pub load: f64,
+    /// Which commit of Esker was measured.
+    pub revision: String,
     /// Synced appends of 4 KiB a second.
     pub sync_append: f64,
     /// Synced writes of 4 KiB a second into a file that was zeroed before.
@@ -57,22 +59,19 @@ impl Machine {
             memory_bytes: kilobytes.unwrap_or(0) * 1024,
             kernel: format!("Linux {}", text("/proc/sys/kernel/osrelease").trim()),
             load: load.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0),
+            revision: revision(),
             sync_append: append_rate(&dir.join("append"))?,
             sync_zeroed: zeroed_rate(&dir.join("zeroed"), false)?,
             sync_dsync: zeroed_rate(&dir.join("dsync"), true)?,
         })
     }
 
-    /// The best rate at which one thread can make 4 KiB durable.
-    pub fn sync_best(&self) -> f64 {
-        self.sync_zeroed.max(self.sync_dsync)
-    }
-
     /// The machine as Markdown.
     pub fn block(&self) -> String {
         format!(
-            "{}, {} cores, {:.1} GiB, {}, load {:.1} at the start. Disk, 4 KiB made durable by one thread: fdatasync of \
-             an append {:.0}/s, of a zeroed file {:.0}/s, O_DSYNC {:.0}/s.\n",
+            "Esker at {}; {}, {} cores, {:.1} GiB, {}, load {:.1} at the start. Disk, 4 KiB made durable by one thread: \
+             fdatasync of an append {:.0}/s, of a zeroed file {:.0}/s, O_DSYNC {:.0}/s.\n",
+            self.revision,
             self.cpu,
             self.cores,
             self.memory_bytes as f64 / (1 << 30) as f64,
@@ -83,6 +82,25 @@ impl Machine {
             self.sync_dsync,
         )
     }
+}
+
+/// The best rate at which one thread can make 4 KiB durable under `dir`, right now.
+pub fn sync_best(dir: &Path) -> Result<f64> {
+    let zeroed = zeroed_rate(&dir.join("zeroed"), false)?;
+    Ok(zeroed.max(zeroed_rate(&dir.join("dsync"), true)?))
+}
+
+/// The commit of the working tree that this program was built from, `+` if it was changed since.
+fn revision() -> String {
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "no commit".into() };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+    if changed.is_some_and(|changed| !changed.is_empty()) { commit + "+" } else { commit }
 }
 
 fn append_rate(path: &Path) -> Result<f64> {

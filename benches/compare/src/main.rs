@@ -1,6 +1,7 @@
 //! Compares Esker with other storage engines, side by side in one run: `all`, `quick`, or a choice of engines and
 //! workloads. This file is the command line; `plan.rs` says what is measured, `run.rs` starts a child process for each
-//! measurement (`child.rs`), `table.rs`, `targets.rs` and `plot.rs` show the results. Called by people and never by CI.
+//! measurement (`child.rs`) and writes the raw results (`record.rs`), `report.rs` shows them. Called by people and never
+//! by CI.
 
 // A program of its own beside the product: it reads clocks and files itself.
 #![allow(clippy::disallowed_methods)]
@@ -10,17 +11,23 @@ mod child;
 mod engine;
 mod engines;
 mod generator;
+mod group;
 mod machine;
 mod measure;
 mod outcome;
 mod plan;
 mod plot;
+mod process;
+mod record;
+mod report;
 mod run;
 mod table;
 mod targets;
+mod template;
 mod workload;
 mod zipf;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -34,10 +41,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Every workload, in both modes: hours.
+    /// Every workload, with reads in both modes: about 40 minutes.
     All(Box<plan::Choice>),
-    /// The main workloads on small sizes: about five minutes.
+    /// The main workloads on small sizes: less than five minutes.
     Quick(Box<plan::Choice>),
+    /// The report from raw results that are there, of one invocation or several put together.
+    Report {
+        /// Files of raw results [default: target/compare/results.jsonl].
+        files: Vec<PathBuf>,
+        /// Draws the results as SVG into this folder.
+        #[arg(long, num_args = 0..=1, default_missing_value = "docs/plots")]
+        plots: Option<PathBuf>,
+    },
     /// Prints the engines of this build and the workloads.
     List,
     /// One measurement, in a process of its own; started by the others.
@@ -56,7 +71,16 @@ fn main() -> ExitCode {
             list();
             Ok(true)
         }
-        Command::Child { spec } => child::run(&spec).map(|()| true),
+        Command::Report { mut files, plots } => {
+            if files.is_empty() {
+                files.push("target/compare/results.jsonl".into());
+            }
+            report::report(&files, plots.as_deref())
+        }
+        Command::Child { spec } => child::run(&spec).map(|()| true).inspect_err(|error| {
+            // To the parent.
+            println!("{}{error}", process::ERROR);
+        }),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

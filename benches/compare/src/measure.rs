@@ -1,6 +1,8 @@
-//! Meters: what this process and the device did between two moments, and how much private memory it had at most. Used
-//! by `child.rs` around the measured time. It reads `/proc` and `/sys` and must never fail a measurement because one of
-//! them is missing.
+//! Meters: what this process did between two moments, and how much memory it had at most. Used by `child.rs` around the
+//! measured time. It reads `/proc` and `/sys` and must never fail a measurement because one of them is missing.
+//!
+//! Other programs on the machine do not count: bytes come from `/proc/self/io`, reads from a control group of our own.
+//! The one counter of the whole device is that of its writes, kept in the raw results for quiet machines.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,12 +13,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Result, Store};
+use crate::group;
 
 /// How often private memory is sampled.
 const SAMPLE_EVERY: Duration = Duration::from_millis(5);
 
 /// The disk counts as quiet when nothing was written, and hardly anything computed, for this long.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// The least that is read from a file, where reads themselves cannot be counted.
+const PAGE_BYTES: u64 = 4096;
 
 /// Counters as of one moment. All only grow.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,14 +33,16 @@ pub struct Counters {
     pub cancelled_bytes: u64,
     /// Bytes written to the device that holds the directory, by everybody.
     pub device_written_bytes: u64,
-    /// Reads that the device completed, for everybody.
+    /// Reads that this process asked of the device.
     pub device_reads: u64,
+    /// Bytes that this process had the device read; page faults and readahead are included.
+    pub device_read_bytes: u64,
     /// CPU time of this process.
     pub cpu: Duration,
 }
 
-/// The counters of this process and of the device under `dir`.
-pub fn counters(dir: &Path) -> Counters {
+/// The counters of this process, of the device under `dir`, and of the control group that counts reads if there is one.
+pub fn counters(dir: &Path, io_group: Option<&Path>) -> Counters {
     let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
     let field = |name: &str| {
         let line = io.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -52,7 +60,8 @@ pub fn counters(dir: &Path) -> Counters {
         cancelled_bytes: field("cancelled_write_bytes"),
         // Sectors there are 512 bytes, whatever the device's own are.
         device_written_bytes: device.get(6).map_or(0, |sectors| sectors * 512),
-        device_reads: device.first().copied().unwrap_or(0),
+        device_reads: io_group.and_then(group::reads).unwrap_or(field("read_bytes") / PAGE_BYTES),
+        device_read_bytes: field("read_bytes"),
         cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),
     }
 }
@@ -75,10 +84,10 @@ pub fn settle(store: &dyn Store, dir: &Path, seconds_max: f64) -> Result<Duratio
     let start = Instant::now();
     store.flush()?;
     let mut quiet_since = Instant::now();
-    let mut before = counters(dir);
+    let mut before = counters(dir, None);
     while quiet_since.elapsed() < QUIET && start.elapsed().as_secs_f64() < seconds_max {
         std::thread::sleep(Duration::from_millis(20));
-        let now = counters(dir);
+        let now = counters(dir, None);
         // A thread that works takes far more than a tenth of the time.
         if now.written_bytes != before.written_bytes
             || now.cpu - before.cpu > Duration::from_millis(4)
@@ -118,44 +127,61 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Samples private memory (`RssAnon`: without mapped files and the page cache) until it is stopped.
+/// The most memory there was, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Peak {
+    /// Private memory: without mapped files and the page cache.
+    pub private_bytes: u64,
+    /// Pages of mapped files, and of memory shared with other processes.
+    pub mapped_bytes: u64,
+}
+
+/// Samples memory until it is stopped.
 pub struct MemorySampler {
     stop: Arc<AtomicBool>,
-    peak_bytes: Arc<AtomicU64>,
+    peaks: Arc<[AtomicU64; 2]>,
     thread: JoinHandle<()>,
 }
 
 impl MemorySampler {
     /// Begins to sample.
     pub fn start() -> MemorySampler {
-        let (stop, peak_bytes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, peaks) = (Arc::new(AtomicBool::new(false)), Arc::<[AtomicU64; 2]>::default());
         let thread = std::thread::spawn({
-            let (stop, peak_bytes) = (Arc::clone(&stop), Arc::clone(&peak_bytes));
+            let (stop, peaks) = (Arc::clone(&stop), Arc::clone(&peaks));
             move || loop {
-                peak_bytes.fetch_max(private_bytes(), Ordering::Relaxed);
+                for (peak, bytes) in peaks.iter().zip(resident_bytes()) {
+                    peak.fetch_max(bytes, Ordering::Relaxed);
+                }
                 if stop.load(Ordering::Acquire) {
                     return;
                 }
                 std::thread::sleep(SAMPLE_EVERY);
             }
         });
-        MemorySampler { stop, peak_bytes, thread }
+        MemorySampler { stop, peaks, thread }
     }
 
-    /// The most there was since the start, in bytes.
-    pub fn stop(self) -> u64 {
+    /// The most there was since the start.
+    pub fn stop(self) -> Peak {
         self.stop.store(true, Ordering::Release);
         // It cannot panic; were it to, what it has seen so far is still right.
         let _ = self.thread.join();
-        self.peak_bytes.load(Ordering::Relaxed)
+        let [private_bytes, mapped_bytes] =
+            [0, 1].map(|which: usize| self.peaks[which].load(Ordering::Relaxed));
+        Peak { private_bytes, mapped_bytes }
     }
 }
 
-fn private_bytes() -> u64 {
+/// Private and mapped.
+fn resident_bytes() -> [u64; 2] {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) * 1024
+    };
+    [of("RssAnon:"), of("RssFile:") + of("RssShmem:")]
 }
 
 #[cfg(test)]
@@ -166,15 +192,15 @@ mod tests {
     #[test]
     fn written_bytes_and_space_are_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let before = counters(dir.path());
+        let before = counters(dir.path(), None);
         fs::create_dir(dir.path().join("inner")).unwrap();
         let path = dir.path().join("inner/file");
         fs::write(&path, vec![7; 1 << 20]).unwrap();
         fs::File::open(&path).unwrap().sync_all().unwrap();
-        let after = counters(dir.path());
+        let after = counters(dir.path(), None);
         assert!(after.cpu >= before.cpu);
         assert!(space_bytes(dir.path()) >= 1 << 20);
         drop_page_cache(dir.path()).unwrap();
-        assert!(MemorySampler::start().stop() > 0);
+        assert!(MemorySampler::start().stop().private_bytes > 0);
     }
 }

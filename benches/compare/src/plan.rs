@@ -1,6 +1,7 @@
 //! What to measure: the command line's choice, and the list of measurements that it makes. `run.rs` carries it out.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -29,7 +30,7 @@ pub struct Choice {
     /// Workloads, by name; all by default, some of them in a quick run.
     #[arg(long, value_delimiter = ',')]
     pub workloads: Vec<String>,
-    /// Entries that are loaded [default: 1000000, `limited` 2000000, quick: 50000].
+    /// Entries that are loaded [default: 1000000, `limited` 2000000, quick: 30000].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1000..=1 << 40))]
     pub keys: Option<u64>,
     /// The size of a value, where the workload does not say.
@@ -38,16 +39,16 @@ pub struct Choice {
     /// The cache of every engine, in MiB.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(4..=1 << 20))]
     pub memory: u64,
-    /// Interleaved runs; the median is shown [default: 3, quick: 1].
+    /// Interleaved runs; the median is shown [default: 3 as far as the time goes, quick: 1].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: Option<u32>,
-    /// Seconds of each workload without an end of its own [default: 10, quick: 0.5].
+    /// Seconds of each workload without an end of its own [default: 1.5, quick: 0.4].
     #[arg(long)]
     pub seconds: Option<f64>,
     /// Compressed, uncompressed or both [default: both for most reads, compressed for the rest].
     #[arg(long, value_enum)]
     pub modes: Option<Modes>,
-    /// The largest size of the growth workloads, in keys [default: 8000000, quick: none].
+    /// The largest size of the growth workloads, in keys [default: 4000000, quick: none].
     #[arg(long)]
     pub growth_max: Option<u64>,
     /// Decides keys, values and their order.
@@ -56,9 +57,23 @@ pub struct Choice {
     /// Where the databases are made and removed again; the system's temporary folder by default.
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// Where the raw results go, as JSON lines.
+    /// When to start no more measurements, in minutes; what is missing is listed [default: 40, quick: 4.5].
+    #[arg(long)]
+    pub minutes: Option<f64>,
+    /// When a measurement of up to a million keys has hung, in seconds; larger ones may take as much longer. It is killed,
+    /// and the run fails at its end [default: 300, quick: 30].
+    #[arg(long)]
+    pub timeout: Option<f64>,
+    /// When a fill of up to a million keys is cut off, in seconds, and so the wait for the background work after it
+    /// [default: 20, quick: 5].
+    #[arg(long)]
+    pub fill_seconds: Option<f64>,
+    /// The folder of the raw results, `results.jsonl`.
     #[arg(long, default_value = "target/compare")]
     pub results: PathBuf,
+    /// Adds to the raw results that are there, for a long run in pieces; the report is about all of them.
+    #[arg(long)]
+    pub append: bool,
     /// Draws the results as SVG into this folder.
     #[arg(long, num_args = 0..=1, default_missing_value = "docs/plots")]
     pub report: Option<PathBuf>,
@@ -94,10 +109,14 @@ pub struct Plan {
     pub memory_bytes: usize,
     /// How much is written before the kill of a reopening.
     pub log_bytes: u64,
+    /// When to start no more measurements.
+    pub time: Duration,
+    /// When a child has hung, in seconds.
+    pub timeout: f64,
 }
 
 /// The sizes of the growth workloads, in keys.
-const GROWTH: [u64; 7] = [1, 2, 5, 8, 15, 30, 50];
+const GROWTH: [u64; 7] = [1, 2, 4, 8, 16, 32, 50];
 
 impl Choice {
     /// The measurements that this choice makes.
@@ -107,10 +126,11 @@ impl Choice {
         }
         let engines = chosen(&self.engines, ENGINES, "engine", |engine| engine.name)?;
         let workloads = chosen(&self.workloads, WORKLOADS, "workload", |workload| workload.name)?;
-        let keys = self.keys.unwrap_or(if quick { 50_000 } else { 1_000_000 });
+        let keys = self.keys.unwrap_or(if quick { 30_000 } else { 1_000_000 });
         let mut jobs = Vec::new();
         for workload in workloads {
-            if quick && self.workloads.is_empty() && !workload.quick {
+            let unnamed = self.workloads.is_empty();
+            if unnamed && (workload.by_name || quick && !workload.quick) {
                 continue;
             }
             for keys in self.sizes(workload, keys, quick) {
@@ -132,14 +152,22 @@ impl Choice {
                 }
             }
         }
+        let minutes = self.minutes.unwrap_or(if quick { 4.5 } else { 40.0 });
         Ok(Plan {
             jobs,
             runs: self.runs.unwrap_or(if quick { 1 } else { 3 }),
-            seconds: self.seconds.unwrap_or(if quick { 0.5 } else { 10.0 }),
-            seconds_max: if quick { 10.0 } else { 300.0 },
+            seconds: self.seconds.unwrap_or(if quick { 0.4 } else { 1.5 }),
+            seconds_max: self.fill_seconds.unwrap_or(if quick { 5.0 } else { 20.0 }),
             memory_bytes: (self.memory as usize) << 20,
             log_bytes: if quick { 8 << 20 } else { 64 << 20 },
+            time: Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0),
+            timeout: self.timeout.unwrap_or(if quick { 30.0 } else { 300.0 }).clamp(1.0, 1e6),
         })
+    }
+
+    /// Where the raw results are.
+    pub fn results_file(&self) -> PathBuf {
+        self.results.join("results.jsonl")
     }
 
     fn wants(&self, engine: &Engine, workload: &Workload, compress: bool) -> bool {
@@ -157,7 +185,7 @@ impl Choice {
 
     fn sizes(&self, workload: &Workload, keys: u64, quick: bool) -> Vec<u64> {
         if is_growth(workload) {
-            let max = self.growth_max.unwrap_or(if quick { 0 } else { 8_000_000 });
+            let max = self.growth_max.unwrap_or(if quick { 0 } else { 4_000_000 });
             return GROWTH.iter().map(|m| m * 1_000_000).filter(|keys| *keys <= max).collect();
         }
         let keys = match (workload.kind, workload.values) {
@@ -225,7 +253,7 @@ mod tests {
         let line = "--engines esker --workloads growth_fill,fill_1k --growth-max 5000000";
         let plan = plan(line, false).unwrap();
         let sizes: Vec<_> = plan.jobs.iter().map(|job| (job.keys, job.value_bytes)).collect();
-        let expected = [(333_333, 1024), (1_000_000, 100), (2_000_000, 100), (5_000_000, 100)];
+        let expected = [(333_333, 1024), (1_000_000, 100), (2_000_000, 100), (4_000_000, 100)];
         assert_eq!(sizes, expected);
     }
 

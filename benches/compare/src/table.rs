@@ -1,5 +1,5 @@
 //! The results as Markdown: one table for each figure, a row for each workload and mode, a column for each engine.
-//! Called by `run.rs`; `targets.rs` and `plot.rs` look results up here.
+//! Called by `report.rs`; `targets.rs` and `plot.rs` look results up here.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,9 +13,17 @@ pub const OURS: &str = "esker";
 
 /// The results of all runs, the median of each measurement.
 #[derive(Debug, Default)]
-pub struct Medians(Vec<Outcome>);
+pub struct Medians(Vec<Measured>);
 
-/// Keeps, of the runs of each measurement, the one with the median throughput.
+#[derive(Debug)]
+struct Measured {
+    median: Outcome,
+    /// Half the distance from the slowest to the fastest run, as a part of the median; none for a single run.
+    spread: Option<f64>,
+}
+
+/// Keeps, of the runs of each measurement, the one with the median throughput. The longest stall, the most memory and
+/// the most entries lost are those of all runs.
 pub fn medians(outcomes: Vec<Outcome>) -> Medians {
     let mut groups: BTreeMap<_, Vec<Outcome>> = BTreeMap::new();
     for outcome in outcomes {
@@ -23,16 +31,27 @@ pub fn medians(outcomes: Vec<Outcome>) -> Medians {
             (outcome.workload.clone(), outcome.keys, outcome.compress, outcome.engine.clone());
         groups.entry(key).or_default().push(outcome);
     }
-    let median = |mut runs: Vec<Outcome>| {
-        runs.sort_by(|one, other| one.throughput.total_cmp(&other.throughput));
-        let middle = (runs.len() - 1) / 2;
-        runs.swap_remove(middle)
-    };
     Medians(groups.into_values().map(median).collect())
 }
 
+fn median(mut runs: Vec<Outcome>) -> Measured {
+    runs.sort_by(|one, other| one.throughput.total_cmp(&other.throughput));
+    let (slowest, fastest) = (runs[0].throughput, runs[runs.len() - 1].throughput);
+    let middle = (runs.len() - 1) / 2;
+    let mut median = runs[middle].clone();
+    for run in &runs {
+        median.stall_ms = median.stall_ms.max(run.stall_ms);
+        median.peak_memory_bytes = median.peak_memory_bytes.max(run.peak_memory_bytes);
+        median.peak_mapped_bytes = median.peak_mapped_bytes.max(run.peak_mapped_bytes);
+        median.lost = median.lost.max(run.lost);
+    }
+    let spread = (fastest - slowest) / 2.0 / median.throughput.max(1e-9);
+    Measured { median, spread: (runs.len() > 1).then_some(spread) }
+}
+
 impl Medians {
-    /// The result of an engine. One that cannot compress has the same in both modes.
+    /// The result of an engine, at the largest size if none is given. One that cannot compress has the same in both
+    /// modes.
     pub fn get(
         &self,
         engine: &str,
@@ -40,20 +59,39 @@ impl Medians {
         keys: Option<u64>,
         compress: bool,
     ) -> Option<&Outcome> {
-        let of = |mode: bool| {
-            self.0.iter().find(|outcome| {
-                outcome.engine == engine
-                    && outcome.workload == workload
-                    && keys.is_none_or(|keys| outcome.keys == keys)
-                    && outcome.compress == mode
-            })
-        };
-        of(compress && engines::can_compress(engine))
+        self.find(engine, workload, keys, compress).map(|measured| &measured.median)
+    }
+
+    /// How far its runs lie apart, as a part of the median; none for a single run.
+    pub fn spread(&self, engine: &str, workload: &str, keys: u64, compress: bool) -> Option<f64> {
+        self.find(engine, workload, Some(keys), compress)?.spread
+    }
+
+    fn find(
+        &self,
+        engine: &str,
+        workload: &str,
+        keys: Option<u64>,
+        compress: bool,
+    ) -> Option<&Measured> {
+        let compress = compress && engines::can_compress(engine);
+        // In the order of their sizes.
+        self.0.iter().rev().find(|measured| {
+            let outcome = &measured.median;
+            outcome.engine == engine
+                && outcome.workload == workload
+                && keys.is_none_or(|keys| outcome.keys == keys)
+                && outcome.compress == compress
+        })
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.0.iter().map(|measured| &measured.median)
     }
 
     /// The engines that have results, ours first.
     pub fn engines(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.0.iter().map(|outcome| &outcome.engine[..]).collect();
+        let mut names: Vec<&str> = self.outcomes().map(|outcome| &outcome.engine[..]).collect();
         names.sort_by_key(|name| (*name != OURS, *name));
         names.dedup();
         names
@@ -61,7 +99,7 @@ impl Medians {
 
     /// The sizes at which a workload was measured.
     pub fn sizes(&self, workload: &str) -> Vec<u64> {
-        let of = self.0.iter().filter(|outcome| outcome.workload == workload);
+        let of = self.outcomes().filter(|outcome| outcome.workload == workload);
         let mut sizes: Vec<u64> = of.map(|outcome| outcome.keys).collect();
         sizes.sort_unstable();
         sizes.dedup();
@@ -87,12 +125,12 @@ impl Medians {
     }
 
     /// Workload, size and mode of every row, in the workloads' order.
-    fn rows(&self) -> Vec<(&'static str, u64, bool)> {
+    pub fn rows(&self) -> Vec<(&'static str, u64, bool)> {
         let mut rows = Vec::new();
         for workload in WORKLOADS {
             for keys in self.sizes(workload.name) {
                 for compress in [true, false] {
-                    let measured = self.0.iter().any(|outcome| {
+                    let measured = self.outcomes().any(|outcome| {
                         (&outcome.workload[..], outcome.keys, outcome.compress)
                             == (workload.name, keys, compress)
                             // What cannot compress gets a row of its own only when nothing else has one.
@@ -109,8 +147,17 @@ impl Medians {
         rows
     }
 
+    /// What a row is called: with its size where there are several.
+    pub fn label(&self, workload: &str, keys: u64, compress: bool) -> String {
+        let mode = if compress || !self.any_can_compress() { "" } else { ", uncompressed" };
+        match self.sizes(workload).len() {
+            0 | 1 => format!("{workload}{mode}"),
+            _ => format!("{workload} {}{mode}", rate(keys as f64)),
+        }
+    }
+
     fn any_can_compress(&self) -> bool {
-        self.0.iter().any(|outcome| engines::can_compress(&outcome.engine))
+        self.outcomes().any(|outcome| engines::can_compress(&outcome.engine))
     }
 }
 
@@ -148,18 +195,14 @@ const FIGURES: &[Figure] = &[
         text: short,
     },
     Figure {
-        title: "Write amplification until the background work was done (log deleted before writeback included)",
+        title: "Write amplification until the background work was done: what the process itself wrote to files, log that was \
+                deleted before writeback included",
         of: |o| o.write_amplification,
         text: short,
     },
     Figure {
-        title: "Write amplification, what was deleted before writeback left out",
+        title: "The same, without what was deleted before writeback",
         of: |o| o.write_amplification_kept,
-        text: short,
-    },
-    Figure {
-        title: "Write amplification at the device (everybody's writes)",
-        of: |o| o.write_amplification_device,
         text: short,
     },
     Figure { title: "Space amplification", of: |o| o.space_amplification, text: short },
@@ -174,8 +217,18 @@ const FIGURES: &[Figure] = &[
         text: short,
     },
     Figure {
-        title: "Device reads an operation (everybody's)",
+        title: "Largest mapped and shared memory, MB (page cache, which the kernel takes back when it is short)",
+        of: |o| Some(o.peak_mapped_bytes as f64 / 1e6),
+        text: short,
+    },
+    Figure {
+        title: "Device reads an operation, of the process alone",
         of: |o| is_cold(o).then_some(o.device_reads).flatten(),
+        text: short,
+    },
+    Figure {
+        title: "KB read from the device an operation, by the process alone",
+        of: |o| is_cold(o).then_some(o.device_read_bytes.map(|bytes| bytes / 1e3)).flatten(),
         text: short,
     },
     Figure { title: "Open after kill -9, ms", of: |o| o.open_ms, text: short },
@@ -211,7 +264,7 @@ pub fn tables(medians: &Medians) -> String {
                 let cells = figures.iter().map(|figure_of| figure_of.map(figure.text));
                 let cells = cells.map(|cell| cell.unwrap_or_else(|| "-".into())).collect();
                 let any = figures.iter().any(Option::is_some);
-                any.then(|| (label(workload, keys, compress), cells))
+                any.then(|| (medians.label(workload, keys, compress), cells))
             })
             .collect();
         if !rows.is_empty() {
@@ -222,49 +275,78 @@ pub fn tables(medians: &Medians) -> String {
     text
 }
 
-fn throughput(medians: &Medians) -> String {
-    let mut header = medians.engines();
-    header.extend(["/ best peer", "/ rocksdb"]);
-    let of = |o: &Outcome| (!is_reopen(o)).then_some(o.throughput);
+/// Our throughput divided by that of each of the others: above 1 we are faster.
+pub fn ratios(medians: &Medians) -> String {
+    let peers: Vec<&str> = medians.engines().into_iter().filter(|engine| *engine != OURS).collect();
+    let mut header = vec![OURS, "spread", "/ best peer"];
+    let names: Vec<String> = peers.iter().map(|peer| format!("/ {peer}")).collect();
+    header.extend(names.iter().map(|name| &name[..]));
     let mut rows = Vec::new();
     for (workload, keys, compress) in medians.rows() {
-        let get = |engine: &str| medians.get(engine, workload, Some(keys), compress).and_then(of);
-        let mut cells: Vec<String> = medians
-            .engines()
-            .iter()
-            .map(|engine| get(engine).map_or_else(|| "-".into(), rate))
-            .collect();
-        if cells.iter().all(|cell| cell == "-") {
-            continue;
+        let get = |engine: &str| medians.get(engine, workload, Some(keys), compress);
+        let Some(ours) = get(OURS).map(|outcome| outcome.throughput) else { continue };
+        let spread = medians.spread(OURS, workload, keys, compress);
+        let best = medians.best_peer(workload, Some(keys), compress, |o| Some(o.throughput));
+        let mut cells = vec![
+            rate(ours),
+            spread.map_or_else(|| "-".into(), percent),
+            best.map_or_else(
+                || "-".into(),
+                |(name, best)| format!("{} {name}", times(ours / best)),
+            ),
+        ];
+        cells.extend(peers.iter().map(|peer| {
+            get(peer).map_or_else(|| "-".into(), |peer| times(ours / peer.throughput))
+        }));
+        rows.push((medians.label(workload, keys, compress), cells));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    markdown(&header, &rows)
+}
+
+/// A ratio: `0.93`, `12.3`, `140`.
+pub fn times(ratio: f64) -> String {
+    match ratio {
+        r if r >= 99.5 => format!("{r:.0}"),
+        r if r >= 9.95 => format!("{r:.1}"),
+        r => format!("{r:.2}"),
+    }
+}
+
+fn percent(part: f64) -> String {
+    format!("±{:.0}%", part * 100.0)
+}
+
+fn throughput(medians: &Medians) -> String {
+    let engines = medians.engines();
+    let mut rows = Vec::new();
+    for (workload, keys, compress) in medians.rows() {
+        let cell = |engine: &&str| {
+            let outcome = medians.get(engine, workload, Some(keys), compress);
+            let outcome = outcome.filter(|outcome| !is_reopen(outcome))?;
+            let spread = medians.spread(engine, workload, keys, compress);
+            let spread = spread.map_or_else(String::new, |spread| format!(" {}", percent(spread)));
+            Some(rate(outcome.throughput) + &spread)
+        };
+        let cells: Vec<Option<String>> = engines.iter().map(cell).collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into())).collect();
+            rows.push((medians.label(workload, keys, compress), cells));
         }
-        let ours = get(OURS);
-        let ratio =
-            |peer: f64| ours.map_or_else(|| "-".into(), |ours| format!("{:.2}", ours / peer));
-        cells.push(match medians.best_peer(workload, Some(keys), compress, of) {
-            Some((name, best)) => format!("{} {name}", ratio(best)),
-            None => "-".into(),
-        });
-        cells.push(get("rocksdb").map_or_else(|| "-".into(), ratio));
-        rows.push((label(workload, keys, compress), cells));
     }
     if rows.is_empty() {
         return String::new();
     }
     format!(
-        "\nOperations a second (entries for batches and bulk loads)\n\n{}",
-        markdown(&header, &rows)
+        "\nOperations a second (entries for batches and bulk loads), median of the runs and how far they lie apart\n\n{}",
+        markdown(&engines, &rows)
     )
 }
 
-fn label(workload: &str, keys: u64, compress: bool) -> String {
-    let mode = if compress { "" } else { ", uncompressed" };
-    match workload.starts_with("growth") {
-        true => format!("{workload} {} M{mode}", keys / 1_000_000),
-        false => format!("{workload}{mode}"),
-    }
-}
-
-fn markdown(header: &[&str], rows: &[(String, Vec<String>)]) -> String {
+/// A table; the first column are labels.
+pub fn markdown(header: &[&str], rows: &[(String, Vec<String>)]) -> String {
     let mut text =
         format!("| workload | {} |\n|---|{}\n", header.join(" | "), "---:|".repeat(header.len()));
     for (label, cells) in rows {
@@ -320,6 +402,8 @@ mod tests {
         ]);
         let get = |compress| medians.get("esker", "read_hit", None, compress).unwrap().throughput;
         assert_eq!((get(true), get(false)), (3.0, 9.0));
+        assert_eq!(medians.spread("esker", "read_hit", 1000, true), Some(2.0 / 3.0));
+        assert_eq!(medians.spread("esker", "read_hit", 1000, false), None);
     }
 
     #[test]
@@ -331,8 +415,9 @@ mod tests {
         ]);
         let best = medians.best_peer("fill_seq", None, true, |o| Some(o.throughput)).unwrap();
         assert_eq!(best, ("fjall", 200_000.0));
-        let text = throughput(&medians);
-        assert!(text.contains("| fill_seq | 300 k | 200 k | 100 k | 1.50 fjall | - |"), "{text}");
+        let text = throughput(&medians) + &ratios(&medians);
+        assert!(text.contains("| fill_seq | 300 k | 200 k | 100 k |"), "{text}");
+        assert!(text.contains("| fill_seq | 300 k | - | 1.50 fjall | 1.50 | 3.00 |"), "{text}");
         assert!(!text.contains("uncompressed"), "{text}");
     }
 

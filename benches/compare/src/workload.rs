@@ -1,6 +1,7 @@
 //! The workloads: what each one does, as data. `plan.rs` chooses among them, `child.rs` runs them through the modules
 //! below. Nothing here may know an engine.
 
+pub mod check;
 pub mod drive;
 pub mod read;
 pub mod write;
@@ -27,6 +28,8 @@ pub struct Workload {
     pub both_modes: bool,
     /// Whether a quick run has it.
     pub quick: bool,
+    /// Whether it is run only when asked for by name.
+    pub by_name: bool,
 }
 
 /// What a workload does.
@@ -79,12 +82,17 @@ const fn workload(name: &'static str, about: &'static str, kind: Kind) -> Worklo
         values: None,
         both_modes: false,
         quick: false,
+        by_name: false,
     }
 }
 
 impl Workload {
     const fn quick(self) -> Workload {
         Workload { quick: true, ..self }
+    }
+
+    const fn by_name(self) -> Workload {
+        Workload { by_name: true, ..self }
     }
 
     const fn both_modes(self) -> Workload {
@@ -117,15 +125,18 @@ pub const WORKLOADS: &[Workload] = &[
     workload("delete", "single deletes of every key, scattered", Kind::Delete).quick(),
     workload("read_hit", "random gets of keys that exist", Kind::Hit).both_modes().quick(),
     workload("read_hit_2", "the same by 2 threads", Kind::Hit).both_modes().threads(2),
-    workload("read_miss", "random gets of keys that do not exist", Kind::Miss).quick(),
+    workload("read_miss", "random gets of keys that do not exist", Kind::Miss).both_modes().quick(),
     workload("read_zipf", "gets, Zipf 0.99", Kind::Zipf).both_modes().quick(),
     workload("scan_100", "100 entries from a random key on", Kind::Scan(100)).both_modes().quick(),
-    workload("ycsb_a", "YCSB A: half gets, half puts", Kind::Ycsb(ycsb::Mix::A)),
-    workload("ycsb_b", "YCSB B: 95% gets, 5% puts", Kind::Ycsb(ycsb::Mix::B)),
-    workload("ycsb_c", "YCSB C: gets", Kind::Ycsb(ycsb::Mix::C)).both_modes(),
-    workload("ycsb_d", "YCSB D: 95% gets of new keys, 5% inserts", Kind::Ycsb(ycsb::Mix::D)),
-    workload("ycsb_e", "YCSB E: 95% scans, 5% inserts", Kind::Ycsb(ycsb::Mix::E)).both_modes(),
-    workload("ycsb_f", "YCSB F: half gets, half get and put", Kind::Ycsb(ycsb::Mix::F)),
+    workload("ycsb_a", "YCSB A: half gets, half puts", Kind::Ycsb(ycsb::Mix::A)).by_name(),
+    workload("ycsb_b", "YCSB B: 95% gets, 5% puts", Kind::Ycsb(ycsb::Mix::B)).by_name(),
+    workload("ycsb_c", "YCSB C: gets", Kind::Ycsb(ycsb::Mix::C)).both_modes().by_name(),
+    workload("ycsb_d", "YCSB D: 95% gets of new keys, 5% inserts", Kind::Ycsb(ycsb::Mix::D))
+        .by_name(),
+    workload("ycsb_e", "YCSB E: 95% scans, 5% inserts", Kind::Ycsb(ycsb::Mix::E))
+        .both_modes()
+        .by_name(),
+    workload("ycsb_f", "YCSB F: half gets, half get and put", Kind::Ycsb(ycsb::Mix::F)).by_name(),
     workload("ycsb_a_2", "YCSB A by 2 threads", Kind::Ycsb(ycsb::Mix::A)).threads(2).quick(),
     workload("ycsb_b_2", "YCSB B by 2 threads", Kind::Ycsb(ycsb::Mix::B)).threads(2),
     workload("ycsb_c_2", "YCSB C by 2 threads", Kind::Ycsb(ycsb::Mix::C)).threads(2).both_modes(),
@@ -136,7 +147,8 @@ pub const WORKLOADS: &[Workload] = &[
     workload("sync_2", "synced single puts, 2 writers", Kind::Puts).synced(2),
     workload("sync_8", "synced single puts, 8 writers", Kind::Puts).synced(8),
     workload("sync_32", "synced single puts, 32 writers", Kind::Puts).synced(32).quick(),
-    workload("read_beside_writer", "gets beside 20,000 puts a second", Kind::BesideWriter),
+    workload("read_beside_writer", "gets beside 20,000 puts a second", Kind::BesideWriter)
+        .both_modes(),
     workload("cold", "gets after the page cache was dropped", Kind::Cold),
     workload("limited", "gets with a quarter of the data as memory", Kind::Limited(1)),
     workload("limited_16", "the same by gets of 16 keys", Kind::Limited(16)),
@@ -158,6 +170,17 @@ pub fn named(name: &str) -> Option<&'static Workload> {
 }
 
 impl Workload {
+    /// Whether it leaves the entries as they were.
+    pub fn reads_only(&self) -> bool {
+        use ycsb::Mix;
+        match self.kind {
+            Kind::Hit | Kind::Miss | Kind::Zipf | Kind::Scan(_) | Kind::Cold => true,
+            Kind::Limited(_) | Kind::Ycsb(Mix::C) => true,
+            Kind::Fill { .. } | Kind::Batches(_) | Kind::Bulk | Kind::Overwrite => false,
+            Kind::Delete | Kind::Puts | Kind::Ycsb(_) | Kind::BesideWriter | Kind::Reopen => false,
+        }
+    }
+
     /// Whether it only writes, so that amplifications mean something.
     pub fn writes_only(&self) -> bool {
         matches!(

@@ -26,6 +26,8 @@ pub struct Limit {
 pub struct Driven {
     /// Operations of all threads: steps, unless a step is several.
     pub operations: u64,
+    /// How many steps the busiest thread made.
+    pub steps_max: u64,
     /// From the start of the first step to the end of the last.
     pub seconds: f64,
     /// Latencies of the steps in nanoseconds.
@@ -70,15 +72,16 @@ pub fn drive<'a>(
             .collect()
     });
     let mut latencies = histogram()?;
-    let (mut first, mut last) = (None::<Instant>, None::<Instant>);
+    let (mut first, mut last, mut steps_max) = (None::<Instant>, None::<Instant>, 0);
     for result in results {
         let (start, end, of_thread) = result?;
         first = Some(first.map_or(start, |first| first.min(start)));
         last = Some(last.map_or(end, |last| last.max(end)));
+        steps_max = steps_max.max(of_thread.len());
         latencies.add(of_thread)?;
     }
     let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-    Ok(Driven { operations: latencies.len(), seconds, latencies })
+    Ok(Driven { operations: latencies.len(), steps_max, seconds, latencies })
 }
 
 fn repeat(

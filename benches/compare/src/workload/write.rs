@@ -91,7 +91,8 @@ pub fn bulk(store: &dyn Store, entries: &Entries) -> Result<Driven> {
     let elapsed = start.elapsed();
     let mut latencies = histogram()?;
     latencies.saturating_record(elapsed.as_nanos() as u64);
-    Ok(Driven { operations: entries.keys(), seconds: elapsed.as_secs_f64(), latencies })
+    let (operations, seconds) = (entries.keys(), elapsed.as_secs_f64());
+    Ok(Driven { operations, steps_max: 1, seconds, latencies })
 }
 
 /// Puts random keys that exist, as many as there are.
@@ -102,8 +103,8 @@ pub fn overwrite(
     seconds_max: f64,
 ) -> Result<Driven> {
     let limit = Limit { steps: entries.keys(), seconds: seconds_max };
-    drive(store, 1, limit, &|thread| -> Step<'_> {
-        let (mut numbers, mut value) = (Numbers::new(seed ^ thread as u64), Vec::new());
+    drive(store, 1, limit, &|_| -> Step<'_> {
+        let (mut numbers, mut value) = (Numbers::new(seed), Vec::new());
         Box::new(move |session, number| {
             let index = numbers.below(entries.keys());
             entries.value(index, number + 1, &mut value);
