@@ -57,11 +57,11 @@ pub struct Picture<'a> {
 /// The limits that strategies go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes that the first level below 0 may hold; 256 MiB by default, four flushes: so that
-    /// merging level 0 into it rewrites about as much as it brings. At least 1.
+    /// About what level 0 brings down at a time; 256 MiB by default. The levels are sized by it. At
+    /// least 1.
     pub base_level_bytes: u64,
-    /// How many times larger each level is than the one above. 10 by default: fewer levels to read
-    /// against more rewriting. At least 2.
+    /// How many times larger a level may be than the one above. 8 by default: from there on another
+    /// level between them makes for less rewriting. At least 2.
     pub level_multiplier: u64,
     /// Files in level 0 (for tiered: sorted runs) from which on they are merged. 4 by default. At
     /// least 2.
@@ -95,7 +95,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             base_level_bytes: 256 << 20,
-            level_multiplier: 10,
+            level_multiplier: 8,
             level0_trigger: 4,
             target_file_bytes: 64 << 20,
             delete_percent_max: 50,

@@ -13,6 +13,7 @@ use esker_base::{Error, ErrorKind, Result, mutant, names::FileKind};
 use esker_manifest::StrategyKind;
 
 use crate::core::Core;
+use crate::pacing::RATE_WINDOW;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, RwLock};
 
@@ -164,7 +165,8 @@ impl Core {
             return Ok(());
         }
         self.spawn("esker-commit", |core| core.queue.run_thread(core))?;
-        let flush = [BackgroundStep::Flush, BackgroundStep::SpareSegment, BackgroundStep::CleanUp];
+        // The spare comes first: a writer that needs one and has none makes it itself.
+        let flush = [BackgroundStep::SpareSegment, BackgroundStep::Flush, BackgroundStep::CleanUp];
         self.spawn("esker-flush", move |core| core.work(&flush))?;
         let compact = [BackgroundStep::Compact, BackgroundStep::CleanUp];
         self.spawn("esker-compact", move |core| core.work(&compact))?;
@@ -213,7 +215,10 @@ impl Core {
             } else {
                 // Once the database is read-only, trying again is no use; only closing wakes the thread.
                 let retry = failed && self.health.cause().is_none();
-                self.background.wait(seen, retry.then_some(RETRY_AFTER));
+                let later =
+                    !failed && steps.contains(&BackgroundStep::Compact) && self.compaction_waits();
+                let timeout = retry.then_some(RETRY_AFTER).or(later.then_some(RATE_WINDOW));
+                self.background.wait(seen, timeout);
             }
         }
     }

@@ -25,6 +25,13 @@ use crate::view::{Levels, View};
 /// emptied.
 const GARBAGE_PERCENT_ASKED: u64 = 5;
 
+/// Files in level 0 from which on they are merged.
+const LEVEL0_TRIGGER: usize = 4;
+
+/// The same while writes dominate: each merge rewrites what it meets below, so the more files it brings the less is
+/// written a byte. Reads pay a look into a filter for each of them.
+const LEVEL0_TRIGGER_WRITING: usize = 12;
+
 impl Core {
     /// Runs the most useful compaction of some keyspace; false if none is due.
     pub(crate) fn compaction_step(&self) -> Result<bool> {
@@ -108,6 +115,20 @@ impl Core {
         self.keyspaces.all().iter().filter_map(debt).sum()
     }
 
+    /// How many files in level 0 of a leveled keyspace make it worth merging now.
+    pub(crate) fn level0_trigger(&self) -> usize {
+        if self.writes_dominate() { LEVEL0_TRIGGER_WRITING } else { LEVEL0_TRIGGER }
+    }
+
+    /// Whether there will be something to merge as soon as writes do not dominate any more.
+    pub(crate) fn compaction_waits(&self) -> bool {
+        let level0 = |keyspace: &Arc<KeyspaceInner>| {
+            keyspace.view_guard().levels.0.first().map_or(0, Vec::len)
+        };
+        let mut keyspaces = self.keyspaces.all().into_iter();
+        self.level0_trigger() > LEVEL0_TRIGGER && keyspaces.any(|k| level0(&k) >= LEVEL0_TRIGGER)
+    }
+
     /// The levels of a keyspace and the limits that its strategy goes by; `None` once it is dropped.
     fn state_of(&self, keyspace: &KeyspaceInner) -> Option<(Arc<KeyspaceState>, Options)> {
         let state = self.manifest.lock().version.keyspaces.get(&keyspace.id())?.clone();
@@ -115,6 +136,10 @@ impl Core {
         let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
         let options = Options {
             base_level_bytes: 4 * self.options.memtable_bytes() as u64,
+            level0_trigger: match keyspace.meta.strategy {
+                StrategyKind::Leveled => self.level0_trigger(),
+                StrategyKind::Tiered | StrategyKind::Fifo => LEVEL0_TRIGGER,
+            },
             target_file_bytes: self.options.sstable_bytes,
             droppable_through: rules.droppable_through(),
             fifo_max_bytes: match keyspace.meta.strategy {

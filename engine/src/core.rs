@@ -13,7 +13,7 @@
 //! | a keyspace's `change` | the replacement of its view |
 //! | `history` | recent writes and open transactions; held while a transaction takes its snapshot |
 //! | `scrub` | where the scrubbing is; a thread that holds it takes `keyspaces` and a file's leaves |
-//! | `snapshots`, `graveyard`, slots, `open_bytes` | leaves |
+//! | `snapshots`, `graveyard`, slots, `budget` | leaves |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,9 @@
 //! Flush: frozen memtables become level-0 sstables, and the log lets go of what they held.
 //!
 //! Before the edit is made durable the log is synced through everything that was written when the flush began, so
-//! no batch of which a part is in an sstable can lose its other part in a power cut.
+//! no batch of which a part is in an sstable can lose its other part in a power cut. Where no other keyspace has anything
+//! in memory there is nothing to lose: every batch through the newest flushed entry is in sstables. Then the log is left
+//! alone, and what is soon removed need never be written to the device.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,23 +105,36 @@ impl Core {
         let Some((keyspace, memtable)) = frozen.min_by_key(|(_, table)| table.first_seq()) else {
             return Ok(false);
         };
-        let (retired, synced) = self.prepare_log(&memtable)?;
+        self.share_memory();
+        let (retired, synced) = self.prepare_log(keyspace, &memtable)?;
         let built = self.write_memtable(keyspace, &memtable)?;
         let bytes = built.bytes();
         self.install_flush(keyspace, &memtable, built, &retired, synced)?;
         self.metrics.flushes.add(1);
         self.metrics.flush_bytes.add(bytes);
+        self.share_memory();
         self.update_pressure();
         Ok(true)
     }
 
-    /// Syncs the log through everything that `memtable` holds, and finds the segments that nothing else needs.
-    fn prepare_log(&self, memtable: &Arc<Memtable>) -> Result<(Vec<FileNumber>, LogPosition)> {
+    /// Gives the cache what memtables do not use: what is frozen, and one that is being filled.
+    fn share_memory(&self) {
+        let memtables = self.metrics.frozen_bytes.get() as usize + self.options.memtable_bytes();
+        self.files.set_cache_bytes(self.options.cache_bytes(memtables) as u64);
+    }
+
+    /// Syncs the log through everything that `memtable` holds, if another keyspace has anything in memory, and finds
+    /// the segments that nothing else needs.
+    fn prepare_log(
+        &self,
+        keyspace: &KeyspaceInner,
+        memtable: &Arc<Memtable>,
+    ) -> Result<(Vec<FileNumber>, LogPosition)> {
         let mut log = self.log.lock();
         if !mutant!("flush_deferred_not_written") {
             self.write_deferred(&mut log)?;
         }
-        if !mutant!("flush_log_not_synced") {
+        if self.has_others(keyspace) && !mutant!("flush_log_not_synced") {
             self.sync_log(&mut log)?;
         }
         let mut needed = log.last_seq.next();
@@ -135,6 +150,16 @@ impl Core {
         let unneeded = log.finished.iter().take_while(|segment| segment.last_seq < needed);
         let retired = unneeded.map(|segment| segment.number).collect();
         Ok((retired, log.writer()?.known_synced()))
+    }
+
+    /// Whether another keyspace's memtables hold anything: entries that are older than the newest that is flushed, or the
+    /// other part of its batch. Those of its own are of newer batches: the oldest memtable goes first. The log's lock is
+    /// held.
+    fn has_others(&self, keyspace: &KeyspaceInner) -> bool {
+        self.keyspaces.all().iter().filter(|other| other.id() != keyspace.id()).any(|other| {
+            let view = other.view_guard();
+            !view.active.is_empty() || !view.frozen.is_empty()
+        })
     }
 
     fn write_memtable(&self, keyspace: &KeyspaceInner, memtable: &Arc<Memtable>) -> Result<Built> {

@@ -208,6 +208,8 @@ impl Core {
             scrub_error: self.scrub_error(),
             memtable_bytes: counters.memtable_bytes.get(),
             frozen_memtable_bytes: counters.frozen_bytes.get(),
+            level0_trigger: self.level0_trigger() as u64,
+            block_cache_capacity_bytes: cache.capacity_bytes,
             block_cache_bytes: cache.used_bytes,
             block_cache_hits: cache.hits,
             block_cache_misses: cache.misses,
@@ -224,7 +226,10 @@ impl Core {
             metrics.value_garbage_bytes += ValueUsage::of(state).garbage_bytes;
         }
         for keyspace in self.keyspaces.all() {
-            for file in keyspace.view().levels.0.iter().flatten() {
+            let view = keyspace.view();
+            let level0 = view.levels.0.first().map_or(0, Vec::len) as u64;
+            metrics.level0_files = metrics.level0_files.max(level0);
+            for file in view.levels.0.iter().flatten() {
                 metrics.sstables += 1;
                 metrics.sstable_bytes += file.meta.len;
                 metrics.index_and_filter_bytes += file.memory_bytes() as u64;

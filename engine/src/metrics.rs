@@ -177,6 +177,12 @@ pub struct Metrics {
     pub memtable_bytes: u64,
     /// Memory in memtables that wait to be flushed, in bytes.
     pub frozen_memtable_bytes: u64,
+    /// The most files that a keyspace has in level 0.
+    pub level0_files: u64,
+    /// From how many on they are merged now: more while writes dominate.
+    pub level0_trigger: u64,
+    /// Memory for decoded blocks, in bytes: what memtables, indexes and filters leave of the budget.
+    pub block_cache_capacity_bytes: u64,
     /// Memory in decoded blocks, in bytes.
     pub block_cache_bytes: u64,
     /// Block reads that the cache answered.

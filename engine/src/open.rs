@@ -33,7 +33,7 @@ use crate::scrub::Scrub;
 use crate::snapshot::SnapshotList;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex};
 use crate::takeover::{Recovered, Takeover, Written};
-use crate::view::{Files, Levels, identity};
+use crate::view::{Budget, Files, Levels, identity};
 
 pub(crate) fn open(world: World, dir: PathBuf, options: Options) -> Result<Db> {
     if !options.read_only && options.create_if_missing {
@@ -145,9 +145,8 @@ impl Opening {
             fs: Arc::clone(&self.world.fs),
             dir: self.dir.clone(),
             mode: self.options.read_mode,
-            cache: Arc::new(BlockCache::new(self.options.cache_bytes() as u64)),
-            cache_bytes: self.options.cache_bytes() as u64,
-            open_bytes: Mutex::default(),
+            cache: Arc::new(BlockCache::new(self.options.cache_bytes(0) as u64)),
+            budget: Mutex::new(Budget::new(self.options.cache_bytes(0) as u64)),
             graveyard: Mutex::default(),
         });
         self.check_sstables(&version)?;

@@ -140,20 +140,22 @@ impl Options {
         Ok(())
     }
 
-    /// A memtable is frozen at this many bytes: an eighth of the budget, so that one is filled while another is
-    /// flushed and both stay within [`Options::memtables_bytes_max`].
+    /// A memtable is frozen at this many bytes: a sixth of the budget, so that one is filled and one is flushed while
+    /// there is room for as much again, in which writers are slowed before anything stops.
     pub(crate) fn memtable_bytes(&self) -> usize {
-        self.memory_budget_bytes / 8
+        self.memory_budget_bytes / 6
     }
 
     /// All memtables together, the frozen ones included; writes wait beyond it.
     pub(crate) fn memtables_bytes_max(&self) -> usize {
-        self.memory_budget_bytes / 2
+        4 * self.memtable_bytes()
     }
 
-    /// Decoded blocks, indexes and filters together.
-    pub(crate) fn cache_bytes(&self) -> usize {
-        self.memory_budget_bytes / 2
+    /// Decoded blocks, indexes and filters together, while memtables take `memtables` bytes: the rest of the budget.
+    pub(crate) fn cache_bytes(&self, memtables: usize) -> usize {
+        // One memtable is always spoken for; so the cache does not shrink and grow with every flush of a few writes.
+        let taken = memtables.max(2 * self.memtable_bytes());
+        self.memory_budget_bytes - taken.min(self.memtables_bytes_max())
     }
 
     /// Log segments no larger than the memtables that they protect.

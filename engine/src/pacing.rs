@@ -1,8 +1,9 @@
 //! Write pacing: writers are slowed smoothly as flush and compaction fall behind, and wait only for memory.
 //!
-//! A delay per byte grows with the square of the pressure, from nothing at [`FREE_LEVEL0`] files to
-//! [`DELAY_NS_PER_KIB_MAX`] at [`FULL_LEVEL0`]; so throughput settles where compaction keeps up, without a stop. Every
-//! delay is counted in the metrics.
+//! A delay per byte grows with the pressure, from nothing to [`DELAY_NS_PER_KIB_MAX`]: with the files in level 0, from
+//! [`FREE_LEVEL0`] to [`FULL_LEVEL0`], and with the memory in memtables, from [`FREE_MEMORY_PERCENT`] of its limit on. So
+//! throughput settles where flush and compaction keep up, without a stop. No single commit sleeps for longer than
+//! [`SLEEP_MAX`]; the rest is owed by those after it. Every delay is counted in the metrics.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,19 +11,33 @@ use std::time::Duration;
 use esker_base::Result;
 
 use crate::core::Core;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Mutex};
 
-/// Up to so many files in level 0 there is no delay.
-const FREE_LEVEL0: u64 = 12;
+/// Up to so many files in level 0 there is no delay: a few times what compaction lets gather there while writes
+/// dominate.
+const FREE_LEVEL0: u64 = 36;
 
 /// At so many the delay is greatest.
-const FULL_LEVEL0: u64 = 48;
+const FULL_LEVEL0: u64 = 96;
+
+/// Up to this part of the memory for memtables, in percent, there is no delay: one that is filled beside one that is
+/// flushed.
+const FREE_MEMORY_PERCENT: u64 = 50;
 
 /// The greatest delay: about 1 MiB a second.
 const DELAY_NS_PER_KIB_MAX: u64 = 1_000_000;
 
-/// No group is delayed for longer, however large it is; what it would owe beyond that is let off.
-const DELAY_MAX: Duration = Duration::from_secs(1);
+/// No commit is delayed for longer at a time.
+const SLEEP_MAX: Duration = Duration::from_millis(4);
+
+/// What is owed beyond this is let off: a large commit is not made good by all small ones after it.
+const OWED_MAX: Duration = Duration::from_millis(100);
+
+/// Writes dominate if they would fill a memtable within so many seconds.
+const MEMTABLE_SECONDS_MAX: u64 = 5;
+
+/// How long writes are counted before their rate is told.
+pub(crate) const RATE_WINDOW: Duration = Duration::from_millis(100);
 
 /// Shorter delays are saved up until they are worth a sleep.
 const SLEEP_MIN: Duration = Duration::from_micros(100);
@@ -33,8 +48,18 @@ const STALL_POLL: Duration = Duration::from_micros(500);
 /// The pressure that background work reports and writers feel.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
-    delay_ns_per_kib: AtomicU64,
+    level0_ns_per_kib: AtomicU64,
     owed_ns: AtomicU64,
+    /// How fast writes come. A leaf lock.
+    rate: Mutex<Rate>,
+}
+
+/// How many bytes were logged when, and how many a second by that.
+#[derive(Debug, Default)]
+struct Rate {
+    at: Duration,
+    bytes: u64,
+    per_second: u64,
 }
 
 impl Pacer {
@@ -43,26 +68,63 @@ impl Pacer {
         let over = files.saturating_sub(FREE_LEVEL0).min(FULL_LEVEL0 - FREE_LEVEL0);
         let range = FULL_LEVEL0 - FREE_LEVEL0;
         let delay = DELAY_NS_PER_KIB_MAX * over * over / (range * range);
-        self.delay_ns_per_kib.store(delay, Ordering::Relaxed);
+        self.level0_ns_per_kib.store(delay, Ordering::Relaxed);
     }
 
-    /// The delay that a group of `bytes` has to take now.
-    fn delay(&self, bytes: usize) -> Duration {
-        let rate = self.delay_ns_per_kib.load(Ordering::Relaxed);
-        if rate == 0 {
+    /// How many bytes a second are logged, given that it were `bytes` in all by `now`; as of the last look if that was
+    /// a moment ago.
+    fn write_rate(&self, now: Duration, bytes: u64) -> u64 {
+        let mut rate = self.rate.lock();
+        let passed = now.saturating_sub(rate.at);
+        if passed >= RATE_WINDOW {
+            let written = bytes.saturating_sub(rate.bytes);
+            let per_second = u128::from(written) * 1000 / passed.as_millis();
+            let per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
+            *rate = Rate { at: now, bytes, per_second };
+        }
+        rate.per_second
+    }
+
+    /// The delay that a group of `bytes` has to take now, with `used` of `limit` bytes of memtables in use.
+    fn delay(&self, bytes: usize, used: u64, limit: u64) -> Duration {
+        let level0 = self.level0_ns_per_kib.load(Ordering::Relaxed);
+        let rate = level0.max(memory_delay(used, limit));
+        let owed = self.owed_ns.load(Ordering::Relaxed);
+        if rate == 0 && owed == 0 {
             return Duration::ZERO;
         }
-        let owed = self.owed_ns.load(Ordering::Relaxed) + rate * (bytes as u64).div_ceil(1024);
+        let owed = owed + rate * (bytes as u64) / 1024;
+        let owed = owed.min(OWED_MAX.as_nanos() as u64);
         if owed < SLEEP_MIN.as_nanos() as u64 {
-            self.owed_ns.store(owed, Ordering::Relaxed);
+            // With the pressure the debt goes too.
+            self.owed_ns.store(if rate == 0 { 0 } else { owed }, Ordering::Relaxed);
             return Duration::ZERO;
         }
-        self.owed_ns.store(0, Ordering::Relaxed);
-        Duration::from_nanos(owed).min(DELAY_MAX)
+        let delay = Duration::from_nanos(owed).min(SLEEP_MAX);
+        self.owed_ns.store(owed - delay.as_nanos() as u64, Ordering::Relaxed);
+        delay
     }
 }
 
+/// The delay for memory in nanoseconds a KiB: it grows with the fourth power, so that it is gentle where flushing nearly
+/// keeps up, and greatest where all memory is in use.
+fn memory_delay(used: u64, limit: u64) -> u64 {
+    let free = limit / 100 * FREE_MEMORY_PERCENT;
+    let range = (limit - free).max(1);
+    // In 1024ths, so that the power fits.
+    let over = (used.saturating_sub(free).min(range) as u128 * 1024 / u128::from(range)) as u64;
+    (u128::from(DELAY_NS_PER_KIB_MAX) * u128::from(over).pow(4) >> 40) as u64
+}
+
 impl Core {
+    /// Whether writes come so fast that memtables are flushed one after the other. Never where the caller decides what
+    /// runs when: there nothing depends on time.
+    pub(crate) fn writes_dominate(&self) -> bool {
+        let (now, bytes) = (self.world.clock.monotonic(), self.metrics.wal_bytes.get());
+        let limit = self.options.memtable_bytes() as u64 / MEMTABLE_SECONDS_MAX;
+        self.has_threads() && self.pacer.write_rate(now, bytes) >= limit
+    }
+
     /// Delays the commit owner as pressure asks, and waits while memtables are full. Fails if they are full because
     /// flushing fails.
     pub(crate) fn pace(&self, bytes: usize) -> Result<()> {
@@ -84,7 +146,10 @@ impl Core {
             self.metrics.stalled(waited);
         }
         if self.has_threads() {
-            let delay = self.pacer.delay(bytes);
+            let frozen = self.metrics.frozen_bytes.get();
+            // A single memtable is nobody's fault: it is not flushed before it is full.
+            let used = if frozen == 0 { 0 } else { frozen + self.metrics.memtable_bytes.get() };
+            let delay = self.pacer.delay(bytes, used, self.options.memtables_bytes_max() as u64);
             if delay > Duration::ZERO {
                 self.metrics.delayed(delay);
                 self.world.clock.sleep(delay);
@@ -109,15 +174,52 @@ mod tests {
         let pacer = Pacer::default();
         let delay = |files| {
             pacer.set_level0(files);
-            pacer.delay(1 << 20)
+            pacer.owed_ns.store(0, Ordering::Relaxed);
+            pacer.delay(1 << 10, 0, 1 << 20)
         };
         assert_eq!(delay(FREE_LEVEL0), Duration::ZERO);
         let delays: Vec<_> = (FREE_LEVEL0..FULL_LEVEL0 + 10).map(delay).collect();
         assert!(delays.is_sorted());
-        assert!(delays[1] < Duration::from_millis(2), "{:?}", delays[1]);
-        assert_eq!(delays.last(), Some(&DELAY_MAX));
-        // 64 MiB would owe more than a minute; the next group pays for itself alone.
-        assert_eq!(pacer.delay(64 << 20), DELAY_MAX);
-        assert_eq!(pacer.delay(1 << 10), Duration::from_nanos(DELAY_NS_PER_KIB_MAX));
+        assert_eq!(delays.last(), Some(&Duration::from_nanos(DELAY_NS_PER_KIB_MAX)));
+        // 64 MiB would owe more than a minute: no commit sleeps long, and those after it pay for a while only.
+        let slept: Vec<_> = std::iter::once(64 << 20)
+            .chain(std::iter::repeat_n(0, 100))
+            .map(|bytes| pacer.delay(bytes, 0, 1 << 20))
+            .collect();
+        assert!(slept.iter().all(|&delay| delay <= SLEEP_MAX));
+        assert_eq!(slept.iter().sum::<Duration>(), OWED_MAX);
+    }
+
+    #[test]
+    fn memory_that_fills_up_slows_writers_before_it_is_full() {
+        let limit = 100 << 20;
+        let delays: Vec<_> = (0..=110).map(|percent| memory_delay(percent << 20, limit)).collect();
+        assert!(delays.is_sorted());
+        assert_eq!(delays[FREE_MEMORY_PERCENT as usize], 0);
+        // At three quarters about 16 MiB a second pass, at the limit 1.
+        assert!((30_000..100_000).contains(&delays[75]), "{}", delays[75]);
+        assert_eq!(delays[100], DELAY_NS_PER_KIB_MAX);
+        assert_eq!(delays[110], DELAY_NS_PER_KIB_MAX);
+    }
+
+    #[test]
+    fn the_write_rate_is_that_of_the_last_window() {
+        let pacer = Pacer::default();
+        let ms = Duration::from_millis;
+        assert_eq!(pacer.write_rate(ms(1000), 5000), 5000);
+        assert_eq!(pacer.write_rate(ms(1050), 9000), 5000, "too soon to tell");
+        assert_eq!(pacer.write_rate(ms(1200), 9000), 20_000);
+        assert_eq!(pacer.write_rate(ms(1300), 9000), 0);
+    }
+
+    #[test]
+    fn what_is_owed_goes_with_the_pressure() {
+        let pacer = Pacer::default();
+        pacer.set_level0(FREE_LEVEL0 + 1);
+        assert_eq!(pacer.delay(10, 0, 1 << 20), Duration::ZERO);
+        assert!(pacer.owed_ns.load(Ordering::Relaxed) > 0);
+        pacer.set_level0(0);
+        assert_eq!(pacer.delay(10, 0, 1 << 20), Duration::ZERO);
+        assert_eq!(pacer.owed_ns.load(Ordering::Relaxed), 0);
     }
 }

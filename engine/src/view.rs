@@ -122,12 +122,25 @@ pub(crate) struct Files {
     pub(crate) dir: PathBuf,
     pub(crate) mode: ReadMode,
     pub(crate) cache: Arc<BlockCache>,
-    /// The budget of the block cache and of the indexes and filters together, in bytes.
-    pub(crate) cache_bytes: u64,
-    /// What the indexes and filters of open files take of it. A leaf lock.
-    pub(crate) open_bytes: Mutex<u64>,
+    /// The memory for the block cache, the indexes and the filters. A leaf lock.
+    pub(crate) budget: Mutex<Budget>,
     /// Files that nobody needs any more, for the clean-up step. A leaf lock.
     pub(crate) graveyard: Mutex<Vec<(FileKind, FileNumber)>>,
+}
+
+/// The memory that the block cache, the indexes and the filters share.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// All of it, in bytes: what memtables leave.
+    cache_bytes: u64,
+    /// What the indexes and filters of open files take.
+    open_bytes: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(cache_bytes: u64) -> Budget {
+        Budget { cache_bytes, open_bytes: 0 }
+    }
 }
 
 /// The block cache keeps this part of its budget, however much memory indexes and filters take.
@@ -139,12 +152,24 @@ const CACHE_PART_STEP: u64 = 64;
 impl Files {
     /// Notes that an index and a filter of `bytes` came into memory, or left it; the block cache gets the rest.
     fn account(&self, bytes: usize, came: bool) {
-        let mut open = self.open_bytes.lock();
-        let bytes = bytes as u64;
-        *open = if came { open.saturating_add(bytes) } else { open.saturating_sub(bytes) };
-        let least = self.cache_bytes / CACHE_PART_MIN;
-        let capacity = self.cache_bytes.saturating_sub(*open).max(least);
-        if capacity.abs_diff(self.cache.capacity_bytes()) >= self.cache_bytes / CACHE_PART_STEP {
+        let mut budget = self.budget.lock();
+        let (open, bytes) = (budget.open_bytes, bytes as u64);
+        budget.open_bytes =
+            if came { open.saturating_add(bytes) } else { open.saturating_sub(bytes) };
+        self.fit(&budget);
+    }
+
+    /// Sets what memtables leave. A smaller cache drops blocks, so no lock that a write needs may be held.
+    pub(crate) fn set_cache_bytes(&self, bytes: u64) {
+        let mut budget = self.budget.lock();
+        budget.cache_bytes = bytes;
+        self.fit(&budget);
+    }
+
+    fn fit(&self, budget: &Budget) {
+        let least = budget.cache_bytes / CACHE_PART_MIN;
+        let capacity = budget.cache_bytes.saturating_sub(budget.open_bytes).max(least);
+        if capacity.abs_diff(self.cache.capacity_bytes()) >= budget.cache_bytes / CACHE_PART_STEP {
             self.cache.set_capacity(capacity);
         }
     }

@@ -1,10 +1,11 @@
 //! Leveled: below level 0 every level is one sorted run, each several times larger than the one
 //! above.
 //!
-//! The levels' sizes are derived from the bottom upward: the bottom holds what it holds, the one
-//! above may hold a tenth of that, and so on until a level's share falls to `base_level_bytes`;
-//! that level is where level 0 is merged into, and those above it stay empty. So at most about a
-//! tenth of the data is outside the bottom, however much there is.
+//! The levels' sizes are derived from the bottom upward: the bottom holds what it holds, and there
+//! are as few levels above it as let each be at most `level_multiplier` times the one above, where
+//! `base_level_bytes` stands for level 0. The ratio is the same from level to level. The highest of
+//! them is where level 0 is merged into, and those above it stay empty. A level that is no larger
+//! than what level 0 brings at a time would only rewrite everything once more.
 //!
 //! Tasks, in this order: the level that is fullest against its size; files full of deletes; files
 //! past the age limit.
@@ -40,17 +41,28 @@ impl Shape {
             (options.base_level_bytes.max(1), options.level_multiplier.max(2));
         let largest = (1..LEVEL_COUNT).map(|level| bytes_of(picture.level(level))).max();
         let mut size = largest.unwrap_or(0).max(smallest);
+        let (count, ratio) = steps(size / smallest, multiplier);
         let mut targets = [0; LEVEL_COUNT];
         let mut base = BOTTOM;
         targets[base] = size;
         let filled_above = |base| (1..base).any(|level| !picture.level(level).is_empty());
-        while base > 1 && (size > smallest || filled_above(base)) {
+        while base > 1 && (BOTTOM - base + 1 < count || filled_above(base)) {
             base -= 1;
-            size = (size / multiplier).max(smallest);
+            size = (size / ratio).max(smallest);
             targets[base] = size;
         }
         Shape { base, targets }
     }
+}
+
+/// The fewest steps of a ratio of at most `multiplier` that lead to `quotient` or beyond, and the
+/// lowest such ratio.
+fn steps(quotient: u64, multiplier: u64) -> (usize, u64) {
+    let reaches = |count: u32, ratio: u64| ratio.saturating_pow(count) >= quotient;
+    let count = (1..BOTTOM as u32).find(|&count| reaches(count, multiplier));
+    let count = count.unwrap_or(BOTTOM as u32);
+    let ratio = (2..multiplier).find(|&ratio| reaches(count, ratio));
+    (count as usize, ratio.unwrap_or(multiplier))
 }
 
 impl Strategy for Leveled {

@@ -240,7 +240,13 @@ impl Core {
         if !wanted(&mut self.log.lock()) {
             return Ok(false);
         }
-        let segment = self.create_segment(0, true)?;
+        // Zeros pay where the log is synced; elsewhere they only double what is written.
+        let is_synced = {
+            let mut log = self.log.lock();
+            let writer = log.writer()?;
+            writer.known_synced().file == writer.position().file
+        };
+        let segment = self.create_segment(0, is_synced)?;
         let mut log = self.log.lock();
         let current = log.writer()?.position().file;
         if !wanted(&mut log) || segment.number() < current {

@@ -63,7 +63,7 @@ fn start() -> (Simulation, Arc<FaultFs>, Db, Keyspace) {
 
 /// More than a memtable takes with 1 MiB of memory, so it is frozen.
 fn fill(ks: &Keyspace, key: &str) {
-    ks.put(key, vec![7; 140 << 10]).unwrap();
+    ks.put(key, vec![7; 176 << 10]).unwrap();
 }
 
 /// The lock used to be given up while a step was still writing.

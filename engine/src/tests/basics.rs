@@ -283,7 +283,7 @@ fn indexes_and_filters_count_against_the_budget_of_the_block_cache() {
         ks.put_with(i.to_be_bytes(), [7; 20], Durability::Volatile).unwrap();
     }
     db.compact().unwrap();
-    let budget = db.core().options.cache_bytes() as u64;
+    let budget = db.core().options.cache_bytes(0) as u64;
     let capacity = || db.core().files.cache.capacity_bytes();
     assert_eq!(capacity(), budget);
     assert_eq!(ks.iter().count(), 20_000);

@@ -1,7 +1,8 @@
 //! Esker. Opened by `engines.rs`.
 //!
-//! - memory: `memory_budget_bytes` is twice the given number, of which the engine takes half as cache for blocks,
-//!   indexes and filters and half for memtables (each frozen at an eighth of the budget)
+//! - memory: `memory_budget_bytes` is three times the given number: the cache, and as much as two memtables of RocksDB's.
+//!   The engine takes between a third and two thirds for memtables (each frozen at a sixth of the budget) and the rest as
+//!   cache for blocks, indexes and filters
 //! - filter: its own default
 //! - compression: lz4 or none, `KeyspaceOptions::compress`
 //! - unsynced: `Durability::Buffered`, survives the end of the process; synced: `Durability::Sync`
@@ -22,7 +23,7 @@ pub(super) fn open(config: &Config) -> Result<Box<dyn Store>> {
         false => esker::Durability::Buffered,
     };
     let db = esker::Db::builder()
-        .memory_budget_bytes(2 * config.memory_bytes)
+        .memory_budget_bytes(3 * config.memory_bytes)
         .durability(durability)
         .open(&config.dir)?;
     let entries = match db.existing_keyspace("entries")? {
