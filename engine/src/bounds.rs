@@ -114,7 +114,7 @@ mod tests {
                 .chunks_exact(2)
                 .map(|ends| [with_prefix(&ends[0]), with_prefix(&ends[1])])
                 .collect();
-            let bounds = Bounds::of(&[ranges.clone()]);
+            let bounds = Bounds::of(std::slice::from_ref(&ranges));
             for (prefixed, key) in keys {
                 let key = if prefixed { with_prefix(&key) } else { key };
                 let head = bounds.head(&key);
