@@ -24,6 +24,11 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
+    #[cfg(test)]
+    pub(crate) fn of(text: &'static str, budget: &Budget) -> Self {
+        Self { bytes: Bytes::from_static(text.as_bytes()), _reservation: budget.reservation() }
+    }
+
     /// A method and no field, so that a task which uses the bytes takes their part of the budget along.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -2,9 +2,13 @@
 //! names of all operations of the service, so that one that is not here yet is told apart from one that never was.
 //! Never panics on what a client sends.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
+
 use crate::body::RequestBody;
 use crate::error::WireError;
 use crate::inline::{InlineReads, SeenThrough, caught};
@@ -27,7 +31,8 @@ enum Handler {
     Blocking(RunFn),
     /// Where the connection is served, as long as such reads are fast; otherwise as `Blocking`.
     Read(RunFn),
-    /// Started, then awaited.
+    /// Started and awaited where the connection is served, as long as reads are fast and the body is short; otherwise
+    /// on a thread that may block.
     Awaited(StartFn),
 }
 
@@ -172,31 +177,43 @@ impl Target {
                 let (begun, is_fast) = reads.begin();
                 if is_fast && body.bytes().len() <= INLINE_BYTES_MAX {
                     let outcome = caught(|| finish(handler(service.as_ref(), body.bytes())));
-                    reads.end(begun);
+                    reads.end(begun, body.bytes().len());
                     outcome.map_err(|panicked| panicked.0)
                 } else {
                     let reads = Arc::clone(reads);
                     blocking_task(move || {
                         let (begun, _) = reads.begin();
                         let answer = finish(handler(service.as_ref(), body.bytes()));
-                        reads.end(begun);
+                        reads.end(begun, body.bytes().len());
                         answer
                     })
                     .await
                 }
             }
             Handler::Awaited(handler) => {
-                let is_inline = body.bytes().len() <= INLINE_BYTES_MAX;
-                let operation = SeenThrough::new(async move {
-                    let pending = if is_inline {
-                        handler(service, body.bytes())?
-                    } else {
-                        let start = move || handler(service, body.bytes());
-                        blocking_task(start).await.unwrap_or_else(|p| Err(panicked(self.name, &p)))?
+                // A write reads too: what it replaces.
+                let (_, is_fast) = reads.begin();
+                let is_inline = is_fast && body.bytes().len() <= INLINE_BYTES_MAX;
+                let reads = Arc::clone(reads);
+                let operation = async move {
+                    let (begun, _) = reads.begin();
+                    let mut pending = handler(service, body.bytes())?;
+                    let begin = |context: &mut Context<'_>| match pending.as_mut().poll(context) {
+                        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                        Poll::Pending => Poll::Ready(None),
                     };
-                    finish(pending.await)
-                });
-                operation.await.map_err(|panicked| panicked.0)
+                    let answer = poll_fn(begin).await;
+                    reads.end(begun, body.bytes().len());
+                    match answer {
+                        Some(answer) => finish(answer),
+                        None => finish(pending.await),
+                    }
+                };
+                if is_inline {
+                    SeenThrough::new(operation).await.map_err(|panicked| panicked.0)
+                } else {
+                    blocking_task(move || Handle::current().block_on(operation)).await
+                }
             }
         };
         outcome.unwrap_or_else(|panic| Err(panicked(self.name, &panic)))

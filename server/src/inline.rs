@@ -16,11 +16,14 @@ use tokio::time::Instant;
 /// A read that took longer has waited for the disk (or for a processor, which looks the same).
 const SLOW: Duration = Duration::from_micros(200);
 
-/// For how long after a slow read all reads go to threads that may block.
-const PAUSE_US: u64 = 20_000;
+/// Bytes of a request that are read and worked on in a microsecond, at the least.
+const BYTES_A_US: usize = 16;
 
-/// Whether reads of single items are fast at the moment. One that is not holds up a worker of the runtime once; those
-/// after it are sent where waiting does no harm, until none of them has been slow for a while.
+/// For how long after a slow read all reads go to threads that may block.
+const PAUSE_US: u64 = 10_000;
+
+/// Whether reads of single items are fast at the moment. One that is not holds up one worker once; those after it are sent
+/// where waiting does no harm, until none of them has been slow for a while.
 pub(crate) struct InlineReads {
     start: Instant,
     /// Microseconds after the start.
@@ -32,19 +35,27 @@ impl InlineReads {
         Self { start: Instant::now(), slow_until_us: AtomicU64::new(0) }
     }
 
-    /// When a read begins, and whether it may run on a worker of the runtime.
+    /// As after a slow read, for ever.
+    #[cfg(test)]
+    pub(crate) fn slow() -> Self {
+        Self { start: Instant::now(), slow_until_us: AtomicU64::new(u64::MAX) }
+    }
+
+    /// When a read begins, and whether it may run on a worker.
     pub(crate) fn begin(&self) -> (Begun, bool) {
         let begun = Begun(self.now_us());
         (begun, begun.0 >= self.slow_until_us.load(Ordering::Relaxed))
     }
 
-    /// Notes that a read has ended.
-    pub(crate) fn end(&self, begun: Begun) {
-        self.end_at(begun, self.now_us());
+    /// Notes that the reads of a request of so many bytes have ended.
+    pub(crate) fn end(&self, begun: Begun, bytes: usize) {
+        self.end_at(begun, bytes, self.now_us());
     }
 
-    fn end_at(&self, begun: Begun, now_us: u64) {
-        if u128::from(now_us.saturating_sub(begun.0)) > SLOW.as_micros() {
+    fn end_at(&self, begun: Begun, bytes: usize, now_us: u64) {
+        // A long request, of many items perhaps, takes its time without any waiting.
+        let work_us = bytes / BYTES_A_US;
+        if u128::from(now_us.saturating_sub(begun.0)) > SLOW.as_micros() + work_us as u128 {
             self.slow_until_us.fetch_max(now_us.saturating_add(PAUSE_US), Ordering::Relaxed);
         }
     }
@@ -118,15 +129,16 @@ mod tests {
     fn a_slow_read_sends_the_next_ones_away_for_a_while() {
         let reads = InlineReads::new();
         assert!(reads.begin().1);
-        reads.end_at(Begun(0), 200);
+        reads.end_at(Begun(0), 0, 200);
+        reads.end_at(Begun(0), 1600, 300);
         assert!(reads.begin().1);
         // Far ahead, so that the test does not depend on how long it takes.
         let hour = 3_600_000_000;
-        reads.end_at(Begun(hour), hour + 201);
+        reads.end_at(Begun(hour), 15, hour + 201);
         assert!(!reads.begin().1);
         assert_eq!(reads.slow_until_us.load(Ordering::Relaxed), hour + 201 + PAUSE_US);
-        reads.end_at(Begun(hour), hour + 300);
-        reads.end_at(Begun(0), 1000);
+        reads.end_at(Begun(hour), 0, hour + 300);
+        reads.end_at(Begun(0), 0, 1000);
         assert_eq!(reads.slow_until_us.load(Ordering::Relaxed), hour + 300 + PAUSE_US);
     }
 

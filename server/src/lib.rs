@@ -22,5 +22,6 @@ mod request_id;
 mod server;
 mod service;
 mod stall;
+mod workers;
 
 pub use cli::main;

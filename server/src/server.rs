@@ -1,5 +1,5 @@
-//! The server itself: accepts connections, serves each in a task of its own, and drains them when it is told to
-//! stop. Called by `cli/serve.rs` and the tests. One slow or hostile connection costs the others nothing but its
+//! The server itself: accepts connections, serves each in a task of its own on one of its workers, and drains them when
+//! it is told to stop. Called by `cli/serve.rs` and the tests. One slow or hostile connection costs the others nothing but its
 //! place among `connections_max`.
 
 use std::future::Future;
@@ -20,6 +20,7 @@ use crate::http::{self, Shared};
 use crate::limits::Limits;
 use crate::service::Service;
 use crate::stall::{Phase, StallGuard};
+use crate::workers::Workers;
 
 /// How long to wait before accepting again when the machine is out of file descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -28,23 +29,26 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub(crate) struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
+    workers: Workers,
 }
 
 impl Server {
-    /// A server on a bound listener.
+    /// A server on a bound listener, with one worker for each processor.
     pub(crate) fn new(
         listener: TcpListener,
         service: Arc<dyn Service>,
         limits: Limits,
         hosts: AllowedHosts,
-    ) -> Self {
-        Self { listener, shared: Arc::new(Shared::new(service, limits, hosts)) }
+    ) -> std::io::Result<Self> {
+        let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?;
+        Ok(Self { listener, shared: Arc::new(Shared::new(service, limits, hosts)), workers })
     }
 
     /// Serves until `stop` is done, then lets the requests in flight finish for `drain_timeout` at most. Answers
     /// whether all of them did.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> bool {
-        let Self { listener, shared } = self;
+        // Before the connections, which end first.
+        let Self { listener, shared, workers } = self;
         let slots = Arc::new(Semaphore::new(shared.limits.connections_max));
         let (stopping, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
@@ -72,11 +76,18 @@ impl Server {
                 }
                 continue;
             };
+            // Out of this thread's event loop and into that of the worker.
+            let Ok(socket) = socket.into_std() else { continue };
             let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
-            connections.spawn(async move {
-                serve(socket, shared, stopped).await;
-                drop(slot);
-            });
+            let (worker, place) = workers.next();
+            let serving = async move {
+                match TcpStream::from_std(socket) {
+                    Ok(socket) => serve(socket, shared, stopped).await,
+                    Err(error) => tracing::warn!("could not serve a connection: {error}"),
+                }
+                drop((slot, place));
+            };
+            connections.spawn_on(serving, worker);
         }
 
         // From here new connections are refused by the operating system.

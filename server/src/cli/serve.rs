@@ -62,7 +62,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         );
         limits.connections_max = connections;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // For accepting and for signals; the server starts threads of its own to serve.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new(format!("could not start the server's threads: {error}")))?;
@@ -73,7 +74,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         .map_err(|error| CliError::new(format!("could not read the server's address: {error}")))?;
     let tables = open::tables(&arguments.data_dir, open::Use::Serve)?;
     let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
-    let server = Server::new(listener, Arc::clone(&tables) as _, limits, AllowedHosts::new(hosts));
+    let service = Arc::clone(&tables) as _;
+    let server = Server::new(listener, service, limits, AllowedHosts::new(hosts))
+        .map_err(|error| CliError::new(format!("could not start the server's threads: {error}")))?;
 
     let drained = runtime.block_on(async {
         let stop = stop_signal()?;

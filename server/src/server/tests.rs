@@ -13,11 +13,15 @@ use esker_table::operation::*;
 use tokio::sync::oneshot;
 
 use super::Server;
+use crate::body::RequestBody;
+use crate::dispatch;
 use crate::host::AllowedHosts;
-use crate::limits::Limits;
+use crate::inline::InlineReads;
+use crate::limits::{Budgets, Limits};
 use crate::service::{Pending, Service};
 
-/// Lists no tables, panics in DescribeTable and DeleteItem, and waits in Scan until it is told to go on.
+/// Lists no tables, panics in DescribeTable and DeleteItem, waits in Scan until it is told to go on, and refuses GetItem and
+/// PutItem with the name of the thread that they run on.
 struct Scripted {
     scanning: Sender<()>,
     go_on: Mutex<Receiver<()>>,
@@ -51,20 +55,28 @@ impl Service for Scripted {
         self.go_on.lock().unwrap().recv().unwrap();
         Ok(ScanResponse::default())
     }
+    fn get_item(&self, _: GetItemRequest) -> Result<GetItemResponse, TableError> {
+        Err(TableError::not_found(thread_name()))
+    }
+    fn put_item_async(self: Arc<Self>, _: PutItemRequest) -> Pending<PutItemResponse> {
+        Box::pin(async { Err(TableError::not_found(thread_name())) })
+    }
     fn delete_item_async(self: Arc<Self>, _: DeleteItemRequest) -> Pending<DeleteItemResponse> {
         Box::pin(async { panic!("as the test asked") })
     }
     refused! {
         create_table(CreateTableRequest) -> CreateTableResponse;
         delete_table(DeleteTableRequest) -> DeleteTableResponse;
-        get_item(GetItemRequest) -> GetItemResponse;
         query(QueryRequest) -> QueryResponse;
         batch_get_item(BatchGetItemRequest) -> BatchGetItemResponse;
     }
     refused_writes! {
-        put_item_async(PutItemRequest) -> PutItemResponse;
         batch_write_item_async(BatchWriteItemRequest) -> BatchWriteItemResponse;
     }
+}
+
+fn thread_name() -> String {
+    std::thread::current().name().unwrap_or_default().to_owned()
 }
 
 /// A running server; ended when it is dropped.
@@ -84,12 +96,13 @@ impl Running {
         let (stop, stopped) = oneshot::channel::<()>();
         let (address_sender, address) = channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 address_sender.send(listener.local_addr().unwrap()).unwrap();
                 let hosts = AllowedHosts::default();
-                let server = Server::new(listener, Arc::new(service), limits, hosts);
+                let server = Server::new(listener, Arc::new(service), limits, hosts).unwrap();
                 server
                     .run(async {
                         let _ = stopped.await;
@@ -335,4 +348,28 @@ fn draining_ends_although_a_request_does_not() {
     assert_eq!(rest(&mut busy), "");
     server.go_on.send(()).unwrap();
     assert!(!server.stop());
+}
+
+/// A read that waits for the disk must not hold up the connections of its worker, nor may one by a write.
+#[test]
+fn reads_and_writes_leave_the_worker_while_reads_are_slow() {
+    let (scanning, _) = channel();
+    let service: Arc<dyn Service> = Arc::new(Scripted { scanning, go_on: Mutex::new(channel().1) });
+    let budgets = Budgets::new(&Limits::default());
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().thread_name("may-block").build().unwrap();
+    let get = r#"{"TableName":"T","Key":{"k":{"S":"v"}}}"#;
+    let put = r#"{"TableName":"T","Item":{"k":{"S":"v"}}}"#;
+    for (operation, text) in [("GetItem", get), ("PutItem", put)] {
+        let target = dispatch::find(Some(&format!("DynamoDB_20120810.{operation}"))).unwrap();
+        let thread_with = |reads: InlineReads| {
+            let body = RequestBody::of(text, &budgets.bodies);
+            let (service, reads) = (Arc::clone(&service), Arc::new(reads));
+            let answer = runtime.block_on(target.run(service, &budgets, &reads, body));
+            answer.unwrap_err().to_string()
+        };
+        let refusal = |thread: &str| format!("ResourceNotFoundException: {thread}");
+        assert_eq!(thread_with(InlineReads::new()), refusal(&thread_name()), "{operation}");
+        assert_eq!(thread_with(InlineReads::slow()), refusal("may-block"), "{operation}");
+    }
 }
