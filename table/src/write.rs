@@ -69,7 +69,12 @@ impl Tables {
     }
 
     /// Commits the batch, with the counts of its tables, on this thread.
-    fn write(&self, writes: &[ItemWrite], olds: &[Option<OldItem>], guard: ItemGuard) -> Result<()> {
+    fn write(
+        &self,
+        writes: &[ItemWrite],
+        olds: &[Option<OldItem>],
+        guard: ItemGuard,
+    ) -> Result<()> {
         let (mut batch, deltas) = changes(self, writes, olds);
         if batch.is_empty() {
             return Ok(());

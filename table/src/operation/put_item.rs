@@ -45,10 +45,7 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Tables::put_item`].
-    pub async fn put_item_async(
-        &self,
-        request: PutItemRequest,
-    ) -> Result<PutItemResponse> {
+    pub async fn put_item_async(&self, request: PutItemRequest) -> Result<PutItemResponse> {
         self.put_item_as(request, Waiting::Polls).await
     }
 
@@ -64,7 +61,8 @@ impl Tables {
         let table = self.table(name)?;
         let (partition, sort) = table.key.of_item(&request.item)?;
         let key = base_key(&partition, sort.as_ref());
-        let old = self.commit(&[ItemWrite { table, key, new: Some(new) }], wants_old, waiting).await?;
+        let old =
+            self.commit(&[ItemWrite { table, key, new: Some(new) }], wants_old, waiting).await?;
         let old = old.into_iter().next().flatten();
         let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
         let units = capacity::write_units(old_bytes, new_bytes);
