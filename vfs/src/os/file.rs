@@ -1,7 +1,7 @@
 //! One open file of the real machine.
 //!
 //! Made by [`super::OsFs`] only. It must never report a short transfer as success, and never map a
-//! file for writing. The crate's only unsafe code is here: one mapping, one system call.
+//! file for writing. Unsafe code is here (one mapping, one system call) and in `memory.rs`.
 #![allow(unsafe_code)]
 
 use std::fs;
