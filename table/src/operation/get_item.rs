@@ -2,7 +2,7 @@
 
 use super::{ConsumedCapacity, ReturnConsumedCapacity};
 use crate::error::Result;
-use crate::item::ItemView;
+use crate::item::{EncodedItem, ItemView};
 use crate::key_codec::base_key;
 use crate::schema::check::table_name;
 use crate::validate::prepare_item;
@@ -52,5 +52,41 @@ impl Tables {
             item,
             consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })
+    }
+
+    /// As [`Tables::get_item`], but the item stays in its stored form, of which single attributes
+    /// can be read: what is in a file or in the cache is not even copied.
+    ///
+    /// # Errors
+    /// As [`Tables::get_item`].
+    pub fn get_encoded_item(&self, table: &str, key: &Item) -> Result<Option<EncodedItem>> {
+        let table = self.table(table_name(table)?)?;
+        let (partition, sort) = table.key.of_key(key)?;
+        let stored = table.items.get(base_key(&partition, sort.as_ref()))?;
+        stored.map(EncodedItem::from_bytes).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::{create, item, open, put};
+
+    #[test]
+    fn an_encoded_item_is_what_get_item_decodes() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = open(&dir);
+        create(&tables, "things", None);
+        let stored = item([("pk", "a".into()), ("n", 5.into())]);
+        put(&tables, stored.clone());
+        let encoded = |key: &str| tables.get_encoded_item("things", &item([("pk", key.into())]));
+        for _ in ["memtable", "file"] {
+            let found = encoded("a").unwrap().unwrap();
+            assert_eq!(found.get("n").unwrap().unwrap(), 5.into());
+            assert_eq!(found.decode().unwrap(), stored);
+            assert!(encoded("b").unwrap().is_none());
+            tables.db().flush().unwrap();
+        }
+        assert!(tables.get_encoded_item("things", &stored).is_err());
+        assert!(tables.get_encoded_item("nothing", &item([("pk", "a".into())])).is_err());
     }
 }
