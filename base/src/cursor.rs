@@ -21,6 +21,12 @@ pub trait Cursor {
     /// Moves to the first entry at or after the encoded internal key `target`.
     fn seek(&mut self, target: &[u8]) -> Result<()>;
 
+    /// Says that a seek follows, most likely to `target`, after the same call on other cursors: a chance to start
+    /// fetching what it will look at. Until that seek the cursor counts as unpositioned.
+    fn announce_seek(&mut self, target: &[u8]) {
+        let _ = target;
+    }
+
     /// Moves to the last entry at or before the encoded internal key `target`.
     fn seek_for_prev(&mut self, target: &[u8]) -> Result<()>;
 
@@ -50,6 +56,9 @@ impl<C: Cursor + ?Sized> Cursor for Box<C> {
     }
     fn seek(&mut self, target: &[u8]) -> Result<()> {
         (**self).seek(target)
+    }
+    fn announce_seek(&mut self, target: &[u8]) {
+        (**self).announce_seek(target);
     }
     fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
         (**self).seek_for_prev(target)

@@ -89,6 +89,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("cursor_reverse_shows_deleted", "backward, deleted keys are shown"),
     ("cursor_ends_cross", "the two ends of a range pass each other"),
     ("cursor_level_ends_early", "a cursor over a level ends with its first file"),
+    ("cursor_runner_up_kept", "a merge does not look for the new runner-up"),
     ("snapshot_not_registered", "a snapshot does not keep its versions"),
     ("snapshot_released_early", "the first of two equal snapshots releases both"),
     // Tables and items.

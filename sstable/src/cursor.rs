@@ -21,6 +21,9 @@ pub struct SstableCursor {
     loaded: bool,
     block: BlockCursor,
     ahead: Readahead,
+    /// The target of the last announced seek, and the block that it leads to.
+    announced: Vec<u8>,
+    leads_to: Option<usize>,
 }
 
 impl Reader {
@@ -30,7 +33,16 @@ impl Reader {
     pub fn cursor(self: &Arc<Self>, fill_cache: bool) -> SstableCursor {
         let block = BlockCursor::default();
         let ahead = Readahead::default();
-        SstableCursor { reader: self.clone(), fill_cache, at: 0, loaded: false, block, ahead }
+        SstableCursor {
+            reader: self.clone(),
+            fill_cache,
+            at: 0,
+            loaded: false,
+            block,
+            ahead,
+            announced: Vec::new(),
+            leads_to: None,
+        }
     }
 }
 
@@ -54,6 +66,12 @@ impl SstableCursor {
         self.check(result)?;
         self.loaded = true;
         Ok(())
+    }
+
+    /// The block that may hold the first entry at or after `target`.
+    fn block_of(&self, target: &[u8]) -> Option<usize> {
+        let user_key = key::user_key(target);
+        self.reader.index().find(user_key, u64_at(target, user_key.len()))
     }
 
     #[inline]
@@ -102,9 +120,18 @@ impl Cursor for SstableCursor {
         self.skip_backward()
     }
 
+    fn announce_seek(&mut self, target: &[u8]) {
+        self.leads_to = self.block_of(target);
+        self.announced.clear();
+        self.announced.extend_from_slice(target);
+        if let Some(at) = self.leads_to {
+            self.reader.prefetch_block(at);
+        }
+    }
+
     fn seek(&mut self, target: &[u8]) -> Result<()> {
-        let user_key = key::user_key(target);
-        match self.reader.index().find(user_key, u64_at(target, user_key.len())) {
+        let leads_to = if self.announced == target { self.leads_to } else { self.block_of(target) };
+        match leads_to {
             Some(at) => {
                 self.load(at)?;
                 let result = self.block.seek(target);

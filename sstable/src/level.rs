@@ -86,6 +86,13 @@ impl<R: Run> LevelCursor<R> {
         Ok(self.cursor.as_mut().expect("made above"))
     }
 
+    /// The file that holds the first entry at or after `target`.
+    fn file_of(&self, target: &[u8]) -> Option<usize> {
+        let files = self.run.files();
+        let at = files.partition_point(|file| key::compare(file.largest(), target).is_lt());
+        (at < files.len()).then_some(at)
+    }
+
     #[inline]
     fn exhausted(&self) -> bool {
         self.cursor.as_ref().is_some_and(|cursor| !cursor.valid())
@@ -132,13 +139,20 @@ impl<R: Run> Cursor for LevelCursor<R> {
         self.skip_backward()
     }
 
+    fn announce_seek(&mut self, target: &[u8]) {
+        // A file that cannot be opened is the seek's to report.
+        if let Some(at) = self.file_of(target)
+            && let Ok(cursor) = self.load(at)
+        {
+            cursor.announce_seek(target);
+        }
+    }
+
     fn seek(&mut self, target: &[u8]) -> Result<()> {
-        let files = self.run.files();
-        let at = files.partition_point(|file| key::compare(file.largest(), target).is_lt());
-        if at == files.len() {
+        let Some(at) = self.file_of(target) else {
             self.cursor = None;
             return Ok(());
-        }
+        };
         self.load(at)?.seek(target)?;
         self.skip_forward()
     }

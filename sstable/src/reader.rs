@@ -499,6 +499,14 @@ impl Reader {
         }
     }
 
+    /// Asks for the front of block `at` (below the index's count), where it is mapped; a hint.
+    pub(crate) fn prefetch_block(&self, at: usize) {
+        if let Source::Mapped(map) = &self.source {
+            let handle = self.index.handle(at);
+            prefetch::front(&map[handle.offset as usize..handle.end() as usize], FRONT_LINES);
+        }
+    }
+
     /// The content of block `at` (below the index's count) as owned bytes, for a cursor.
     pub(crate) fn block_bytes(&self, at: usize, fill_cache: bool) -> Result<Bytes> {
         match (self.block(at, fill_cache, true)?, &self.source) {

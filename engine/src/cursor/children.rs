@@ -15,6 +15,8 @@ use super::Bounds;
 use crate::view::{Levels, Sstable, View};
 
 /// One sorted source of a range.
+// A handful live, in one vector: a box for each would cost more than the room.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Child {
     Memtable(MemtableCursor),
     Files(LevelCursor<Files>),
@@ -107,6 +109,10 @@ impl Cursor for Child {
 
     fn seek(&mut self, target: &[u8]) -> Result<()> {
         each!(self, cursor => cursor.seek(target))
+    }
+
+    fn announce_seek(&mut self, target: &[u8]) {
+        each!(self, cursor => cursor.announce_seek(target));
     }
 
     fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {

@@ -41,6 +41,7 @@ pub(super) const ALL: &[(&str, &[&str])] = &[
             "cursor_delete_shows_older",
             "cursor_reverse_shows_deleted",
             "cursor_level_ends_early",
+            "cursor_runner_up_kept",
             "items_counts_not_stored",
             "items_replaced_counted_twice",
             "items_failed_write_counted",

@@ -48,6 +48,12 @@ fn walk(
                 model.stand(entries.len().checked_sub(1));
             }
             2 => {
+                // An announcement may be missing, or of another target.
+                match seq % 3 {
+                    0 => cursor.announce_seek(&target),
+                    1 => cursor.announce_seek(&key::seek_key(b"user5", SeqNo(3))),
+                    _ => {}
+                }
                 cursor.seek(&target)?;
                 model.stand(Some(entries.partition_point(|e| key::compare(&e.0, &target).is_lt())));
             }
