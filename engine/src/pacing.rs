@@ -113,7 +113,7 @@ fn memory_delay(used: u64, limit: u64) -> u64 {
     let range = (limit - free).max(1);
     // In 1024ths, so that the power fits.
     let over = (used.saturating_sub(free).min(range) as u128 * 1024 / u128::from(range)) as u64;
-    (u128::from(DELAY_NS_PER_KIB_MAX) * u128::from(over).pow(4) >> 40) as u64
+    ((u128::from(DELAY_NS_PER_KIB_MAX) * u128::from(over).pow(4)) >> 40) as u64
 }
 
 impl Core {
