@@ -26,6 +26,7 @@ mod apply;
 mod examine;
 mod log;
 mod record;
+mod values;
 
 /// What [`repair`] is to do.
 #[derive(Clone, Debug, Default)]
@@ -182,7 +183,8 @@ fn copy_database(world: &World, dir: &Path, to: &Path) -> Result<()> {
     for (kind, number) in numbered(fs, dir)? {
         let name = kind.name(number);
         let (from, to) = (dir.join(&name), to.join(&name));
-        if kind != FileKind::Sstable || fs.hard_link(&from, &to).is_err() {
+        let is_shared = matches!(kind, FileKind::Sstable | FileKind::Values);
+        if !is_shared || fs.hard_link(&from, &to).is_err() {
             copy_file(fs, &from, &to)?;
         }
     }

@@ -14,5 +14,7 @@ mod writer;
 mod tests;
 
 pub use format::ValuePointer;
-pub use reader::{ValueReader, check_value_identity, identify_values, salvage_value};
+pub use reader::{
+    ValueReader, can_salvage_value, check_value_identity, identify_values, salvage_value,
+};
 pub use writer::{ValueSummary, ValueWriter};

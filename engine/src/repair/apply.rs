@@ -9,16 +9,17 @@ use esker_base::cursor::Cursor;
 use esker_base::merge::MergingCursor;
 use esker_base::names::{CURRENT, FileKind};
 use esker_base::{Error, FileNumber, KeyspaceId, Result, SeqNo, batch, key};
-use esker_compaction::{compression_of, file_meta};
+use esker_compaction::{compression_of, file_meta, value_file_meta};
 use esker_manifest::{
     FileMeta, KeyspaceMeta, KeyspaceState, LEVEL_COUNT, ManifestLog, StrategyKind, Version,
 };
 use esker_memtable::Memtable;
-use esker_sstable::{BlockCache, ReadMode, Reader, Writer, WriterOptions};
+use esker_sstable::{BlockCache, ReadMode, Reader, ValueWriter, Writer, WriterOptions};
 use esker_vfs::World;
 
 use super::examine::{DamagedFile, Plan};
 use super::log::TakenLog;
+use super::values::KnownValues;
 use super::{RepairReport, link_or_copy, numbered, record};
 use crate::core::new_file_id;
 use crate::view::identity;
@@ -55,17 +56,17 @@ struct Work<'a> {
     /// Where the files go that the repaired database does without.
     aside: PathBuf,
     next_file: u64,
-    /// Sstables that the repair wrote.
-    made: BTreeSet<FileNumber>,
+    /// Sstables and value files that the repair wrote.
+    made: BTreeSet<(FileKind, FileNumber)>,
     /// Whether files may be in `aside` of which nobody can say that they are elsewhere too.
     has_moved: bool,
 }
 
 impl Work<'_> {
     fn run(&mut self, plan: Plan, report: &mut RepairReport) -> Result<()> {
-        let Plan { mut version, damaged, log, is_rebuilt } = plan;
+        let Plan { mut version, damaged, mut values, log, is_rebuilt } = plan;
         for file in &damaged {
-            self.replace(&mut version, file)?;
+            self.replace(&mut version, file, &mut values)?;
         }
         if let Some(log) = &log {
             self.write_log(&mut version, log, is_rebuilt)?;
@@ -78,6 +79,7 @@ impl Work<'_> {
             if is_rebuilt {
                 report.replaced_sstables += self.merge(&mut state)?;
             }
+            values.settle(&mut state);
             // Newest first, as level 0 is read.
             state.levels[0].sort_by_key(|file| std::cmp::Reverse((file.max_seq, file.number)));
             version.last_seq =
@@ -97,7 +99,11 @@ impl Work<'_> {
             let _ = fs.remove_file(&self.dir.join(name));
         }
         let live = version.live_sstables();
-        self.remove_made(|number| !live.contains(&number));
+        let live_values = version.live_value_files();
+        self.remove_made(|(kind, number)| match kind {
+            FileKind::Values => !live_values.contains(&number),
+            _ => !live.contains(&number),
+        });
         let _ = fs.sync_dir(self.dir);
         record::finish(fs, &self.aside);
         report.moved = names;
@@ -111,9 +117,9 @@ impl Work<'_> {
     }
 
     /// Best effort: what stays is an orphan that the next open removes.
-    fn remove_made(&self, is_unneeded: impl Fn(FileNumber) -> bool) {
-        for &number in self.made.iter().filter(|number| is_unneeded(**number)) {
-            let _ = self.world.fs.remove_file(&self.dir.join(FileKind::Sstable.name(number)));
+    fn remove_made(&self, is_unneeded: impl Fn((FileKind, FileNumber)) -> bool) {
+        for &(kind, number) in self.made.iter().filter(|file| is_unneeded(**file)) {
+            let _ = self.world.fs.remove_file(&self.dir.join(kind.name(number)));
         }
     }
 
@@ -126,7 +132,16 @@ impl Work<'_> {
         };
         let fs = Arc::clone(&self.world.fs);
         let writer = Writer::create(fs, self.dir, number, new_file_id(self.world), options)?;
-        self.made.insert(number);
+        self.made.insert((FileKind::Sstable, number));
+        Ok(writer)
+    }
+
+    fn value_writer(&mut self, keyspace: &KeyspaceMeta) -> Result<ValueWriter> {
+        let number = self.take_number();
+        let (fs, id) = (Arc::clone(&self.world.fs), new_file_id(self.world));
+        let compression = compression_of(keyspace.compression);
+        let writer = ValueWriter::create(fs, self.dir, number, id, compression)?;
+        self.made.insert((FileKind::Values, number));
         Ok(writer)
     }
 
@@ -135,17 +150,36 @@ impl Work<'_> {
     }
 
     /// Writes what can be read of a damaged file to a new one in its place.
-    fn replace(&mut self, version: &mut Version, file: &DamagedFile) -> Result<()> {
+    fn replace(
+        &mut self,
+        version: &mut Version,
+        file: &DamagedFile,
+        values: &mut KnownValues,
+    ) -> Result<()> {
         let Some(state) = version.keyspaces.get(&file.keyspace).cloned() else { return Ok(()) };
-        let mut writer = None;
+        let (mut writer, mut value_writer) = (None, None);
         let (fs, dir) = (Arc::clone(&self.world.fs), self.dir);
         esker_sstable::salvage(&*fs, dir, file.number, file.file_id, |key, value| {
+            let mut pointer = Vec::new();
+            if let Some((old, id)) = values.unsound(key, value) {
+                let to = match &mut value_writer {
+                    Some(to) => to,
+                    None => value_writer.insert(self.value_writer(&state.meta)?),
+                };
+                let copied = esker_sstable::salvage_value(&*fs, dir, id, &old, to)?;
+                let Some(copied) = copied else { return Ok(()) };
+                copied.encode_into(&mut pointer);
+            }
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(self.writer(&state.meta)?),
             };
-            writer.add(key, value)
+            writer.add(key, if pointer.is_empty() { value } else { &pointer })
         })?;
+        if let Some(written) = value_writer.filter(|written| written.written_bytes() > 0) {
+            let meta = value_file_meta(written.finish()?);
+            values.sound.insert(meta.number, Arc::new(meta));
+        }
         if let Some(writer) = writer {
             let meta = self.finish(writer)?;
             let mut state = KeyspaceState::clone(&state);
@@ -265,7 +299,10 @@ impl Work<'_> {
         cursor.seek_to_first()?;
         state.levels[LEVEL_COUNT - 1] =
             self.write_sorted(&state.meta, &mut cursor, SSTABLE_BYTES)?;
-        Ok(files.iter().filter(|file| !self.made.contains(&file.number)).count() as u64)
+        Ok(files
+            .iter()
+            .filter(|file| !self.made.contains(&(FileKind::Sstable, file.number)))
+            .count() as u64)
     }
 
     /// Links every file that the repaired database does without into the directory aside, durably; the names.
@@ -274,7 +311,8 @@ impl Work<'_> {
         let mut live: BTreeSet<(FileKind, FileNumber)> = BTreeSet::new();
         live.extend(version.live_sstables().into_iter().map(|n| (FileKind::Sstable, n)));
         live.extend(version.wal.iter().map(|segment| (FileKind::Wal, segment.number)));
-        live.extend(self.made.iter().map(|&number| (FileKind::Sstable, number)));
+        live.extend(version.live_value_files().into_iter().map(|n| (FileKind::Values, n)));
+        live.extend(self.made.iter().copied());
         let files = numbered(fs, self.dir)?;
         let dead = files.difference(&live).map(|(kind, number)| kind.name(*number));
         let mut names: Vec<String> = dead.collect();

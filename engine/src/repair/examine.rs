@@ -13,6 +13,7 @@ use esker_vfs::World;
 use esker_wal::{SealInfo, SegmentExpectation};
 
 use super::log::{Known, Segment, TakenLog, is_sound};
+use super::values::KnownValues;
 use super::{LostKeys, RepairReport, numbered};
 use crate::open::is_denied;
 use crate::view::identity;
@@ -32,6 +33,8 @@ pub(super) struct Plan {
     /// The keyspaces with their sound files; the log if it stays.
     pub(super) version: Version,
     pub(super) damaged: Vec<DamagedFile>,
+    /// The value files that the sstables may point into.
+    pub(super) values: KnownValues,
     /// What is taken of the log; `None` if it stays as it is.
     pub(super) log: Option<TakenLog>,
     /// Whether the files' levels are unknown: each keyspace's files are in level 0 in any order and must be merged.
@@ -101,6 +104,8 @@ impl Examination<'_> {
         }
         let wal = version.wal.iter().map(|segment| (FileKind::Wal, segment.number));
         let tables = listed.iter().map(|&number| (FileKind::Sstable, number));
+        let values = version.live_value_files();
+        let tables = tables.chain(values.into_iter().map(|number| (FileKind::Values, number)));
         let missing = wal.chain(tables).find(|file| !files.contains(file));
         let has_unlisted =
             files.iter().any(|(kind, n)| *kind == FileKind::Sstable && !listed.contains(n));
@@ -127,6 +132,8 @@ impl Examination<'_> {
     /// The plan for a sound manifest.
     fn follow(&mut self, mut version: Version) -> Result<Plan> {
         let mut damaged = Vec::new();
+        let values = KnownValues::listed(self.world, self.dir, &version)?;
+        self.report.damage.extend(values.damage.iter().cloned());
         for state in version.keyspaces.values_mut() {
             let meta = Arc::clone(&state.meta);
             let levels = &mut Arc::make_mut(state).levels;
@@ -134,10 +141,16 @@ impl Examination<'_> {
                 let mut sound = Vec::new();
                 for file in std::mem::take(files) {
                     match self.verify(&identity(&file))? {
-                        Ok(_) => sound.push(file),
-                        Err(error) => {
-                            self.report.damage.push(error.to_string());
-                            self.lose_of(&meta, &file)?;
+                        Ok(_) if values.has_all(&file.values) => sound.push(file),
+                        verified => {
+                            match verified {
+                                Ok(_) => self.report.replaced_sstables += 1,
+                                Err(error) => {
+                                    self.report.damage.push(error.to_string());
+                                    self.lose_of(&meta, &file)?;
+                                }
+                            }
+                            self.lose_values(&meta, &file, &values)?;
                             damaged.push(DamagedFile {
                                 keyspace: meta.id,
                                 level,
@@ -157,7 +170,7 @@ impl Examination<'_> {
                 Some(self.take_log(&mut version)?)
             }
         };
-        Ok(Plan { version, damaged, log, is_rebuilt: false })
+        Ok(Plan { version, damaged, values, log, is_rebuilt: false })
     }
 
     /// Whether a file is sound; the outer error is none of its making.
@@ -188,6 +201,25 @@ impl Examination<'_> {
             file: file.name(),
             from: Some(lost.from.unwrap_or_else(|| key::user_key(&file.smallest).to_vec())),
             through: Some(lost.through.unwrap_or_else(|| key::user_key(&file.largest).to_vec())),
+            seqs: Some((file.min_seq, file.max_seq)),
+        }));
+        Ok(())
+    }
+
+    /// Notes what is lost of the values that a file points to.
+    fn lose_values(
+        &mut self,
+        keyspace: &KeyspaceMeta,
+        file: &FileMeta,
+        values: &KnownValues,
+    ) -> Result<()> {
+        let id = Some(file.file_id);
+        let lost = values.lost_of(&*self.world.fs, self.dir, file.number, id)?;
+        self.report.lost_keys.extend(lost.into_iter().map(|(from, through)| LostKeys {
+            keyspace: Some((keyspace.id, keyspace.name.clone())),
+            file: file.name(),
+            from: Some(from),
+            through: Some(through),
             seqs: Some((file.min_seq, file.max_seq)),
         }));
         Ok(())
@@ -309,11 +341,15 @@ impl Examination<'_> {
             remains.dropped.contains(&id) || (used && !remains.keyspaces.contains_key(&id))
         };
         let (mut sound, mut damaged) = (Vec::new(), Vec::new());
+        let values = KnownValues::found(self.world, self.dir, before)?;
+        self.report.damage.extend(values.damage.iter().cloned());
         let mut segments = Vec::new();
         for (kind, number) in numbered(&*self.world.fs, self.dir)? {
             match kind {
                 FileKind::Manifest | FileKind::Values => {}
-                FileKind::Sstable => self.find_table(number, before, &mut sound, &mut damaged)?,
+                FileKind::Sstable => {
+                    self.find_table(number, (before, &values), &mut sound, &mut damaged)?;
+                }
                 FileKind::Wal => {
                     let header = esker_wal::look_at(&*self.world.fs, self.dir, number)?;
                     if let Some((header, _)) = header {
@@ -351,14 +387,14 @@ impl Examination<'_> {
             version.last_seq = version.last_seq.max(file.max_seq);
             Arc::make_mut(state).levels[0].push(Arc::new(file));
         }
-        Ok(Plan { version, damaged, log: Some(log), is_rebuilt: true })
+        Ok(Plan { version, damaged, values, log: Some(log), is_rebuilt: true })
     }
 
     /// Sorts an sstable that nothing vouches for into the sound or the damaged ones.
     fn find_table(
         &mut self,
         number: FileNumber,
-        before: Option<&Version>,
+        (before, values): (Option<&Version>, &KnownValues),
         sound: &mut Vec<(KeyspaceId, FileMeta)>,
         damaged: &mut Vec<DamagedFile>,
     ) -> Result<()> {
@@ -373,7 +409,18 @@ impl Examination<'_> {
         if let Some(identity) = esker_sstable::identify(fs, self.dir, number)? {
             match self.verify(&identity)? {
                 Ok(properties) => {
-                    sound.push((properties.keyspace, meta_of(&identity, properties)));
+                    let id = properties.keyspace;
+                    let meta = meta_of(&identity, properties);
+                    if values.has_all(&meta.values) {
+                        sound.push((id, meta));
+                        return Ok(());
+                    }
+                    let known = before.and_then(|version| version.keyspaces.get(&id));
+                    let name = known.map_or_else(|| unnamed(id), |s| s.meta.name.clone());
+                    self.lose_values(&KeyspaceMeta::new(id, name), &meta, values)?;
+                    let (level, file_id) = (0, Some(meta.file_id));
+                    damaged.push(DamagedFile { keyspace: id, level, number, file_id });
+                    self.report.replaced_sstables += 1;
                     return Ok(());
                 }
                 Err(error) => self.report.damage.push(error.to_string()),
@@ -461,7 +508,7 @@ fn unnamed(id: KeyspaceId) -> String {
 
 /// Damage, as opposed to a format that is newer, or a machine that says no for reasons that pass: a file that may not be
 /// read is as sound as ever.
-fn is_damage(error: &Error) -> bool {
+pub(super) fn is_damage(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Corruption => true,
         ErrorKind::Io => !is_denied(error),

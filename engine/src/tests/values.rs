@@ -11,7 +11,7 @@ use esker_vfs::{Fs, OpenMode};
 use super::support::{Rng, seeds, small};
 use crate::{
     BackgroundStep, CompactionStrategy, Db, ErrorKind, Keyspace, KeyspaceOptions, ReadMode,
-    Snapshot,
+    RepairOptions, Snapshot, repair,
 };
 
 const DIR: &str = "/db";
@@ -270,4 +270,85 @@ fn damage_is_named_and_costs_no_other_value() {
         let error = small(sim.world()).open(DIR).unwrap_err();
         assert_eq!((error.kind(), error.path()), (ErrorKind::Corruption, Some(&*path)));
     }
+}
+
+/// Every byte of a value file changed in turn, with the manifest and without: a repair makes it open again, keeps every
+/// value that can be read, and names the others.
+#[test]
+fn a_repair_keeps_what_can_be_read_and_names_the_rest() {
+    let (sim, db, ks) = filled();
+    drop(ks);
+    db.close().unwrap();
+    drop(db);
+    let name = value_names(&*sim.world().fs, DIR).remove(0);
+    let path = Path::new(DIR).join(&name);
+    let len = sim.world().fs.metadata(&path).unwrap().len;
+    for keeps_manifest in [true, false] {
+        for at in (0..60).chain((60..len).step_by(199)).chain(len - 48..len) {
+            let sim = Simulation::with_fs(sim.fs.fork(), at);
+            let fs = sim.world().fs;
+            let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+            if !keeps_manifest {
+                let current = fs.list(Path::new(DIR)).unwrap();
+                for name in current.iter().filter(|n| n.ends_with(".manifest")) {
+                    fs.remove_file(&Path::new(DIR).join(name)).unwrap();
+                }
+            }
+            let options =
+                RepairOptions { apply: true, world: Some(sim.world()), ..RepairOptions::default() };
+            let report = repair(DIR, &options).unwrap();
+            assert!(report.is_applied, "{at}: {report:?}");
+            let db = small(sim.world()).open(DIR).unwrap();
+            let names = db.keyspaces().unwrap();
+            let ks = db.existing_keyspace(&names[0]).unwrap().unwrap();
+            let header = at < 48 && !keeps_manifest;
+            for key in 0..20u8 {
+                let got = ks.get([key]).unwrap();
+                let is_named = report.lost_keys.iter().any(|lost| {
+                    lost.from.as_deref().is_none_or(|from| from <= &[key][..])
+                        && lost.through.as_deref().is_none_or(|through| &[key][..] <= through)
+                });
+                match got {
+                    Some(value) => assert_eq!(value, vec![key; 500], "{at}"),
+                    None => assert!(is_named, "{at}: {key} is lost and not named: {report:?}"),
+                }
+            }
+            let kept = (0..20u8).filter(|key| ks.get([*key]).unwrap().is_some()).count();
+            assert!(kept >= 19 || header, "{at}: {kept} are kept: {report:?}");
+            db.verify().unwrap();
+        }
+    }
+}
+
+/// The manifest is lost: sstables and value files find each other again.
+#[test]
+fn a_repair_without_a_manifest_finds_the_values() {
+    let (sim, db, ks) = filled();
+    for key in 0..10u8 {
+        ks.put([key], vec![key + 100; 600]).unwrap();
+    }
+    db.flush().unwrap();
+    drop(ks);
+    db.close().unwrap();
+    drop(db);
+    let fs = sim.world().fs;
+    for name in fs.list(Path::new(DIR)).unwrap() {
+        if name.ends_with(".manifest") || name == "CURRENT" {
+            fs.remove_file(&Path::new(DIR).join(name)).unwrap();
+        }
+    }
+    let options =
+        RepairOptions { apply: true, world: Some(sim.world()), ..RepairOptions::default() };
+    let report = repair(DIR, &options).unwrap();
+    assert!(report.is_rebuilt && report.lost_keys.is_empty(), "{report:?}");
+    let db = small(sim.world()).open(DIR).unwrap();
+    let ks = db.existing_keyspace(&db.keyspaces().unwrap()[0]).unwrap().unwrap();
+    for key in 0..20u8 {
+        let expected = if key < 10 { vec![key + 100; 600] } else { vec![key; 500] };
+        assert_eq!(ks.get([key]).unwrap().unwrap(), expected);
+    }
+    assert_eq!(db.verify().unwrap().value_files, 2);
 }

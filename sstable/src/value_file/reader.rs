@@ -348,15 +348,15 @@ pub fn identify_values(
     }
 }
 
-/// Copies the value that `pointer` means from a file that may be damaged anywhere, if its record is sound. `file_id` is
-/// what the manifest says, or else the header. `None` if the value is lost; errors are the writer's.
-pub fn salvage_value(
+/// Reads the record that `pointer` means from a file that may be damaged anywhere, and hands it to `take` if it is sound;
+/// `None` if it is lost. `file_id` is what the manifest says; without, the header must be sound.
+fn salvage_record<T>(
     fs: &dyn Fs,
     dir: &Path,
     file_id: Option<FileId>,
     pointer: &ValuePointer,
-    writer: &mut ValueWriter,
-) -> Result<Option<ValuePointer>> {
+    take: impl FnOnce(Record<'_>) -> Result<T>,
+) -> Result<Option<T>> {
     let path = dir.join(FileKind::Values.name(pointer.file));
     let Ok(file) = fs.open(&path, OpenMode::Read) else { return Ok(None) };
     let mut header = [0; HEADER_LEN];
@@ -373,8 +373,28 @@ pub fn salvage_value(
     let Ok(bytes) = read_exact(&*file, &path, pointer.offset, pointer.record_len as usize) else {
         return Ok(None);
     };
-    match format::open_pointed(file_id, pointer, &bytes) {
-        Ok(record) => writer.append(record).map(Some),
-        Err(_) => Ok(None),
-    }
+    format::open_pointed(file_id, pointer, &bytes).ok().map(take).transpose()
+}
+
+/// Whether the value that `pointer` means can be read from a file that may be damaged anywhere. `file_id` is what the
+/// manifest says, or else the header. Unsupported for a file of a newer format.
+pub fn can_salvage_value(
+    fs: &dyn Fs,
+    dir: &Path,
+    file_id: Option<FileId>,
+    pointer: &ValuePointer,
+) -> Result<bool> {
+    salvage_record(fs, dir, file_id, pointer, |_| Ok(())).map(|found| found.is_some())
+}
+
+/// Copies the value that `pointer` means to `writer`, if [`can_salvage_value`]; where it stands then. Errors are also the
+/// writer's.
+pub fn salvage_value(
+    fs: &dyn Fs,
+    dir: &Path,
+    file_id: Option<FileId>,
+    pointer: &ValuePointer,
+    writer: &mut ValueWriter,
+) -> Result<Option<ValuePointer>> {
+    salvage_record(fs, dir, file_id, pointer, |record| writer.append(record))
 }
