@@ -169,7 +169,7 @@ impl Matrix {
 fn bits_per_byte(corpus: &Corpus, name: &str) -> u64 {
     match (corpus.last_group.is_some(), kind(name)) {
         (false, _) | (true, "wal") => 8,
-        (true, "sst") => 0,
+        (true, "sst" | "val") => 0,
         (true, _) => 1,
     }
 }

@@ -288,7 +288,11 @@ fn partial_merge(seed: u64) -> Verdict {
     let (sim, mut rng) = (Simulation::new(seed), Rng::new(seed));
     let db = open(&sim)?;
     let strategy = *rng.pick(&[CompactionStrategy::Tiered, CompactionStrategy::Leveled]);
-    let options = KeyspaceOptions { strategy, compress: false, ..KeyspaceOptions::default() };
+    let options = KeyspaceOptions {
+        strategy,
+        compress: false,
+        large_value_bytes: [None, Some(16)][(seed % 2) as usize],
+    };
     let keyspace = db.create_keyspace("k", options).map_err(text)?;
     let mut map = Map::new();
     for at in 0..40u8 {
@@ -341,7 +345,11 @@ fn two_versions(seed: u64) -> Verdict {
 fn held_reader(seed: u64) -> Verdict {
     let (sim, mut rng) = (Simulation::new(seed), Rng::new(seed));
     let strategy = CompactionStrategy::Fifo { size_bytes_max: 10_000 };
-    let options = KeyspaceOptions { strategy, compress: false, ..KeyspaceOptions::default() };
+    let options = KeyspaceOptions {
+        strategy,
+        compress: false,
+        large_value_bytes: [None, Some(16)][(seed % 2) as usize],
+    };
     let db = open(&sim)?;
     let keyspace = db.create_keyspace("k", options).map_err(text)?;
     for at in 0..2 + rng.below(4) {

@@ -64,6 +64,7 @@ pub(super) fn kind(name: &str) -> &'static str {
         Some((_, "manifest")) => "manifest",
         Some((_, "wal")) => "wal",
         Some((_, "sst")) => "sst",
+        Some((_, "val")) => "val",
         _ if name == "CURRENT" => "CURRENT",
         _ if name == "LOCK" => "LOCK",
         _ => "RESERVE",
@@ -114,7 +115,7 @@ impl Life {
         let plain = KeyspaceOptions {
             strategy: CompactionStrategy::Tiered,
             compress: false,
-            ..KeyspaceOptions::default()
+            large_value_bytes: Some(80),
         };
         let (a, b) = (db.keyspace("a")?, db.create_keyspace("b", plain)?);
         for round in 0..3u64 {

@@ -12,6 +12,7 @@ fn a_sample_of_the_matrix_finds_nothing() {
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
     assert_eq!(report.figure("bit flips, CURRENT, harmless"), 0);
     assert_eq!(report.figure("bit flips, sst, harmless"), 0);
+    assert_eq!(report.figure("bit flips, val, harmless"), 0);
     assert!(report.figure("bit flips, detected") > 500, "{report:?}");
     assert!(report.figure("bytes of the closed databases") >= 65_536, "{report:?}");
 }
@@ -23,7 +24,7 @@ fn the_corpus_has_every_kind_of_file_and_is_the_same_for_the_same_seed() {
         corpus.files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect()
     };
     assert!(bytes(&one) == bytes(&two));
-    for wanted in ["CURRENT", "LOCK", "RESERVE", "manifest", "wal", "sst"] {
+    for wanted in ["CURRENT", "LOCK", "RESERVE", "manifest", "wal", "sst", "val"] {
         assert!(one.files.iter().any(|file| kind(&file.name) == wanted), "{wanted}");
     }
     assert!(one.files.iter().filter(|file| kind(&file.name) == "sst").count() >= 5);

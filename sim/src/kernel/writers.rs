@@ -79,7 +79,7 @@ impl Rooms {
                     _ => CompactionStrategy::Leveled,
                 },
                 compress: name != "plain",
-                ..KeyspaceOptions::default()
+                large_value_bytes: if name == "tiered" { None } else { Some(64) },
             };
             match db.existing_keyspace(name)? {
                 Some(keyspace) => Ok(keyspace),

@@ -447,7 +447,12 @@ impl Life {
         let refused = self.is_read_only(db);
         let result = db.create_keyspace(
             &name(number),
-            KeyspaceOptions { strategy, compress, ..KeyspaceOptions::default() },
+            KeyspaceOptions {
+                strategy,
+                compress,
+                // Almost every value, the longer ones, or none.
+                large_value_bytes: [Some(1), Some(48), None][usize::from(number) % 3],
+            },
         );
         let id = self.next_keyspace;
         self.next_keyspace += 1;

@@ -74,7 +74,7 @@ fn open(plan: &Plan, world: &World, opening: &Opening) -> Result<(Db, Keyspace),
             let options = KeyspaceOptions {
                 strategy: plan.strategy,
                 compress: plan.compress,
-                ..KeyspaceOptions::default()
+                large_value_bytes: [None, Some(1), Some(32)][(plan.disk % 3) as usize],
             };
             db.create_keyspace("k", options)?
         }
