@@ -51,6 +51,7 @@ fn log(c: &mut Criterion) {
                     size_bytes: 256 << 20,
                     zero_fill: false,
                     recycle: None,
+                    map: false,
                 };
                 create_segment(&*world.fs, folder.path(), &spec).expect("room on the disk")
             };

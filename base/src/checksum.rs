@@ -14,6 +14,25 @@ pub fn at(file_id: FileId, offset: u64, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// The checksums of what stands in one file: the same as [`at`] gives, with the identity taken in once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfFile(u32);
+
+impl OfFile {
+    /// For the file with the identity `file_id`.
+    pub fn new(file_id: FileId) -> OfFile {
+        OfFile(plain(&file_id.0))
+    }
+
+    /// The checksum of `bytes` as they stand at `offset`.
+    pub fn at(self, offset: u64, bytes: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.0);
+        hasher.update(&offset.to_le_bytes());
+        hasher.update(bytes);
+        hasher.finalize()
+    }
+}
+
 /// The checksum of `bytes` alone; for headers, which carry the identity themselves, and for whole files.
 pub fn plain(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
@@ -49,6 +68,10 @@ mod tests {
         let (a, b) = (FileId([1; 16]), FileId([2; 16]));
         assert_ne!(at(a, 0, b"x"), at(b, 0, b"x"));
         assert_ne!(at(a, 0, b"x"), at(a, 1, b"x"));
+        for len in [0, 1, 36, 127, 128, 129, 1000] {
+            let bytes = vec![3; len];
+            assert_eq!(OfFile::new(a).at(77, &bytes), at(a, 77, &bytes), "{len}");
+        }
     }
 
     #[test]

@@ -27,12 +27,15 @@
 //! `8f b2 5f 74 6a 63 5a 1c 02 00 00 00 01 01 00 00 03 00 00 00 00 00 00 00 40 00 00 00 00 00 00 00 68 69 00
 //! 00 00 00 00 00`.
 
-use crate::checksum;
+use crate::checksum::{self, OfFile};
 use crate::ids::{FileId, FileNumber, LogPosition};
 use crate::limits::FRAME_PAYLOAD_MAX;
 
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 32;
+
+/// Bytes of the two checksums that a frame begins with; they cover all of it.
+pub const CHECKSUMS_LEN: usize = 8;
 
 /// Frames start at multiples of this.
 pub const ALIGNMENT: usize = 8;
@@ -95,17 +98,18 @@ pub fn encode(
     out.extend_from_slice(&[0; HEADER_LEN]);
     out.extend_from_slice(payload);
     out.resize(end, 0);
-    encode_in_place(file_id, offset, kind, version, synced, payload.len(), &mut out[start..]);
+    let place = (OfFile::new(file_id), offset);
+    encode_in_place(place, kind, version, synced, payload.len(), &mut out[start..]);
 }
 
 /// Writes the header of a frame whose payload already stands in `frame` behind [`HEADER_LEN`] bytes of room, followed
-/// by the zeros that fill it up to [`encoded_len`]; so that a payload built there is not copied.
+/// by the zeros that fill it up to [`encoded_len`]; so that a payload built there is not copied. The frame is to stand at
+/// the offset beside its file's checksums.
 ///
 /// # Panics
 /// As [`encode`], and if `frame` is not [`encoded_len`] bytes long; callers check.
 pub fn encode_in_place(
-    file_id: FileId,
-    offset: u64,
+    (file, offset): (OfFile, u64),
     kind: u8,
     version: u8,
     synced: LogPosition,
@@ -116,14 +120,14 @@ pub fn encode_in_place(
     assert!(offset.is_multiple_of(ALIGNMENT as u64) && kind != 0 && version != 0);
     let (header, body) = frame.split_at_mut(HEADER_LEN);
     header.fill(0);
-    let payload_crc = checksum::at(file_id, offset + HEADER_LEN as u64, body);
+    let payload_crc = file.at(offset + HEADER_LEN as u64, body);
     header[4..8].copy_from_slice(&payload_crc.to_le_bytes());
     header[8..12].copy_from_slice(&(payload_len as u32).to_le_bytes());
     header[12] = kind;
     header[13] = version;
     header[16..24].copy_from_slice(&synced.file.0.to_le_bytes());
     header[24..32].copy_from_slice(&synced.offset.to_le_bytes());
-    let header_crc = checksum::at(file_id, offset, &header[4..]);
+    let header_crc = file.at(offset, &header[4..]);
     header[..4].copy_from_slice(&header_crc.to_le_bytes());
 }
 
@@ -166,6 +170,10 @@ pub fn scan(file_id: FileId, from: u64, file: &[u8]) -> impl Iterator<Item = Fra
     let mut offset = from.next_multiple_of(ALIGNMENT as u64);
     std::iter::from_fn(move || {
         while offset < file.len() as u64 {
+            if !may_be_header(offset, file) {
+                offset += ALIGNMENT as u64;
+                continue;
+            }
             match decode(file_id, offset, file) {
                 Parsed::Frame(frame) => {
                     offset = frame.end();
@@ -177,6 +185,17 @@ pub fn scan(file_id: FileId, from: u64, file: &[u8]) -> impl Iterator<Item = Fra
         }
         None
     })
+}
+
+/// Whether the fields of a header at `offset` are in range, or all zero. Most of what is no frame is told without a
+/// checksum: a segment made of an old one is full of that.
+fn may_be_header(offset: u64, file: &[u8]) -> bool {
+    let rest = usize::try_from(offset).ok().and_then(|start| file.get(start..)).unwrap_or(&[]);
+    let Some(header) = rest.first_chunk::<HEADER_LEN>() else { return true };
+    let fields = u64_at(header, 8);
+    let (len, kind, version) = (fields as u32, fields >> 32 & 0xff, fields >> 40 & 0xff);
+    fields == 0
+        || (fields >> 48 == 0 && kind != 0 && version != 0 && len as usize <= FRAME_PAYLOAD_MAX)
 }
 
 /// An aligned place behind the blank header at `offset`, with only blank headers between. Reserved space is long, and not
@@ -293,7 +312,8 @@ mod tests {
         let encode = |offset, kind, version, payload_len, frame_len: usize| {
             std::panic::catch_unwind(|| {
                 let mut frame = vec![0; frame_len];
-                encode_in_place(ID, offset, kind, version, synced, payload_len, &mut frame);
+                let place = (OfFile::new(ID), offset);
+                encode_in_place(place, kind, version, synced, payload_len, &mut frame);
                 frame
             })
         };

@@ -24,7 +24,11 @@ pub const ALL: &[(&str, &str)] = &[
     ("wal_tail_dropped", "an open leaves the unproven tail of the log behind"),
     ("wal_old_end_kept", "an open records the old end of a segment whose tail was copied"),
     ("wal_read_error_is_end", "a failed read during replay is taken for the log's end"),
+    ("wal_recycled_keeps_id", "a segment made of a retired one keeps that one's identity"),
+    ("wal_recycled_still_listed", "a segment's file is used again although the manifest lists it"),
+    ("wal_store_not_synced", "a sync leaves out what was stored through a map"),
     // The commit path.
+    ("commit_store_put_off", "a Buffered commit is acknowledged before it is stored"),
     ("commit_sync_weakened", "a Sync commit is acknowledged before its sync"),
     ("commit_last_durability_wins", "a group is as durable as its last commit asks"),
     ("commit_group_conflict_missed", "a transaction is not judged against its own group"),

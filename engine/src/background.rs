@@ -117,7 +117,7 @@ impl Core {
         }
     }
 
-    /// Removes the files in the graveyard. What cannot be removed is left to the next open.
+    /// Removes the files in the graveyard, but for log segments that are kept for reuse. What cannot be removed is left to the next open.
     pub(crate) fn clean_up_step(&self) -> bool {
         let buried = {
             // The pins are looked at under the lock: a file that was buried after a checkpoint began is then seen
@@ -133,6 +133,8 @@ impl Core {
             buried.sort_unstable();
             buried
         };
+        let had_work = !buried.is_empty();
+        let buried = self.keep_retired(buried);
         for (kind, number) in &buried {
             let path = self.dir.join(kind.name(*number));
             if self.world.fs.remove_file(&path).is_err() {
@@ -140,7 +142,7 @@ impl Core {
             }
             debug_assert!(*kind != FileKind::Sstable || !self.is_live(*number));
         }
-        !buried.is_empty()
+        had_work
     }
 
     fn is_live(&self, number: esker_base::FileNumber) -> bool {

@@ -1,8 +1,9 @@
 //! The write path: the line of commits ([`queue`]), the group that the owner of the log commits ([`group`]), the log
-//! itself ([`log`]), the judging of transactions ([`history`]), and what a commit writes ([`writes`]).
+//! itself ([`log`]), segments to be used again ([`retired`]), the judging of transactions ([`history`]), and what a commit writes ([`writes`]).
 
 pub(crate) mod group;
 pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod queue;
+pub(crate) mod retired;
 pub(crate) mod writes;

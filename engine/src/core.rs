@@ -13,7 +13,7 @@
 //! | a keyspace's `change` | the replacement of its view |
 //! | `history` | recent writes and open transactions; held while a transaction takes its snapshot |
 //! | `scrub` | where the scrubbing is; a thread that holds it takes `keyspaces` and a file's leaves |
-//! | `snapshots`, `graveyard`, slots, `budget` | leaves |
+//! | `snapshots`, `graveyard`, `retired`, slots, `budget` | leaves |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +29,7 @@ use crate::background::BackgroundState;
 use crate::commit::history::{History, ReadSet};
 use crate::commit::log::Log;
 use crate::commit::queue::CommitQueue;
+use crate::commit::retired::Retired;
 use crate::health::Health;
 use crate::keyspace::KeyspaceInner;
 use crate::metrics::Counters;
@@ -63,6 +64,7 @@ pub(crate) struct Core {
     /// While above 0, removed files stay on disk: a checkpoint is linking them.
     pub(crate) file_pins: AtomicUsize,
     pub(crate) next_file: AtomicU64,
+    pub(crate) retired: Retired,
     pub(crate) replayed: Replayed,
     pub(crate) scrub: Scrub,
     /// Held until the database is closed.

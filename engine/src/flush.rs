@@ -188,6 +188,7 @@ impl Core {
         let through = memtable.last_seq().expect("invariant: only filled memtables are frozen");
         let too_high = mutant!("flush_through_too_high");
         let through = if too_high { self.log.lock().last_seq } else { through };
+        let still_listed = mutant!("wal_recycled_still_listed");
         if mutant!("flush_segment_removed_early") {
             for number in retired {
                 let _ = self.world.fs.remove_file(&self.dir.join(FileKind::Wal.name(*number)));
@@ -200,7 +201,7 @@ impl Core {
             added_files: built.files.into_iter().map(added).collect(),
             added_value_files: added_values(id, built.value_files),
             flushed_through: vec![(id, through)],
-            wal_removed: retired.to_vec(),
+            wal_removed: if still_listed { Vec::new() } else { retired.to_vec() },
             wal_synced: Some(synced),
             ..Edit::default()
         };

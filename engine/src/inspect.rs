@@ -189,6 +189,8 @@ impl Core {
             wal_sync_us: counters.wal_sync_us.get(),
             wal_sync_us_max: counters.wal_sync_us_max.get(),
             wal_segments: self.log.lock().segment_count() as u64,
+            wal_segments_retired: self.retired.len() as u64,
+            wal_segments_recycled: counters.wal_recycled.get(),
             flushes: counters.flushes.get(),
             flush_bytes: counters.flush_bytes.get(),
             compactions: counters.compactions.get(),

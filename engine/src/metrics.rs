@@ -70,6 +70,7 @@ pub(crate) struct Counters {
     pub(crate) groups: Counter,
     pub(crate) conflicts: Counter,
     pub(crate) wal_bytes: Counter,
+    pub(crate) wal_recycled: Counter,
     pub(crate) wal_syncs: Counter,
     pub(crate) wal_sync_us: Counter,
     pub(crate) wal_sync_us_max: Counter,
@@ -137,8 +138,12 @@ pub struct Metrics {
     pub wal_sync_us: u64,
     /// The longest of them, in microseconds.
     pub wal_sync_us_max: u64,
-    /// Segments of the write-ahead log that are kept.
+    /// Segments of the write-ahead log that are needed.
     pub wal_segments: u64,
+    /// Segments that are not, whose files are kept for the next ones; at most 1.
+    pub wal_segments_retired: u64,
+    /// Segments that were made of such a file instead of being filled with zeros.
+    pub wal_segments_recycled: u64,
     /// Memtables written to disk.
     pub flushes: u64,
     /// Bytes of the sstables that flushes wrote.

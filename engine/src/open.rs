@@ -21,6 +21,7 @@ use crate::background::BackgroundState;
 use crate::commit::history::History;
 use crate::commit::log::Log;
 use crate::commit::queue::CommitQueue;
+use crate::commit::retired::Retired;
 use crate::core::{Core, Keyspaces, Manifest, new_file_id};
 use crate::db::DbHandle;
 use crate::health::Health;
@@ -217,6 +218,7 @@ impl Opening {
             background: BackgroundState::default(),
             file_pins: AtomicUsize::new(0),
             next_file: AtomicU64::new(next_file),
+            retired: Retired::default(),
             replayed,
             scrub: Scrub::default(),
             lock: Mutex::new(Some(self.lock)),

@@ -86,6 +86,10 @@ pub struct Options {
     /// How sstables are read. Default: [`ReadMode::Mapped`], which needs no system call for data in the page cache, but
     /// where an unreadable sector ends the process; [`ReadMode::Positioned`] reports it as an error instead.
     pub read_mode: ReadMode,
+    /// Whether small [`Durability::Buffered`] writes are stored into a mapped segment of the log, where the file system
+    /// allows that, instead of written by a system call each. Default: `None`, that is, where `read_mode` maps sstables:
+    /// a disk that fails while a page of the log is in use then ends the process too.
+    pub wal_mapped: Option<bool>,
     /// The size of a segment of the write-ahead log, in bytes. Default: 64 MiB, less with a small memory budget. 4 KiB to
     /// 1 GiB.
     pub wal_segment_bytes: u64,
@@ -115,6 +119,7 @@ impl Default for Options {
             create_if_missing: true,
             read_only: false,
             read_mode: ReadMode::Mapped,
+            wal_mapped: None,
             wal_segment_bytes: 64 << 20,
             sstable_bytes: 64 << 20,
             background: Background::Threads,
@@ -156,6 +161,10 @@ impl Options {
         // One memtable is always spoken for; so the cache does not shrink and grow with every flush of a few writes.
         let taken = memtables.max(2 * self.memtable_bytes());
         self.memory_budget_bytes - taken.min(self.memtables_bytes_max())
+    }
+
+    pub(crate) fn maps_log(&self) -> bool {
+        self.wal_mapped.unwrap_or(self.read_mode == ReadMode::Mapped)
     }
 
     /// Log segments no larger than the memtables that they protect.
@@ -226,6 +235,12 @@ impl Builder {
     /// Sets [`Options::read_mode`].
     pub fn read_mode(mut self, mode: ReadMode) -> Builder {
         self.options.read_mode = mode;
+        self
+    }
+
+    /// Sets [`Options::wal_mapped`].
+    pub fn wal_mapped(mut self, mapped: bool) -> Builder {
+        self.options.wal_mapped = Some(mapped);
         self
     }
 

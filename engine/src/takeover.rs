@@ -101,14 +101,17 @@ impl Takeover<'_> {
         // The first segment takes the whole tail, so that there is one to make and to sync.
         let segment_bytes = segment_bytes.saturating_add(esker_wal::tail_bytes(outcome));
         let segment_bytes = segment_bytes.next_multiple_of(4096).min(SEGMENT_LEN_MAX);
+        // A small segment is filled in any case, so that stores to it are proven on the simulated disk.
+        let is_small = segment_bytes <= SMALL_SEGMENT_BYTES;
         let mut spec_for = |size_min: u64| {
             Ok(SegmentSpec {
                 number: take(),
                 file_id: new_file_id(self.world),
                 epoch,
                 size_bytes: segment_bytes.max(size_min),
-                zero_fill: self.options.background == Background::Threads,
+                zero_fill: is_small || self.options.background == Background::Threads,
                 recycle: None,
+                map: self.options.maps_log(),
             })
         };
         let fs = &*self.world.fs;

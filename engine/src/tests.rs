@@ -18,6 +18,7 @@ mod limits;
 mod manifest;
 mod metamorphic;
 mod ranges;
+mod recycling;
 mod repair;
 mod replay;
 #[cfg(feature = "shuttle")]

@@ -18,7 +18,9 @@ pub fn check(data: &[u8]) {
     replay(data);
     let mut resealed = data.to_vec();
     if let Some(header) = resealed.first_chunk_mut() {
-        *header = Header { number: NUMBER, epoch: Epoch(1), file_id: ID, size_bytes: 0 }.encode();
+        let (is_recycled, seals_frames) = (false, true);
+        let (number, epoch, file_id) = (NUMBER, Epoch(1), ID);
+        *header = Header { number, epoch, file_id, size_bytes: 0, is_recycled, seals_frames }.encode();
         reseal::frames(ID, &mut resealed, HEADER_LEN);
     }
     replay(&resealed);
@@ -73,6 +75,7 @@ fn segment(groups: u64, seal: bool) -> Vec<u8> {
         size_bytes: 64 * 1024,
         zero_fill: false,
         recycle: None,
+        map: false,
     };
     let dir = Path::new(DIR);
     let segment = esker_wal::create_segment(&fs, dir, &spec).expect("an empty disk");

@@ -377,6 +377,7 @@ fn together(seed: u64, report: &mut CheckReport) -> Result<(), String> {
     let db = esker::Db::builder()
         .memory_budget_bytes(1 << 20)
         .read_mode(ReadMode::Positioned)
+        .wal_mapped(true)
         .background(Background::Threads)
         .world(Simulation::new(seed).world())
         .open("/db")

@@ -63,6 +63,7 @@ fn open(seed: u64) -> Result<(Db, Keyspace)> {
         .memory_budget_bytes(1 << 20)
         .sstable_bytes(4096)
         .read_mode(ReadMode::Positioned)
+        .wal_mapped(true)
         .background(background)
         .world(Simulation::new(seed).world())
         .open("/db")?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use esker::vfs::{Advice, File, FileLock, Fs, LockMode, Metadata, OpenMode, World};
+use esker::vfs::{Advice, File, FileLock, Fs, LockMode, Metadata, OpenMode, World, WriteMap};
 
 /// What is lied about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,10 @@ impl File for LyingFile {
 
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
+    }
+
+    fn map_for_writes(&self, len: u64) -> io::Result<Option<Box<dyn WriteMap>>> {
+        self.inner.map_for_writes(len)
     }
 
     fn map(&self) -> io::Result<Bytes> {

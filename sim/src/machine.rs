@@ -157,6 +157,7 @@ pub fn small(world: World) -> Builder {
         .wal_segment_bytes(4096)
         .sstable_bytes(4096)
         .read_mode(ReadMode::Positioned)
+        .wal_mapped(true)
         .background(Background::Manual)
         .world(world)
 }

@@ -1,6 +1,6 @@
 //! The names of the calls a file system takes.
 //!
-//! The simulated disk names them in its trace, the fault injector in its rules. A call added to
+//! A [`crate::WriteMap::store`] is a `WriteAllAt`. The simulated disk names them in its trace, the fault injector in its rules. A call added to
 //! [`crate::Fs`] or [`crate::File`] gets its name here, or neither sees it.
 
 /// One kind of call on a [`crate::Fs`] or a [`crate::File`].
@@ -28,11 +28,12 @@ pub enum Call {
     StartWriteback,
     Len,
     Map,
+    MapForWrites,
 }
 
 impl Call {
     /// Every call, in the order of the declaration.
-    pub const ALL: [Call; 21] = [
+    pub const ALL: [Call; 22] = [
         Call::Open,
         Call::CreateNew,
         Call::Rename,
@@ -54,6 +55,7 @@ impl Call {
         Call::StartWriteback,
         Call::Len,
         Call::Map,
+        Call::MapForWrites,
     ];
 
     /// The calls that make something durable.
@@ -82,7 +84,8 @@ impl Call {
             | Call::ReadAt
             | Call::StartWriteback
             | Call::Len
-            | Call::Map => false,
+            | Call::Map
+            | Call::MapForWrites => false,
         }
     }
 }

@@ -27,6 +27,13 @@ pub struct ReadRequest<'a> {
     pub buffer: &'a mut [u8],
 }
 
+/// A part of a file as memory to write to; see [`File::map_for_writes`]. It keeps the file open.
+pub trait WriteMap: Debug + Send + Sync {
+    /// Writes all of `bytes` at `offset`, inside what was mapped. What it did is to everybody else, and to a later sync of
+    /// the file, a write as by [`File::write_all_at`]; on an error any part may have been written.
+    fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+}
+
 /// An open file. Positioned reads and writes only; every method may be called from several threads
 /// at once. Interrupted calls (`EINTR`) and short transfers are retried inside.
 ///
@@ -85,6 +92,16 @@ pub trait File: Debug + Send + Sync {
     /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+
+    /// The first `len` bytes as memory to write to, for many small writes without a system call each; `None` where that is
+    /// not safe or not possible, and the caller writes as ever. `len` is at most the file's length.
+    ///
+    /// Only for a file whose space was taken by writes to all of it, and that nobody truncates while the map lives:
+    /// on the real machine a store to a page without a block behind it would end the process.
+    fn map_for_writes(&self, len: u64) -> io::Result<Option<Box<dyn WriteMap>>> {
+        let _ = len;
+        Ok(None)
     }
 
     /// The whole file as memory that stays valid after the file handle is dropped. Only for files

@@ -34,6 +34,8 @@ pub struct Metadata {
     pub len: u64,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// How many names the file has; 1 for a directory.
+    pub links: u64,
 }
 
 /// A held lock; released when dropped or when the process ends.

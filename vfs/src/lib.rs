@@ -16,7 +16,7 @@ mod fs;
 mod time;
 
 pub use call::Call;
-pub use file::{Advice, File, ReadRequest};
+pub use file::{Advice, File, ReadRequest, WriteMap};
 pub use fs::{FileLock, Fs, LockMode, Metadata, OpenMode, is_out_of_files};
 pub use time::{Clock, Random};
 

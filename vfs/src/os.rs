@@ -7,12 +7,14 @@
 #![allow(clippy::disallowed_methods)]
 
 mod file;
+mod map;
 pub mod memory;
 #[cfg(test)]
 mod tests;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -61,7 +63,10 @@ impl Fs for OsFs {
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         let metadata = fs::metadata(path)?;
         let is_dir = metadata.is_dir();
-        Ok(Metadata { len: if is_dir { 0 } else { metadata.len() }, is_dir })
+        if is_dir {
+            return Ok(Metadata { len: 0, is_dir, links: 1 });
+        }
+        Ok(Metadata { len: metadata.len(), is_dir, links: metadata.nlink() })
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {

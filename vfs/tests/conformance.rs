@@ -15,7 +15,7 @@ use esker_vfs::{Advice, Fs, LockMode, Metadata, OpenMode, ReadRequest};
 
 type Case = fn(&dyn Fs, &Path);
 
-const CASES: [(&str, Case); 14] = [
+const CASES: [(&str, Case); 15] = [
     ("write_and_read", write_and_read),
     ("gaps_read_as_zeros", gaps_read_as_zeros),
     ("truncate_and_regrow", truncate_and_regrow),
@@ -29,6 +29,7 @@ const CASES: [(&str, Case); 14] = [
     ("directories", directories),
     ("locks_exclude", locks_exclude),
     ("maps_outlive_the_file", maps_outlive_the_file),
+    ("stores_are_writes", stores_are_writes),
     ("syncs_and_hints", syncs_and_hints),
 ];
 
@@ -180,7 +181,7 @@ fn rename_replaces(fs: &dyn Fs, dir: &Path) {
     fs.create_new(&to).unwrap().write_all_at(b"older", 0).unwrap();
     fs.rename(&from, &to).unwrap();
     assert_eq!(fs.list(dir).unwrap(), ["to"]);
-    assert_eq!(fs.metadata(&to).unwrap(), Metadata { len: 3, is_dir: false });
+    assert_eq!(fs.metadata(&to).unwrap(), Metadata { len: 3, is_dir: false, links: 1 });
     fs.rename(&to, &to).unwrap();
     let sub = dir.join("sub");
     fs.create_dir_all(&sub).unwrap();
@@ -226,7 +227,7 @@ fn directories(fs: &dyn Fs, dir: &Path) {
     let deep = dir.join("x/y/z");
     fs.create_dir_all(&deep).unwrap();
     fs.create_dir_all(&deep).unwrap();
-    assert_eq!(fs.metadata(&deep).unwrap(), Metadata { len: 0, is_dir: true });
+    assert_eq!(fs.metadata(&deep).unwrap(), Metadata { len: 0, is_dir: true, links: 1 });
     assert_eq!(fs.list(dir).unwrap(), ["x"]);
     let full = fs.remove_dir(&dir.join("x/y")).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::DirectoryNotEmpty);
@@ -276,6 +277,39 @@ fn maps_outlive_the_file(fs: &dyn Fs, dir: &Path) {
     let part = map.slice(9000..);
     drop(map);
     assert_eq!(part[..], [5; 1000]);
+}
+
+/// Wherever they go: in order, back, far ahead, across the steps in which a system makes pages ready.
+fn stores_are_writes(fs: &dyn Fs, dir: &Path) {
+    const LEN: usize = 3 << 20;
+    let path = dir.join("a");
+    let file = fs.create_new(&path).unwrap();
+    file.map_for_writes(1).unwrap_err();
+    file.write_all_at(&vec![9; LEN], 0).unwrap();
+    let Some(mut map) = file.map_for_writes(LEN as u64).unwrap() else { return };
+    drop(file);
+    let reader = fs.open(&path, OpenMode::ReadWrite).unwrap();
+    let mut expected = vec![9; LEN];
+    let steps = (0..LEN - 20_000).step_by(12_345);
+    for (at, fill) in steps.chain([5, LEN - 7000, 65_530, 2 << 20]).zip((0..200).cycle()) {
+        let bytes = vec![fill; 7000 - at % 1000];
+        let bytes = &bytes[..bytes.len().min(LEN - at)];
+        map.store(bytes, at as u64).unwrap();
+        expected[at..at + bytes.len()].copy_from_slice(bytes);
+        // Writes between stores, to the same pages.
+        reader.write_all_at(&[fill], at as u64 + 3).unwrap();
+        expected[at + 3] = fill;
+    }
+    map.store(&[], LEN as u64).unwrap();
+    map.store(&[1], LEN as u64).unwrap_err();
+    map.store(&[1, 2], u64::MAX).unwrap_err();
+    reader.sync_data().unwrap();
+    let mut found = vec![0; LEN];
+    reader.read_exact_at(&mut found, 0).unwrap();
+    assert!(found == expected);
+    drop(map);
+    reader.read_exact_at(&mut found, 0).unwrap();
+    assert!(found == expected);
 }
 
 fn syncs_and_hints(fs: &dyn Fs, dir: &Path) {

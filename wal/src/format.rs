@@ -9,8 +9,8 @@
 //! | 0 | 8 | `ESKERWAL` |
 //! | 8 | 2 | format version, 1 |
 //! | 10 | 2 | 0 |
-//! | 12 | 4 | compatible feature bits: a reader that does not know one ignores it; none is defined |
-//! | 16 | 4 | incompatible feature bits: a reader that does not know one refuses the file; none is defined |
+//! | 12 | 4 | compatible feature bits: a reader that does not know one ignores it. 1: *recycled*, see below |
+//! | 16 | 4 | incompatible feature bits: a reader that does not know one refuses the file. 1: what a clean close records of the segment is the CRC-32 over the first 8 bytes of each frame, in order; without it, over the whole file |
 //! | 20 | 4 | the length in bytes that the file was made with; shorter means cut off, except behind a Seal |
 //! | 24 | 8 | segment number, the same as in the file's name |
 //! | 32 | 8 | epoch: which writable open of the database made the segment |
@@ -21,8 +21,8 @@
 //! A header is valid if magic and checksum match, the version is 1, no unknown incompatible bit is
 //! set and the epoch is below 2^63. Magic, version and checksum stay where they are in every later version, so that an old
 //! reader can tell *newer* from *damaged*. Example, segment 2 of epoch 3 with a file id of sixteen
-//! 0x11, made with 65,536 bytes: `45 53 4b 45 52 57 41 4c 01 00`, 10 zeros, `00 00 01 00 02 00 00 00 00 00 00 00 03 00 00 00 00 00 00
-//! 00`, 16 times `11`, `00 00 00 00 c9 85 a4 7f`.
+//! 0x11, made with 65,536 bytes: `45 53 4b 45 52 57 41 4c 01 00`, 6 zeros, `01 00 00 00 00 00 01 00 02 00 00 00 00 00 00 00 03 00 00 00 00 00 00
+//! 00`, 16 times `11`, `00 00 00 00 ab bd 8c 55`.
 //!
 //! Frame kinds, each with payload version 1:
 //!
@@ -53,7 +53,12 @@
 //!
 //! A frame's *known synced* position is never past the frame itself. Segment numbers grow along
 //! the log, so positions compare as (segment, offset). What stands behind a Continue frame is
-//! unused and reads as zeros. A Group always leaves room in its segment for one Continue or Seal.
+//! unused. A Group always leaves room in its segment for one Continue or Seal.
+//!
+//! Behind its last frame a segment is zeros, but for what a torn write left. One made of the file of a retired segment
+//! (*recycled*) still holds that one's bytes further on: zeros are certain only up to the next multiple of a step (the
+//! largest power of two that is at most 65,536 and an eighth of the length that the file was made with), and a power cut
+//! may bring old bytes back even there. They are no frames of this segment, because checksums cover its file id.
 
 use std::path::Path;
 
@@ -67,7 +72,21 @@ pub const HEADER_LEN: usize = 64;
 pub const FORMAT_VERSION: u16 = 1;
 
 /// Incompatible feature bits that this build knows.
-const INCOMPATIBLE_KNOWN: u32 = 0;
+const INCOMPATIBLE_KNOWN: u32 = SEAL_OVER_FRAMES;
+
+/// The incompatible feature bit of a segment whose recorded checksum covers the checksums of its frames. Every byte is
+/// covered by one of those, so nothing has to be run over twice.
+const SEAL_OVER_FRAMES: u32 = 1;
+
+/// The compatible feature bit of a segment made of a retired one.
+const RECYCLED: u32 = 1;
+
+/// In a recycled segment of `size_bytes`, what is behind the last frame is made zeros in steps of so many bytes.
+pub(crate) fn blank_step(size_bytes: u64) -> u64 {
+    1 << (size_bytes / 8).clamp(1, BLANK_STEP_MAX).ilog2()
+}
+
+const BLANK_STEP_MAX: u64 = 64 << 10;
 
 const MAGIC: [u8; 8] = *b"ESKERWAL";
 
@@ -116,6 +135,10 @@ pub struct Header {
     pub file_id: FileId,
     /// The length in bytes that the file was made with.
     pub size_bytes: u32,
+    /// Whether the file was another segment's before, and may still hold bytes of that.
+    pub is_recycled: bool,
+    /// Whether the checksum that a clean close records covers the checksums of the frames, not the whole file.
+    pub seals_frames: bool,
 }
 
 impl Header {
@@ -124,6 +147,10 @@ impl Header {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        let compatible = if self.is_recycled { RECYCLED } else { 0 };
+        bytes[12..16].copy_from_slice(&compatible.to_le_bytes());
+        let incompatible = if self.seals_frames { SEAL_OVER_FRAMES } else { 0 };
+        bytes[16..20].copy_from_slice(&incompatible.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.size_bytes.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.number.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.epoch.0.to_le_bytes());
@@ -161,7 +188,17 @@ impl Header {
             epoch: Epoch(u64_at(bytes, 32)),
             file_id,
             size_bytes: u32_at(bytes, 20),
+            is_recycled: u32_at(bytes, 12) & RECYCLED != 0,
+            seals_frames: u32_at(bytes, 16) & SEAL_OVER_FRAMES != 0,
         })
+    }
+
+    /// The part of `file`, the segment's content, that stands behind `end` and is zeros but for what a torn write left.
+    pub(crate) fn unwritten<'a>(&self, file: &'a [u8], end: u64) -> &'a [u8] {
+        let start = usize::try_from(end).map_or(file.len(), |end| end.min(file.len()));
+        let step = end.next_multiple_of(blank_step(self.size_bytes.into())).min(file.len() as u64)
+            as usize;
+        if self.is_recycled { &file[start..step.max(start)] } else { &file[start..] }
     }
 }
 
@@ -188,7 +225,10 @@ mod tests {
 
     fn sample() -> Header {
         let file_id = FileId([0x11; 16]);
-        Header { number: FileNumber(2), epoch: Epoch(3), file_id, size_bytes: 0x0001_0000 }
+        let (number, epoch) = (FileNumber(2), Epoch(3));
+        let size_bytes = 0x0001_0000;
+        let (is_recycled, seals_frames) = (false, true);
+        Header { number, epoch, file_id, size_bytes, is_recycled, seals_frames }
     }
 
     /// Writes `value` at `at` and a checksum that matches.
@@ -204,9 +244,9 @@ mod tests {
         let hex: Vec<_> = sample().encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex.join(" "),
-            "45 53 4b 45 52 57 41 4c 01 00 00 00 00 00 00 00 00 00 00 00 00 00 01 00 \
+            "45 53 4b 45 52 57 41 4c 01 00 00 00 00 00 00 00 01 00 00 00 00 00 01 00 \
              02 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00 \
-             11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 00 00 00 00 c9 85 a4 7f"
+             11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 00 00 00 00 ab bd 8c 55"
         );
         assert_eq!(Header::decode(&sample().encode(), Path::new("x")).unwrap(), sample());
     }
@@ -228,15 +268,20 @@ mod tests {
 
     #[test]
     fn a_newer_version_and_an_unknown_feature_are_unsupported() {
-        for (at, value) in [(8, 2), (9, 1), (16, 1), (19, 0x80)] {
+        for (at, value) in [(8, 2), (9, 1), (16, 3), (19, 0x80)] {
             let bytes = with(sample().encode(), at, value);
             let error = Header::decode(&bytes, Path::new("x")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{at}");
         }
         let error = Header::decode(&with(sample().encode(), 39, 0x80), Path::new("x")).unwrap_err();
         assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(32)));
-        let compatible = with(sample().encode(), 12, 1);
+        let compatible = with(sample().encode(), 12, 2);
         assert_eq!(Header::decode(&compatible, Path::new("x")).unwrap(), sample());
+        let first = Header { seals_frames: false, ..sample() };
+        assert_eq!(Header::decode(&first.encode(), Path::new("x")).unwrap(), first);
+        let recycled = Header { is_recycled: true, ..sample() };
+        assert_eq!(with(sample().encode(), 12, 1), recycled.encode());
+        assert_eq!(Header::decode(&recycled.encode(), Path::new("x")).unwrap(), recycled);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! [`GroupBuilder`], the writer appends them, replay hands them out as [`Group`]. The layout is in
 //! [`crate::format`]. Nothing here looks inside a batch.
 
+use esker_base::checksum::OfFile;
 use esker_base::limits::{FRAME_PAYLOAD_MAX, SEQNO_MAX};
-use esker_base::{Error, FileId, LogPosition, Result, SeqNo, frame};
+use esker_base::{Error, LogPosition, Result, SeqNo, frame};
 
 use crate::format::{FrameKind, PAYLOAD_VERSION, u32_at, u64_at};
 
@@ -134,12 +135,11 @@ impl GroupBuilder {
         &self.buffer[frame::HEADER_LEN..frame::HEADER_LEN + self.payload_len]
     }
 
-    /// The group as a frame for `offset` of the file `file_id`.
-    pub(crate) fn frame(&mut self, file_id: FileId, offset: u64, synced: LogPosition) -> &[u8] {
+    /// The group as a frame for a place in a file.
+    pub(crate) fn frame(&mut self, place: (OfFile, u64), synced: LogPosition) -> &[u8] {
         self.buffer.resize(frame::encoded_len(self.payload_len), 0);
         frame::encode_in_place(
-            file_id,
-            offset,
+            place,
             FrameKind::Group as u8,
             PAYLOAD_VERSION,
             synced,
@@ -247,6 +247,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use esker_base::FileId;
     use proptest::prelude::*;
 
     #[test]
@@ -357,7 +358,7 @@ mod tests {
             for (bytes, op_count) in &batches {
                 let first_seq = builder.push(bytes, *op_count)?;
                 // A frame made half-way does not disturb what is added later.
-                builder.frame(FileId([1; 16]), 64, LogPosition::default());
+                builder.frame((OfFile::new(FileId([1; 16])), 64), LogPosition::default());
                 expected.push(BatchBytes { first_seq, op_count: *op_count, bytes });
             }
             let group = Group::decode(builder.payload()).map_err(TestCaseError::fail)?;

@@ -52,7 +52,8 @@ pub struct Outcome {
     /// The most that the manifest or any frame says is durable, at most [`Outcome::end`]. What lies
     /// between may be in the page cache alone; see [`crate::rewrite_tail`].
     pub known_synced: LogPosition,
-    /// Bytes behind the end, up to the last that is not zero, over all segments: what a tear cost.
+    /// Bytes behind the end, up to the last that was written, over all segments: what a tear cost. Of a recycled segment
+    /// only that is counted which cannot be another segment's.
     pub torn_bytes: u64,
     /// The segments up to the end, in order.
     pub segments: Vec<SegmentOutcome>,
@@ -127,26 +128,30 @@ pub fn replay_segments(
         replay.epoch = header.map_or(replay.epoch, |header| replay.epoch.max(header.epoch));
         match (&replay.state, header) {
             (State::Ended, None) => replay.beyond.push(expected.number),
-            (State::Ended, Some(_)) => {
+            (State::Ended, Some(header)) => {
                 replay.beyond.push(expected.number);
-                replay.judge_rest(expected, HEADER_LEN as u64, buffer);
+                replay.judge_rest(&header, HEADER_LEN as u64, buffer);
             }
             (State::Continued(link), found) => {
-                if found.is_none() || link.next != expected.number {
+                let Some(header) = found.filter(|_| link.next == expected.number) else {
                     return Err(link.broken("missing, blank or not listed next"));
-                }
-                replay.read_segment(expected, &path, buffer, &mut visit)?;
-                replay.check_length(expected, &path, header, buffer.len())?;
+                };
+                replay.read_segment(expected, &path, (&header, buffer), &mut visit)?;
+                replay.check_length(&header, &path, buffer.len())?;
             }
             (State::Open, found) => {
                 // Behind an end that the manifest vouches for, an unused spare is not yet part of
                 // the log.
-                let used = found.is_some() && buffer[HEADER_LEN..].iter().any(|&byte| byte != 0);
-                if used || !expected.optional {
-                    replay.read_segment(expected, &path, buffer, &mut visit)?;
-                    replay.check_length(expected, &path, header, buffer.len())?;
-                } else {
-                    replay.end_before(expected.number);
+                let is_used = |header: &Header| {
+                    let written = header.unwritten(buffer, HEADER_LEN as u64);
+                    !expected.optional || written.iter().any(|&byte| byte != 0)
+                };
+                match found.filter(is_used) {
+                    Some(header) => {
+                        replay.read_segment(expected, &path, (&header, buffer), &mut visit)?;
+                        replay.check_length(&header, &path, buffer.len())?;
+                    }
+                    None => replay.end_before(expected.number),
                 }
             }
         }
@@ -279,11 +284,11 @@ impl Replay {
         &mut self,
         expected: &SegmentExpectation,
         path: &Path,
-        bytes: &Arc<Vec<u8>>,
+        (header, bytes): (&Header, &Arc<Vec<u8>>),
         visit: &mut impl FnMut(&mut Groups<'_>) -> Result<()>,
     ) -> Result<()> {
         if let Some(seal) = &expected.sealed {
-            check_sealed_file(expected, seal, path, bytes)?;
+            check_sealed_file(expected, seal, path, (header, bytes))?;
         }
         let file = match expected.ends_at {
             None => &bytes[..],
@@ -309,25 +314,19 @@ impl Replay {
             return self.finish_vouched(expected, path, offset, file.len() as u64);
         }
         if let State::Ended = self.state {
-            self.judge_rest(expected, offset, file);
+            self.judge_rest(header, offset, file);
         }
         Ok(())
     }
 
     /// A segment has its whole length from before its first frame until it is closed or its end is recorded, so a shorter
     /// one was cut off, and what it held cannot be known.
-    fn check_length(
-        &self,
-        expected: &SegmentExpectation,
-        path: &Path,
-        header: Option<Header>,
-        len: usize,
-    ) -> Result<()> {
-        let made = header.map_or(0, |header| header.size_bytes as usize);
+    fn check_length(&self, header: &Header, path: &Path, len: usize) -> Result<()> {
+        let made = header.size_bytes as usize;
         if self.vouched || self.sealed_at.is_some() || len >= made {
             return Ok(());
         }
-        let number = expected.number;
+        let number = header.number;
         let message = format!("log segment {number} was made with {made} bytes and has {len}");
         Err(Error::corruption(path, len as u64, message))
     }
@@ -410,22 +409,18 @@ impl Replay {
     }
 
     /// Takes notice of what stands behind the end of the log.
-    fn judge_rest(&mut self, expected: &SegmentExpectation, from: u64, file: &[u8]) {
-        let rest = file.get(from as usize..).unwrap_or(&[]);
-        let used = used_len(rest);
-        self.torn_bytes += used as u64;
-        let used_end = from + used as u64;
-        // The whole file is searched through, not only the used part: a frame may end in zeros.
-        let mut offset = from;
-        while offset < used_end && !mutant!("wal_later_frames_ignored") {
-            offset = match frame::decode(expected.file_id, offset, file) {
-                Parsed::Frame(found) => {
-                    self.claimed = self.claimed.max(found.synced);
-                    found.end()
-                }
-                Parsed::Blank | Parsed::Damaged(_) => offset + frame::ALIGNMENT as u64,
-            };
+    fn judge_rest(&mut self, header: &Header, from: u64, file: &[u8]) {
+        let unwritten = header.unwritten(file, from);
+        let used = used_len(unwritten);
+        let mut used_end = from + used as u64;
+        if mutant!("wal_later_frames_ignored") {
+            return;
         }
+        for found in frame::scan(header.file_id, from, file) {
+            self.claimed = self.claimed.max(found.synced);
+            used_end = used_end.max(found.end());
+        }
+        self.torn_bytes += used_end - from;
     }
 
     /// The log ends before this segment, an unused spare.
@@ -560,7 +555,7 @@ fn check_sealed_file(
     expected: &SegmentExpectation,
     seal: &SealInfo,
     path: &Path,
-    file: &[u8],
+    (header, file): (&Header, &[u8]),
 ) -> Result<()> {
     let len = file.len() as u64;
     if seal.segment != expected.number || seal.len != len {
@@ -570,12 +565,14 @@ fn check_sealed_file(
         );
         return Err(Error::corruption(path, len.min(seal.len), message));
     }
-    if seal.checksum != checksum::plain(file) {
-        // The first frame that does not match says more than the checksum of the whole file.
-        let mut offset = HEADER_LEN as u64;
-        while let Parsed::Frame(frame) = frame::decode(expected.file_id, offset, file) {
-            offset = frame.end();
-        }
+    let (mut offset, mut running) = (HEADER_LEN as u64, checksum::Running::new());
+    while let Parsed::Frame(frame) = frame::decode(expected.file_id, offset, file) {
+        let start = offset as usize;
+        running.update(&file[start..start + frame::CHECKSUMS_LEN]);
+        offset = frame.end();
+    }
+    let whole = || if header.seals_frames { running.value() } else { checksum::plain(file) };
+    if offset != len || seal.checksum != whole() {
         let message = "the log was changed after it was closed";
         return Err(Error::corruption(path, offset, message));
     }

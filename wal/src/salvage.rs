@@ -34,7 +34,7 @@ pub struct SalvagedSegment {
     pub len: u64,
     /// Behind the last whole frame; everything after is no frame.
     pub end: u64,
-    /// Whether something other than zeros stands behind the end.
+    /// Whether something other than zeros stands behind the end, where a new segment would be zeros.
     pub is_torn: bool,
     /// The segment that the last whole frame says the log goes on in.
     pub continued_by: Option<FileNumber>,
@@ -52,10 +52,8 @@ pub fn look_at(fs: &dyn Fs, dir: &Path, number: FileNumber) -> Result<Option<(He
         result => result?,
     }
     let Ok(header) = Header::decode(&content, &path) else { return Ok(None) };
-    let used = content.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
     let mut frames = frame::scan(header.file_id, HEADER_LEN as u64, &content);
-    let holds_frames = used > HEADER_LEN as u64 && frames.next().is_some();
-    Ok(Some((header, holds_frames)))
+    Ok(Some((header, frames.next().is_some())))
 }
 
 /// Hands every whole group of a segment to `visit`, and where damage stands between. `file_id` stands in for a damaged
@@ -78,11 +76,12 @@ pub fn salvage_segment(
         content.truncate(end);
     }
     let own = match Header::decode(&content, &path) {
-        Ok(header) => Some(header.file_id),
+        Ok(header) => Some(header),
         Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
         Err(_) => None,
     };
-    let Some(file_id) = file_id.or(own).filter(|_| len >= HEADER_LEN as u64) else {
+    let Some(file_id) = file_id.or(own.map(|own| own.file_id)).filter(|_| len >= HEADER_LEN as u64)
+    else {
         return Ok(None);
     };
     let mut found = SalvagedSegment {
@@ -112,10 +111,14 @@ pub fn salvage_segment(
     }
     // What cannot be told from blank space may still be a lost write.
     let blank = matches!(frame::decode(file_id, found.end, &content), Parsed::Blank);
-    let rest = usize::try_from(found.end).ok().and_then(|end| content.get(end..)).unwrap_or(&[]);
+    let rest = match &own {
+        Some(header) => header.unwritten(&content, found.end),
+        None => usize::try_from(found.end).ok().and_then(|end| content.get(end..)).unwrap_or(&[]),
+    };
     // Neither a header nor a frame: whatever was there is gone.
     let is_void = own.is_none() && found.end == HEADER_LEN as u64;
-    found.is_torn = is_void || !blank || rest.iter().any(|&byte| byte != 0);
+    let may_be_old = own.is_some_and(|own| own.is_recycled);
+    found.is_torn = is_void || !(blank || may_be_old) || rest.iter().any(|&byte| byte != 0);
     Ok(Some(found))
 }
 

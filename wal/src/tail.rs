@@ -99,8 +99,8 @@ impl Tail<'_> {
             self.copy(old, from, &mut buffer, &mut writer, &mut finished)?;
         }
         writer.write_copies()?;
-        if self.made.last().is_some_and(|made| made.spec.zero_fill) {
-            writer.zero_rest()?;
+        if let Some(made) = self.made.last().filter(|made| made.spec.zero_fill) {
+            writer.zero_rest(made.spec.map)?;
         }
         for made in self.made.iter().filter(|_| !mutant!("wal_tail_not_synced")) {
             made.file.sync_all().map_err(|error| Error::io("sync", &made.path, error))?;

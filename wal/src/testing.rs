@@ -48,6 +48,7 @@ pub fn spec(number: u64) -> SegmentSpec {
         size_bytes: 4096,
         zero_fill: false,
         recycle: None,
+        map: false,
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use esker_base::checksum::Running;
+use esker_base::frame::CHECKSUMS_LEN;
 use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, frame, mutant};
 use esker_vfs::File;
 
@@ -26,7 +27,7 @@ pub struct Writer {
     segment: Segment,
     /// Where the next frame goes in `segment`.
     offset: u64,
-    /// Over all bytes of `segment` up to `offset`.
+    /// Over the checksums of all frames of `segment`.
     checksum: Running,
     last_seq: SeqNo,
     known_synced: LogPosition,
@@ -65,7 +66,8 @@ pub struct SealInfo {
     pub segment: FileNumber,
     /// Its exact length in bytes.
     pub len: u64,
-    /// CRC-32 over the whole file.
+    /// CRC-32 over the checksums of all its frames, the first 8 bytes of each, in order. They cover every byte behind the
+    /// header, which has a checksum of its own.
     pub checksum: u32,
     /// The last sequence number of the log.
     pub last_seq: SeqNo,
@@ -101,12 +103,10 @@ impl Writer {
     /// Appends to a fresh segment. `last_seq` is the last sequence number in use before it; `known_synced` is what is
     /// durable of the log: the segment's own start if everything before is.
     pub fn new(segment: Segment, last_seq: SeqNo, known_synced: LogPosition) -> Writer {
-        let mut checksum = Running::new();
-        checksum.update(&segment.header.encode());
         Writer {
             offset: HEADER_LEN as u64,
             segment,
-            checksum,
+            checksum: Running::new(),
             last_seq,
             known_synced,
             unsynced: Vec::new(),
@@ -132,6 +132,16 @@ impl Writer {
     /// InvalidArgument, with the log as it was, if the group is empty, does not fit or goes back in sequence. After a
     /// failed write the writer is finished: the write may or may not be on disk.
     pub fn append(&mut self, group: &mut GroupBuilder) -> Result<LogPosition> {
+        self.append_by(group, false)
+    }
+
+    /// As [`Writer::append`], for a group that nobody waits to see synced: where the segment is mapped it is stored there,
+    /// without a system call. It survives the end of the process in the same way, and the next sync covers it.
+    pub fn append_buffered(&mut self, group: &mut GroupBuilder) -> Result<LogPosition> {
+        self.append_by(group, true)
+    }
+
+    fn append_by(&mut self, group: &mut GroupBuilder, by_store: bool) -> Result<LogPosition> {
         self.usable()?;
         if group.is_empty() {
             return Err(Error::invalid("an empty group cannot be logged"));
@@ -140,15 +150,15 @@ impl Writer {
         self.check_order(group.first_seq())?;
         let claims_all = mutant!("wal_claims_too_much");
         let synced = if claims_all { self.position() } else { self.known_synced };
-        let frame = group.frame(self.segment.file_id(), self.offset, synced);
-        if let Err(error) = self.segment.file.write_all_at(frame, self.offset) {
+        let frame = group.frame((self.segment.checksums, self.offset), synced);
+        if let Err(error) = self.segment.put(frame, self.offset, by_store) {
             if mutant!("wal_goes_on_behind_partial") {
                 self.offset += frame.len() as u64;
                 return Err(Error::io("write", &self.segment.path, error));
             }
             return Err(self.fail_write(error));
         }
-        self.checksum.update(frame);
+        self.checksum.update(&frame[..CHECKSUMS_LEN]);
         self.offset += frame.len() as u64;
         self.last_seq = group.last_seq();
         Ok(self.position())
@@ -175,6 +185,7 @@ impl Writer {
             payload,
             &mut self.scratch,
         );
+        self.checksum.update(&self.scratch[waiting..waiting + CHECKSUMS_LEN]);
         self.offset += (self.scratch.len() - waiting) as u64;
         self.last_seq = last_seq;
         if self.scratch.len() >= COPY_BYTES { self.write_copies() } else { Ok(()) }
@@ -184,24 +195,27 @@ impl Writer {
     pub(crate) fn write_copies(&mut self) -> Result<()> {
         let copies = std::mem::take(&mut self.scratch);
         let start = self.offset - copies.len() as u64;
-        let file = &self.segment.file;
-        let written = file.write_all_at(&copies, start);
+        let written = self.segment.put(&copies, start, false);
         // So that the sync, which is to come, finds most of the work done.
-        let written = written.and_then(|()| file.start_writeback(start, copies.len() as u64));
+        let len = copies.len() as u64;
+        let written = written.and_then(|()| self.segment.file.start_writeback(start, len));
         if let Err(error) = written {
             return Err(self.fail_write(error));
         }
-        self.checksum.update(&copies);
         self.scratch = copies;
         self.scratch.clear();
         Ok(())
     }
 
-    /// Writes zeros over what is left of the segment.
-    pub(crate) fn zero_rest(&self) -> Result<()> {
+    /// Writes zeros over what is left of the segment, and maps it for writes if `map`.
+    pub(crate) fn zero_rest(&mut self, map: bool) -> Result<()> {
         let Segment { file, path, size_bytes, .. } = &self.segment;
         let zeroed = zero(&**file, self.offset, *size_bytes);
-        zeroed.map_err(|error| Error::io("write zeros to", path, error))
+        zeroed.map_err(|error| Error::io("write zeros to", path, error))?;
+        if map {
+            self.segment.map();
+        }
+        Ok(())
     }
 
     /// The caller has made everything durable by itself; the next group comes after `last_seq`.
@@ -232,7 +246,6 @@ impl Writer {
             self.unsynced.push(self.current());
         }
         self.checksum = Running::new();
-        self.checksum.update(&next.header.encode());
         self.offset = HEADER_LEN as u64;
         self.segment = next;
         Ok(finished)
@@ -268,7 +281,6 @@ impl Writer {
         self.failed = None;
         self.failed_in_write = false;
         self.checksum = Running::new();
-        self.checksum.update(&next.header.encode());
         self.offset = HEADER_LEN as u64;
         self.segment = next;
         self.known_synced = self.position();
@@ -291,7 +303,8 @@ impl Writer {
     pub fn sync_handle(&self) -> Result<SyncHandle> {
         self.usable()?;
         let mut files = self.unsynced.clone();
-        if self.position() > self.known_synced && self.offset > HEADER_LEN as u64 {
+        let left_out = self.segment.is_mapped() && mutant!("wal_store_not_synced");
+        if self.position() > self.known_synced && self.offset > HEADER_LEN as u64 && !left_out {
             files.push(self.current());
         }
         Ok(SyncHandle { files, through: self.position() })
@@ -326,6 +339,8 @@ impl Writer {
         self.usable()?;
         let last_seq = self.last_seq;
         self.write_frame(FrameKind::Seal, &last_seq.0.to_le_bytes())?;
+        // The file is cut below.
+        self.segment.unmap();
         if let Err(error) = self.sync_sealed() {
             return Err(self.fail(error));
         }
@@ -416,10 +431,10 @@ impl Writer {
             payload,
             &mut self.scratch,
         );
-        if let Err(error) = self.segment.file.write_all_at(&self.scratch, self.offset) {
+        if let Err(error) = self.segment.put(&self.scratch, self.offset, false) {
             return Err(self.fail_write(error));
         }
-        self.checksum.update(&self.scratch);
+        self.checksum.update(&self.scratch[..CHECKSUMS_LEN]);
         self.offset += self.scratch.len() as u64;
         self.scratch.clear();
         Ok(())

@@ -315,10 +315,12 @@ impl Core {
         }
         let bytes = payload.payload().len();
         log.defer(payload);
-        if durability == Durability::Volatile && log.deferred_bytes() <= DEFERRED_BYTES_MAX {
+        let put_off = mutant!("commit_store_put_off");
+        let volatile = if put_off { Durability::Buffered } else { Durability::Volatile };
+        if durability <= volatile && log.deferred_bytes() <= DEFERRED_BYTES_MAX {
             return Ok(());
         }
-        self.write_last(log)?;
+        self.write_last(log, durability)?;
         self.metrics.groups.add_alone(1);
         self.metrics.wal_bytes.add_alone(bytes as u64);
         if durability == Durability::Sync && !mutant!("commit_sync_weakened") {

@@ -10,6 +10,7 @@ use esker_base::{Error, ErrorKind, FileNumber, Result, SeqNo, mutant};
 use esker_manifest::{Edit, WalEnd, WalSegmentMeta};
 use esker_wal::{FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, segment_size_for};
 
+use crate::Durability;
 use crate::core::Core;
 use crate::takeover::Recovered;
 
@@ -112,10 +113,15 @@ impl Core {
     /// Writes every deferred group, in order. After a failed write the log goes on in a new segment at the next try, so
     /// that nothing is ever written behind a partial frame.
     pub(crate) fn write_deferred(&self, log: &mut Log) -> Result<()> {
-        self.try_write_deferred(log).map_err(|failure| failure.error)
+        self.try_write_deferred(log, Durability::Sync).map_err(|failure| failure.error)
     }
 
-    fn try_write_deferred(&self, log: &mut Log) -> std::result::Result<(), WriteFailure> {
+    /// Whatever needs no sync now is stored rather than written, where the segment is mapped.
+    fn try_write_deferred(
+        &self,
+        log: &mut Log,
+        durability: Durability,
+    ) -> std::result::Result<(), WriteFailure> {
         while let Some(group) = log.deferred.front() {
             let len = group.payload().len();
             let unwritten = |error| WriteFailure { error, is_attempted: false };
@@ -124,7 +130,11 @@ impl Core {
                 return Err(unwritten(read_only()));
             };
             let group = deferred.front_mut().expect("invariant: checked above, and room adds none");
-            writer.append(group).map_err(|error| WriteFailure { error, is_attempted: true })?;
+            let appended = match durability {
+                Durability::Sync => writer.append(group),
+                Durability::Buffered | Durability::Volatile => writer.append_buffered(group),
+            };
+            appended.map_err(|error| WriteFailure { error, is_attempted: true })?;
             let written = deferred.pop_front();
             log.deferred_bytes -= len;
             written.into_iter().for_each(|group| log.recycle(group));
@@ -134,8 +144,8 @@ impl Core {
 
     /// Writes the group that is being committed, which is the last of the deferred ones, and those before it. An error of
     /// another kind than Indeterminate says that the group will never be there.
-    pub(crate) fn write_last(&self, log: &mut Log) -> Result<()> {
-        let Err(failure) = self.try_write_deferred(log) else { return Ok(()) };
+    pub(crate) fn write_last(&self, log: &mut Log, durability: Durability) -> Result<()> {
+        let Err(failure) = self.try_write_deferred(log, durability) else { return Ok(()) };
         let is_in_doubt = failure.is_attempted && log.deferred.len() == 1;
         // Volatile groups before this one were acknowledged: they stay in line. This one was not.
         if !mutant!("commit_refused_write_kept") {
@@ -267,18 +277,42 @@ impl Core {
         })
     }
 
-    /// Makes a segment that can take a group of `len` bytes. Filling it with zeros takes time now and saves some in
-    /// every sync: the file system need not record that reserved space is in use.
+    /// Makes a segment that can take a group of `len` bytes: of a retired one where there is one. Otherwise, filling it
+    /// with zeros takes time now and saves some in every sync: the file system need not record that reserved space is in
+    /// use.
     fn create_segment(&self, len: usize, zero_fill: bool) -> Result<Segment> {
-        let spec = SegmentSpec {
+        let usual_bytes = self.options.segment_bytes();
+        let mut spec = SegmentSpec {
             number: self.next_file_number(),
             file_id: self.new_file_id(),
             epoch: self.manifest.lock().version.epoch,
-            size_bytes: self.options.segment_bytes().max(segment_size_for(len)),
+            size_bytes: usual_bytes.max(segment_size_for(len)),
             zero_fill,
             recycle: None,
+            map: self.options.maps_log(),
         };
-        esker_wal::create_segment(&*self.world.fs, &self.dir, &spec)
+        let is_usual = spec.size_bytes == usual_bytes;
+        if let Some(retired) = is_usual.then(|| self.retired.take()).flatten() {
+            spec.recycle = Some(retired);
+            match esker_wal::create_segment(&*self.world.fs, &self.dir, &spec) {
+                Ok(segment) => {
+                    self.retired.made(spec.number);
+                    self.metrics.wal_recycled.add(1);
+                    return Ok(segment);
+                }
+                // It may still have its name. The next open removes it, if this cannot.
+                Err(_) => {
+                    let path = self.dir.join(FileKind::Wal.name(retired));
+                    let _ = self.world.fs.remove_file(&path);
+                }
+            }
+            spec = SegmentSpec { number: self.next_file_number(), recycle: None, ..spec };
+        }
+        let segment = esker_wal::create_segment(&*self.world.fs, &self.dir, &spec)?;
+        if is_usual {
+            self.retired.made(spec.number);
+        }
+        Ok(segment)
     }
 
     fn segment_meta(&self, segment: &Segment) -> WalSegmentMeta {

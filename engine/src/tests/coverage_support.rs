@@ -89,6 +89,7 @@ pub(super) fn segment(world: &World, number: u64, frames: &[(u8, Vec<u8>)]) -> V
         size_bytes: (len as u64 + 256).next_multiple_of(4096),
         zero_fill: false,
         recycle: None,
+        map: false,
     };
     create_segment(&*world.fs, Path::new(DIR), &spec).unwrap();
     let mut starts = vec![64];

@@ -49,6 +49,7 @@ pub(super) fn builder(sim: &Simulation) -> Builder {
         .wal_segment_bytes(4096)
         .sstable_bytes(4096)
         .read_mode(ReadMode::Positioned)
+        .wal_mapped(true)
         .background(Background::Manual)
         .world(sim.world())
 }

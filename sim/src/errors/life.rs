@@ -81,6 +81,7 @@ fn open(fs: Arc<dyn esker::vfs::Fs>, sim: &Simulation) -> esker::Result<Db> {
         .wal_segment_bytes(4096)
         .sstable_bytes(4096)
         .read_mode(ReadMode::Positioned)
+        .wal_mapped(true)
         .background(Background::Manual)
         .world(World { fs, ..sim.world() })
         .open(DIR)

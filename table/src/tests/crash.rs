@@ -14,6 +14,7 @@ fn open_in(simulation: &Simulation) -> Result<Tables, crate::TableError> {
         .world(simulation.world())
         .background(Background::Manual)
         .read_mode(ReadMode::Positioned)
+        .wal_mapped(true)
         .memory_budget_bytes(1 << 20)
         .open("/db")?;
     Tables::open(db)
@@ -152,6 +153,7 @@ fn tables_come_and_go_durably_where_items_do_not() {
                 .world(simulation.world())
                 .background(Background::Manual)
                 .read_mode(ReadMode::Positioned)
+                .wal_mapped(true)
                 .durability(durability)
                 .open("/db")
                 .unwrap();
@@ -178,6 +180,7 @@ fn writes_that_a_full_disk_refused_do_not_count() {
             .world(simulation.world())
             .background(Background::Manual)
             .read_mode(ReadMode::Positioned)
+            .wal_mapped(true)
             .wal_segment_bytes(4096)
             .open("/db")
             .unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::rule::{Fault, Rules, Verdict};
-use crate::{Advice, Call, File};
+use crate::{Advice, Call, File, WriteMap};
 
 /// A file opened through a [`super::FaultFs`].
 #[derive(Debug)]
@@ -89,7 +89,38 @@ impl File for FaultFile {
         self.judge(Call::Len).whole(|| self.inner.len())
     }
 
+    fn map_for_writes(&self, len: u64) -> io::Result<Option<Box<dyn WriteMap>>> {
+        let map = self.judge(Call::MapForWrites).whole(|| self.inner.map_for_writes(len))?;
+        let (path, rules) = (self.path.clone(), Arc::clone(&self.rules));
+        Ok(map.map(|inner| Box::new(FaultMap { inner, path, rules }) as Box<dyn WriteMap>))
+    }
+
     fn map(&self) -> io::Result<Bytes> {
         self.judge(Call::Map).whole(|| self.inner.map())
+    }
+}
+
+/// A map whose stores fail as writes do.
+#[derive(Debug)]
+struct FaultMap {
+    inner: Box<dyn WriteMap>,
+    path: PathBuf,
+    rules: Arc<Rules>,
+}
+
+impl WriteMap for FaultMap {
+    fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        match self.rules.judge(Call::WriteAllAt, &[&self.path]) {
+            Verdict::Strike(Fault::FailHalfway(failure)) => {
+                self.inner.store(first, offset)?;
+                Err(failure.error())
+            }
+            Verdict::Strike(Fault::Short) => {
+                self.inner.store(first, offset)?;
+                self.inner.store(second, offset + first.len() as u64)
+            }
+            verdict => verdict.whole(|| self.inner.store(bytes, offset)),
+        }
     }
 }

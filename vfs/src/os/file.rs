@@ -1,7 +1,7 @@
 //! One open file of the real machine.
 //!
-//! Made by [`super::OsFs`] only. It must never report a short transfer as success, and never map a
-//! file for writing. Unsafe code is here (one mapping, one system call) and in `memory.rs`.
+//! Made by [`super::OsFs`] only. It must never report a short transfer as success. Unsafe code is here (one mapping for
+//! reading, one system call), in `map.rs` (mapping for writes) and in `memory.rs`.
 #![allow(unsafe_code)]
 
 use std::fs;
@@ -13,9 +13,10 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use rustix::io::Errno;
 
+use super::map::OsMap;
 #[cfg(target_os = "linux")]
 use crate::ReadRequest;
-use crate::{Advice, File};
+use crate::{Advice, File, WriteMap};
 
 /// An open file of the operating system.
 #[derive(Debug)]
@@ -171,6 +172,13 @@ impl File for OsFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn map_for_writes(&self, len: u64) -> io::Result<Option<Box<dyn WriteMap>>> {
+        if len == 0 || self.len()? < len {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(OsMap::new(&self.file, len).map(|map| Box::new(map) as Box<dyn WriteMap>))
     }
 
     fn map(&self) -> io::Result<Bytes> {

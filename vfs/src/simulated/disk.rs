@@ -164,6 +164,11 @@ impl Disk {
         self.nodes.get_mut(&id).expect("invariant: a node that is named or open is never collected")
     }
 
+    /// How many names a file has, as cached.
+    pub(super) fn links(&self, id: NodeId) -> u64 {
+        self.node(id).links.into()
+    }
+
     pub(super) fn is_dir(&self, id: NodeId) -> bool {
         matches!(self.node(id).cached, Body::Directory(_))
     }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::content::Content;
 use super::disk::Disk;
 use super::pending::{Body, Change, NodeId};
-use crate::{Advice, Call, File, FileLock};
+use crate::{Advice, Call, File, FileLock, WriteMap};
 
 /// An open file.
 #[derive(Debug)]
@@ -117,9 +117,40 @@ impl File for SimulatedFile {
         Ok(self.content(&disk).len())
     }
 
+    fn map_for_writes(&self, len: u64) -> io::Result<Option<Box<dyn WriteMap>>> {
+        let mut disk = self.enter(Call::MapForWrites, 0, len, &[])?;
+        if !self.writable || len > self.content(&disk).len() {
+            return Err(Errno::INVAL.into());
+        }
+        disk.retain_handle(self.node);
+        let (shared, path) = (Arc::clone(&self.disk), self.path.clone());
+        let file = SimulatedFile::new(shared, self.node, path, true);
+        Ok(Some(Box::new(SimulatedMap { file, len })))
+    }
+
     fn map(&self) -> io::Result<Bytes> {
         let disk = self.enter(Call::Map, 0, 0, &[])?;
         Ok(Bytes::from(self.content(&disk).to_vec()))
+    }
+}
+
+/// A map for writes: a handle of its own, whose stores are writes.
+#[derive(Debug)]
+struct SimulatedMap {
+    file: SimulatedFile,
+    len: u64,
+}
+
+impl WriteMap for SimulatedMap {
+    fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.len) {
+            return Err(Errno::INVAL.into());
+        }
+        // What the real machine answers with the end of the process.
+        let len = self.file.content(&self.file.disk.lock()).len();
+        assert!(self.len <= len, "a file was truncated under its map");
+        self.file.write_all_at(bytes, offset)
     }
 }
 

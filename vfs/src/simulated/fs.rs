@@ -124,7 +124,9 @@ impl Fs for SimulatedFs {
         let mut disk = self.disk.lock();
         disk.enter(Call::Metadata, path, 0, 0, &[])?;
         let node = disk.lookup(path)?;
-        Ok(Metadata { len: disk.node(node).cached.len(), is_dir: disk.is_dir(node) })
+        let is_dir = disk.is_dir(node);
+        let links = if is_dir { 1 } else { disk.links(node) };
+        Ok(Metadata { len: disk.node(node).cached.len(), is_dir, links })
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {

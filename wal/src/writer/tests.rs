@@ -48,11 +48,8 @@ fn what_is_refused_changes_nothing() {
     let error = writer.sync_before_failure().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     for number in [4, 5] {
-        let next = create_segment(&*fs, &dir, &spec(number + 10)).unwrap();
-        let next = Segment {
-            header: crate::format::Header { number: FileNumber(number), ..next.header },
-            ..next
-        };
+        let mut next = create_segment(&*fs, &dir, &spec(number + 10)).unwrap();
+        next.header.number = FileNumber(number);
         assert!(writer.rotate(next).is_err());
     }
     assert_eq!((writer.position(), bytes(&*fs, &dir, 5)), before);
