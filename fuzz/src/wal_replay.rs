@@ -20,7 +20,8 @@ pub fn check(data: &[u8]) {
     if let Some(header) = resealed.first_chunk_mut() {
         let (is_recycled, seals_frames) = (false, true);
         let (number, epoch, file_id) = (NUMBER, Epoch(1), ID);
-        *header = Header { number, epoch, file_id, size_bytes: 0, is_recycled, seals_frames }.encode();
+        *header =
+            Header { number, epoch, file_id, size_bytes: 0, is_recycled, seals_frames }.encode();
         reseal::frames(ID, &mut resealed, HEADER_LEN);
     }
     replay(&resealed);

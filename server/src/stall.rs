@@ -123,6 +123,14 @@ impl<T> StallGuard<T> {
         Poll::Pending
     }
 
+    /// Notes that the client took something: then it is not idle. hyper also flushes when a timer wakes it and there is
+    /// nothing to write, which says nothing of the client.
+    fn taken<R>(&mut self, outcome: &Poll<io::Result<R>>) {
+        if outcome.is_ready() && self.head_since.is_none() && self.read_by.is_some() {
+            self.read_by = Some(Instant::now() + self.deadlines.idle);
+        }
+    }
+
     /// Passes the outcome of a write on, or the deadline's where the write waits for too long.
     fn watch<R>(
         &mut self,
@@ -131,10 +139,6 @@ impl<T> StallGuard<T> {
     ) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
             self.writing = None;
-            // A client that takes its response is not idle.
-            if self.head_since.is_none() && self.read_by.is_some() {
-                self.read_by = Some(Instant::now() + self.deadlines.idle);
-            }
             return outcome;
         }
         let now = Instant::now();
@@ -182,6 +186,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for StallGuard<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.taken(&outcome);
         self.watch(context, outcome)
     }
 
@@ -191,6 +196,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for StallGuard<T> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, buffers);
+        self.taken(&outcome);
         self.watch(context, outcome)
     }
 
@@ -210,5 +216,41 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for StallGuard<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.inner).poll_shutdown(context);
         self.watch(context, outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// hyper flushes whenever it is woken. Where a flush of nothing counted as a sign of life, a deadline that was looked
+    /// at a little early was put off again and again, and the connection stayed for ever.
+    #[test]
+    fn a_flush_of_nothing_does_not_put_the_idle_deadline_off() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let limits = Limits { idle_timeout: Duration::from_millis(10), ..Limits::default() };
+        let (near, _far) = tokio::io::duplex(64);
+        let budget = Budget::new(1 << 20);
+        let mut guard = StallGuard::new(near, &limits, budget, Phase::default());
+        let (mut bytes, mut polls) = ([0; 8], 0);
+        let read = poll_fn(|context| {
+            let outcome = Pin::new(&mut guard).poll_read(context, &mut ReadBuf::new(&mut bytes));
+            if outcome.is_pending() && polls < 20 {
+                polls += 1;
+                let later = Instant::now() + Duration::from_millis(2);
+                while Instant::now() < later {
+                    std::hint::spin_loop();
+                }
+                assert!(Pin::new(&mut guard).poll_flush(context).is_ready());
+                return Poll::Pending;
+            }
+            Poll::Ready(outcome)
+        });
+        let Poll::Ready(Err(error)) = runtime.block_on(read) else {
+            panic!("the connection stays");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
