@@ -74,6 +74,7 @@ pub(super) const ALL: &[(&str, &[&str])] = &[
             "compact_inputs_removed_under_readers",
             "read_frozen_oldest_first",
             "cursor_ends_cross",
+            "values_removed_under_readers",
             "snapshot_not_registered",
             "snapshot_released_early",
         ],
