@@ -1,6 +1,6 @@
 //! Large values in a merge: what goes to a value file, what is copied out of one, and which ones are worth it.
 //!
-//! [`crate::build`] hands every entry that stays to [`Values::place`]. A large value becomes a pointer; a pointer into a
+//! [`crate::build`] hands every entry that stays to `Values::place`. A large value becomes a pointer; a pointer into a
 //! value file that is mostly garbage becomes one into a new file, under the same key and sequence number; any other entry
 //! stays as it is. The engine asks [`worst`] for the files to empty, and [`pick`] for a merge that does it when no other
 //! merge comes by. Nothing here counts what is live: that is summed up from the picture each time.

@@ -40,6 +40,7 @@ const SCENES: &[(&str, Scene)] = &[
     ("merges of some files", partial_merge),
     ("two versions", two_versions),
     ("files go while they are read", held_reader),
+    ("a killed process", killed_process),
     ("turns", turns),
     ("a batch is seen whole", seen_whole),
 ];
@@ -384,6 +385,28 @@ fn held_reader(seed: u64) -> Verdict {
         expect(is_same, "a range has another entry than when it began")?;
     }
     expect(expected.is_empty(), "a range has lost entries of files that left meanwhile")
+}
+
+/// The process ends at once: the system keeps what it was given, which is all through the last write that was not Volatile.
+fn killed_process(seed: u64) -> Verdict {
+    let (sim, mut rng) = (Simulation::new(seed), Rng::new(seed));
+    let db = open(&sim)?;
+    let keyspace = db.keyspace("k").map_err(text)?;
+    let (mut written, mut given) = (Map::new(), Map::new());
+    for at in 0..1 + rng.below(20) as u8 {
+        let durability = *rng.pick(&STRENGTHS);
+        let value = vec![at; rng.below(40) as usize];
+        keyspace.put_with([at], &value, durability).map_err(text)?;
+        written.insert(vec![at], value);
+        if durability > Durability::Volatile {
+            given = written.clone();
+        }
+    }
+    let sim = sim.crash(CrashPolicy::KeepAll, seed);
+    let found = contents(&open(&sim)?.keyspace("k").map_err(text)?)?;
+    let is_prefix = written.iter().take(found.len()).eq(found.iter());
+    expect(is_prefix, "a killed process leaves something else than the first writes")?;
+    expect(found.len() >= given.len(), "a write that the system was given died with the process")
 }
 
 /// A range that is walked to and fro must yield each entry once.

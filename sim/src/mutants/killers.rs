@@ -75,6 +75,7 @@ pub(super) const ALL: &[(&str, &[&str])] = &[
             "read_frozen_oldest_first",
             "cursor_ends_cross",
             "values_removed_under_readers",
+            "commit_store_put_off",
             "snapshot_not_registered",
             "snapshot_released_early",
         ],
