@@ -59,8 +59,6 @@ EXCLUDED = [
     ("sstable/src/reader.rs", "mixed", True, "a planted bug"),
     ("engine/src/open.rs", "restarts", True, "a planted bug"),
     # What the types cannot say.
-    ("sstable/src/reader.rs", "Source::Mapped(map)", False, "only blocks of a map are marked as in place"),
-    ("engine/src/open.rs", "Some(inner)", False, "every keyspace of the picture was made right before"),
     (
         "engine/src/verify.rs",
         "key::user_key(&before.largest) >= key::user_key(&after.smallest)",

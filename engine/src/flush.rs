@@ -224,7 +224,10 @@ impl Core {
         match result {
             Ok(()) => {
                 let keep = |segment: &FinishedSegment| !retired.contains(&segment.number);
-                self.log.lock().finished.retain(keep);
+                let mut log = self.log.lock();
+                log.finished.retain(keep);
+                log.forget(retired);
+                drop(log);
                 self.bury(FileKind::Wal, retired.iter().copied());
                 Ok(())
             }

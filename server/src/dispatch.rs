@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -174,20 +174,21 @@ impl Target {
                 blocking_task(move || finish(handler(service.as_ref(), body.bytes()))).await
             }
             Handler::Read(handler) => {
-                let (begun, is_fast) = reads.begin();
-                if is_fast && body.bytes().len() <= INLINE_BYTES_MAX {
-                    let outcome = caught(|| finish(handler(service.as_ref(), body.bytes())));
-                    reads.end(begun, body.bytes().len());
-                    outcome.map_err(|panicked| panicked.0)
+                let (_, is_fast) = reads.begin();
+                let is_inline = is_fast && body.bytes().len() <= INLINE_BYTES_MAX;
+                let reads = Arc::clone(reads);
+                let work = move || {
+                    let (begun, _) = reads.begin();
+                    let answer = handler(service.as_ref(), body.bytes());
+                    // A large item takes its time without any waiting.
+                    let answer_len = answer.as_ref().map_or(0, Vec::len);
+                    reads.end(begun, body.bytes().len() + answer_len);
+                    finish(answer)
+                };
+                if is_inline {
+                    caught(work).map_err(|panicked| panicked.0)
                 } else {
-                    let reads = Arc::clone(reads);
-                    blocking_task(move || {
-                        let (begun, _) = reads.begin();
-                        let answer = finish(handler(service.as_ref(), body.bytes()));
-                        reads.end(begun, body.bytes().len());
-                        answer
-                    })
-                    .await
+                    blocking_task(work).await
                 }
             }
             Handler::Awaited(handler) => {
@@ -196,18 +197,15 @@ impl Target {
                 let is_inline = is_fast && body.bytes().len() <= INLINE_BYTES_MAX;
                 let reads = Arc::clone(reads);
                 let operation = async move {
-                    let (begun, _) = reads.begin();
                     let mut pending = handler(service, body.bytes())?;
-                    let begin = |context: &mut Context<'_>| match pending.as_mut().poll(context) {
-                        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                        Poll::Pending => Poll::Ready(None),
+                    // Each time anew: where it has waited for a lock, it reads only after that.
+                    let timed = |context: &mut Context<'_>| {
+                        let (begun, _) = reads.begin();
+                        let progress = pending.as_mut().poll(context);
+                        reads.end(begun, body.bytes().len());
+                        progress
                     };
-                    let answer = poll_fn(begin).await;
-                    reads.end(begun, body.bytes().len());
-                    match answer {
-                        Some(answer) => finish(answer),
-                        None => finish(pending.await),
-                    }
+                    finish(poll_fn(timed).await)
                 };
                 if is_inline {
                     SeenThrough::new(operation).await.map_err(|panicked| panicked.0)

@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 /// How long blocking work may go on once the threads are to end; it cannot be cancelled.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
+/// Threads that may block, of all runtimes together (but at least 16 each).
+const BLOCKING_THREADS_MAX: usize = 512;
+
 /// One thread with its runtime.
 struct Worker {
     handle: Handle,
@@ -34,6 +37,7 @@ impl Workers {
             let runtime = Builder::new_current_thread()
                 .enable_all()
                 .thread_name(format!("esker-block-{number}"))
+                .max_blocking_threads((BLOCKING_THREADS_MAX / count.max(1)).max(16))
                 .build()?;
             let (stop, stopped) = oneshot::channel::<()>();
             let handle = runtime.handle().clone();

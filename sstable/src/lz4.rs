@@ -24,12 +24,14 @@ pub(crate) struct Decoder<'a> {
     done: usize,
     /// The length of the whole content.
     len: usize,
+    /// Whether the sequence without a match was read, which must be the last.
+    ended: bool,
 }
 
 impl<'a> Decoder<'a> {
     /// Decodes `input`, which must give exactly `len` bytes.
     pub fn new(input: &'a [u8], len: usize) -> Decoder<'a> {
-        Decoder { input, at: 0, done: 0, len }
+        Decoder { input, at: 0, done: 0, len, ended: false }
     }
 
     /// Goes on until at least `wanted` bytes (at most the content's length) are decoded. `out` holds the content from
@@ -45,11 +47,12 @@ impl<'a> Decoder<'a> {
     /// Decodes the rest and checks that the input ends with it.
     pub fn finish(&mut self, out: &mut [u8]) -> Result<(), Defect> {
         self.decode_until(self.len, out)?;
-        if self.at == 0 && self.len == 0 {
-            // Nothing is stored as one token without literals.
-            return if self.input == [0] { Ok(()) } else { Err(MALFORMED) };
+        if !self.ended {
+            // The content may be whole before its last sequence, which then has no literals.
+            let out = out.get_mut(..self.len.saturating_add(SLACK_LEN)).ok_or(MALFORMED)?;
+            self.sequence(out)?;
         }
-        if self.at == self.input.len() { Ok(()) } else { Err(MALFORMED) }
+        if self.ended { Ok(()) } else { Err(MALFORMED) }
     }
 
     /// One sequence: literals, then a match unless the input ends. Always moves on or fails.
@@ -67,6 +70,7 @@ impl<'a> Decoder<'a> {
         self.copy_literals(literals, out);
         if self.at == self.input.len() {
             // Only the last sequence has no match.
+            self.ended = true;
             return if self.done == self.len { Ok(()) } else { Err(MALFORMED) };
         }
         let &[low, high] = self.input[self.at..].first_chunk::<2>().ok_or(MALFORMED)?;
@@ -234,6 +238,7 @@ mod tests {
     fn lengths_beyond_the_ends_are_refused() {
         assert_eq!(decoded(&[0], 0, &[]).unwrap(), b"");
         assert_eq!(decoded(&[0x10, b'a'], 1, &[]).unwrap(), b"a");
+        assert_eq!(decoded(&[0x10, b'a', 1, 0, 0], 5, &[]).unwrap(), b"aaaaa");
         // No input, literals past the input, too few and too many bytes, a match before the start and of distance 0.
         for (input, len) in [
             (&[][..], 0),
@@ -244,6 +249,9 @@ mod tests {
             (&[0x10, b'a', 0, 0, 0x10, b'b'], 6),
             (&[0xf0, 255, 255], 9),
             (&[0x10, b'a', 0], 5),
+            // A match at the end, and something behind the end.
+            (&[0x10, b'a', 1, 0], 5),
+            (&[0x10, b'a', 1, 0, 0, 0], 5),
         ] {
             assert!(decoded(input, len, &[]).is_err(), "{input:?}");
         }

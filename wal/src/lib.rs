@@ -26,6 +26,8 @@ mod testing;
 pub use group::{BatchBytes, Group, GroupBuilder};
 pub use reader::{Groups, Outcome, SegmentExpectation, SegmentOutcome, replay, replay_segments};
 pub use salvage::{Piece, SalvagedSegment, look_at, salvage_segment};
-pub use segment::{SEGMENT_LEN_MAX, Segment, SegmentSpec, create_segment, segment_size_for};
+pub use segment::{
+    SEGMENT_LEN_MAX, Segment, SegmentSpec, create_segment, retired_name, segment_size_for,
+};
 pub use tail::{RewrittenTail, rewrite_tail, tail_bytes};
 pub use writer::{FinishedSegment, SealInfo, SyncHandle, Writer};

@@ -42,8 +42,8 @@ pub struct SegmentSpec {
     /// then a sync must also record that it is in use: 355 us against 220 us a sync where this was
     /// measured.
     pub zero_fill: bool,
-    /// A retired segment whose file becomes this one: its blocks are in use already, so that nothing has to be filled
-    /// with zeros. It is given up at once; no log may need it any more, and nobody else hold it.
+    /// A retired segment, under its [`retired_name`], whose file becomes this one: its blocks are in use already, so that
+    /// nothing has to be filled with zeros. It is given up at once; no log may need it any more, and nobody else hold it.
     pub recycle: Option<FileNumber>,
     /// Whether to map it for writes, where that is safe; see [`crate::Writer::append_buffered`]. Only a segment that is
     /// recycled or filled with zeros is mapped. Where the disk fails while mapped pages are used, the process may end.
@@ -139,6 +139,12 @@ pub fn segment_size_for(payload_len: usize) -> u64 {
     (HEADER_LEN as u64 + frames).next_multiple_of(SIZE_STEP)
 }
 
+/// The name under which a segment waits to be used again: not that of a log segment, so that nobody who looks for those
+/// takes it for one.
+pub fn retired_name(number: FileNumber) -> String {
+    format!("{}{TEMPORARY_SUFFIX}", FileKind::Wal.name(number))
+}
+
 /// Makes a segment and makes it durable, name included. It is built under a temporary name, so that
 /// a segment's name never stands for less than a whole header; what an interrupted attempt left is
 /// replaced. The file stays open as it was created, so failures scripted by path have to name
@@ -184,7 +190,7 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
     }
     let made = match spec.recycle {
         None => create(fs, &temporary, spec),
-        Some(retired) => recycle(fs, &dir.join(FileKind::Wal.name(retired)), &temporary, spec),
+        Some(retired) => recycle(fs, &dir.join(retired_name(retired)), &temporary, spec),
     };
     let header = Header {
         number: spec.number,
@@ -348,6 +354,7 @@ mod tests {
             let old = SegmentSpec { size_bytes: old_size, ..spec(number) };
             let old = create_segment(&*fs, &dir, &old).unwrap();
             old.file.write_all_at(&vec![7; old_size as usize - 90], 90).unwrap();
+            fs.rename(&old.path, &dir.join(retired_name(old.number()))).unwrap();
             let spec =
                 SegmentSpec { size_bytes, recycle: Some(FileNumber(number)), ..spec(number + 1) };
             let segment = create_segment(&*fs, &dir, &spec).unwrap();
@@ -372,6 +379,7 @@ mod tests {
         assert_eq!((step, blank_step(4096)), (64 << 10, 512));
         let old = create_segment(&*fs, &dir, &SegmentSpec { size_bytes, ..spec(1) }).unwrap();
         old.file.write_all_at(&vec![7; size_bytes as usize - 64], 64).unwrap();
+        fs.rename(&old.path, &dir.join(retired_name(old.number()))).unwrap();
         let recycle = Some(FileNumber(1));
         let spec = SegmentSpec { size_bytes, recycle, map: true, ..spec(2) };
         let mut segment = create_segment(&*fs, &dir, &spec).unwrap();
@@ -397,6 +405,8 @@ mod tests {
             let made = create_segment(&fs, &dir, &SegmentSpec { map, zero_fill, ..spec(1) });
             assert_eq!(made.unwrap().is_mapped(), mapped);
         }
+        let name = dir.join(FileKind::Wal.name(FileNumber(1)));
+        fs.rename(&name, &dir.join(retired_name(FileNumber(1)))).unwrap();
         let recycled = SegmentSpec { map: true, recycle: Some(FileNumber(1)), ..spec(2) };
         assert!(create_segment(&fs, &dir, &recycled).unwrap().is_mapped());
         // A map that cannot be had costs speed alone.

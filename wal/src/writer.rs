@@ -320,6 +320,16 @@ impl Writer {
         }
     }
 
+    /// Forgets segments that are not part of the log any more: nobody needs them synced, and their files are let go of.
+    pub fn forget(&mut self, retired: &[FileNumber]) {
+        self.unsynced.retain(|segment| !retired.contains(&segment.number));
+    }
+
+    /// How many segments before the current one the next sync covers; their files are open until then.
+    pub fn unsynced_segments(&self) -> usize {
+        self.unsynced.len()
+    }
+
     /// Records the failure of a [`SyncHandle`] and returns the error that every later call will return: the first.
     pub fn fail(&mut self, error: Error) -> Error {
         // After a failed sync nothing can be known to be durable any more, so the log cannot go on elsewhere either.

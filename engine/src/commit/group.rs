@@ -313,7 +313,6 @@ impl Core {
             }
             return Ok(());
         }
-        let bytes = payload.payload().len();
         log.defer(payload);
         let put_off = mutant!("commit_store_put_off");
         let volatile = if put_off { Durability::Buffered } else { Durability::Volatile };
@@ -322,7 +321,6 @@ impl Core {
         }
         self.write_last(log, durability)?;
         self.metrics.groups.add_alone(1);
-        self.metrics.wal_bytes.add_alone(bytes as u64);
         if durability == Durability::Sync && !mutant!("commit_sync_weakened") {
             self.sync_log(log).map_err(in_doubt)?;
         }

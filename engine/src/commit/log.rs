@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use esker_base::names::FileKind;
 use esker_base::{Error, ErrorKind, FileNumber, Result, SeqNo, mutant};
 use esker_manifest::{Edit, WalEnd, WalSegmentMeta};
-use esker_wal::{FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, segment_size_for};
+use esker_wal::{
+    FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, retired_name, segment_size_for,
+};
 
 use crate::Durability;
 use crate::core::Core;
@@ -66,6 +68,13 @@ impl Log {
     pub(crate) fn recycle(&mut self, group: GroupBuilder) {
         if group.payload().len() <= IDLE_BYTES_MAX {
             self.idle = Some(group);
+        }
+    }
+
+    /// Segments have left the manifest: they need no sync any more.
+    pub(crate) fn forget(&mut self, retired: &[FileNumber]) {
+        if let Some(writer) = &mut self.writer {
+            writer.forget(retired);
         }
     }
 
@@ -137,6 +146,7 @@ impl Core {
             appended.map_err(|error| WriteFailure { error, is_attempted: true })?;
             let written = deferred.pop_front();
             log.deferred_bytes -= len;
+            self.metrics.wal_bytes.add_alone(len as u64);
             written.into_iter().for_each(|group| log.recycle(group));
         }
         Ok(())
@@ -302,8 +312,7 @@ impl Core {
                 }
                 // It may still have its name. The next open removes it, if this cannot.
                 Err(_) => {
-                    let path = self.dir.join(FileKind::Wal.name(retired));
-                    let _ = self.world.fs.remove_file(&path);
+                    let _ = self.world.fs.remove_file(&self.dir.join(retired_name(retired)));
                 }
             }
             spec = SegmentSpec { number: self.next_file_number(), recycle: None, ..spec };

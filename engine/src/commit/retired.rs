@@ -2,13 +2,14 @@
 //!
 //! The clean-up step hands over what it would remove: the edit that dropped it is durable then, and no checkpoint and no
 //! verification is under way that could still read it (I6). Only segments that this open has made are kept, of the usual
-//! size, with no second name anywhere. They keep their old name until they are used, below those of all live segments, so
-//! that an open after a crash takes them for what they are: files that the manifest does not name.
+//! size, with no second name anywhere. They wait under a temporary name, so that a repair, which looks for log segments by
+//! name, does not take them for a part of the log; the next open removes what a crash leaves of them.
 
 use std::collections::BTreeSet;
 
 use esker_base::FileNumber;
 use esker_base::names::FileKind;
+use esker_wal::retired_name;
 
 use crate::core::Core;
 use crate::sync::Mutex;
@@ -19,7 +20,7 @@ const RETIRED_MAX: usize = 1;
 /// Nothing is kept while the disk has less free space than so many segments.
 const FREE_SEGMENTS_MIN: u64 = 8;
 
-/// What is kept. A leaf lock.
+/// What is kept. A leaf lock, but for renames under it.
 #[derive(Debug, Default)]
 pub(crate) struct Retired(Mutex<State>);
 
@@ -60,8 +61,11 @@ impl Core {
         if changes && self.has_space_to_keep() {
             buried.retain(|&(kind, number)| kind != FileKind::Wal || !self.keep(number));
         } else if changes {
-            let mut state = self.retired.0.lock();
-            buried.extend(state.kept.drain(..).map(|number| (FileKind::Wal, number)));
+            for number in std::mem::take(&mut self.retired.0.lock().kept) {
+                if self.world.fs.remove_file(&self.dir.join(retired_name(number))).is_err() {
+                    self.metrics.background_errors.add(1);
+                }
+            }
         }
         buried
     }
@@ -81,7 +85,9 @@ impl Core {
             .metadata(&path)
             .is_ok_and(|found| found.len == self.options.segment_bytes() && found.links == 1);
         let mut state = self.retired.0.lock();
-        let keeps = state.made.remove(&number) && is_alone && state.kept.len() < RETIRED_MAX;
+        let may_keep = state.made.remove(&number) && is_alone && state.kept.len() < RETIRED_MAX;
+        let name = self.dir.join(retired_name(number));
+        let keeps = may_keep && self.world.fs.rename(&path, &name).is_ok();
         if keeps {
             state.kept.push(number);
         }

@@ -128,3 +128,57 @@ fn positioned_reads_mean_written_logs() {
         assert_eq!(faults.calls_of(Call::MapForWrites) > 1, maps);
     }
 }
+
+/// Where nothing syncs the log, nothing else let go of the files of retired segments: each kept a descriptor and its
+/// space on the disk.
+#[test]
+fn retired_segments_that_were_never_synced_are_let_go_of() {
+    let sim = Simulation::new(1);
+    let (db, ks) = open(&sim);
+    for round in 0..10u32 {
+        for at in 0..40u32 {
+            ks.put_with(at.to_be_bytes(), vec![round as u8; 300], Durability::Buffered).unwrap();
+            run(&db, &[BackgroundStep::SpareSegment]);
+        }
+        db.flush().unwrap();
+        run(&db, &[BackgroundStep::CleanUp]);
+        assert!(db.core().log.lock().writer().unwrap().unsynced_segments() <= 1);
+    }
+}
+
+/// The manifest is lost, and with it the list of the log's segments.
+#[test]
+fn a_repair_does_not_take_a_retired_segment_for_a_part_of_the_log() {
+    use esker_base::names::CURRENT;
+
+    use crate::repair::{RepairOptions, repair};
+
+    let sim = Simulation::new(1);
+    let (db, ks) = open(&sim);
+    for at in 0..100u32 {
+        ks.put(at.to_be_bytes(), vec![7; 1000]).unwrap();
+    }
+    db.flush().unwrap();
+    for at in 0..5u32 {
+        ks.put(at.to_be_bytes(), "new").unwrap();
+    }
+    run(&db, &[BackgroundStep::CleanUp]);
+    assert_eq!(db.metrics().wal_segments_retired, 1);
+    let sim = Simulation::with_fs(sim.fs.image(CrashPolicy::KeepAll, 1), 1);
+    let dir = Path::new(DIR);
+    for name in sim.fs.list(dir).unwrap() {
+        if name == CURRENT || name.ends_with(".manifest") {
+            sim.fs.remove_file(&dir.join(name)).unwrap();
+        }
+    }
+    let options =
+        RepairOptions { apply: true, world: Some(sim.world()), ..RepairOptions::default() };
+    let report = repair(DIR, &options).unwrap();
+    assert!(report.is_rebuilt && report.lost_commits.is_empty(), "{report:?}");
+    let db = small(sim.world()).open(DIR).unwrap();
+    let name = report.unnamed_keyspaces.first().map_or("k", String::as_str);
+    let ks = db.existing_keyspace(name).unwrap().unwrap();
+    for at in 0..5u32 {
+        assert_eq!(ks.get(at.to_be_bytes()).unwrap().as_deref(), Some(&b"new"[..]));
+    }
+}

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::testing::*;
-use crate::{SegmentExpectation, create_segment};
-use esker_base::{ErrorKind, FileId};
+use crate::{SegmentExpectation, create_segment, retired_name};
+use esker_base::names::FileKind;
+use esker_base::{ErrorKind, FileId, FileNumber};
 use esker_vfs::Call;
 use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
 use esker_vfs::simulated::{CrashPolicy, SimulatedFs, SyncFailure};
@@ -182,7 +183,9 @@ fn a_full_disk_takes_the_tail_in_a_recycled_spare() {
     assert_eq!(outcome.beyond, [FileNumber(3)]);
     let full = rewrite(&fs, &dir, &outcome, 4).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::NoSpace);
-    let recycled = SegmentSpec { recycle: Some(FileNumber(3)), ..spec(4) };
+    let spare = FileNumber(3);
+    fs.rename(&dir.join(FileKind::Wal.name(spare)), &dir.join(retired_name(spare))).unwrap();
+    let recycled = SegmentSpec { recycle: Some(spare), ..spec(4) };
     let tail = rewrite_tail(&fs, &dir, &outcome, SeqNo(9), &mut |_| Ok(recycled)).unwrap();
     assert_eq!(tail.writer.last_seq(), SeqNo(9));
     // Before the manifest says so, the spare is gone and not missed.
