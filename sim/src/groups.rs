@@ -292,7 +292,7 @@ fn partial_merge(seed: u64) -> Verdict {
     let options = KeyspaceOptions {
         strategy,
         compress: false,
-        large_value_bytes: [None, Some(16)][(seed % 2) as usize],
+        large_value_bytes: *rng.pick(&[None, Some(16)]),
     };
     let keyspace = db.create_keyspace("k", options).map_err(text)?;
     let mut map = Map::new();
@@ -346,7 +346,7 @@ fn two_versions(seed: u64) -> Verdict {
 /// their size, or value files whose values were all overwritten.
 fn held_reader(seed: u64) -> Verdict {
     let (sim, mut rng) = (Simulation::new(seed), Rng::new(seed));
-    let is_fifo = seed.is_multiple_of(2);
+    let is_fifo = rng.chance(50);
     let options = KeyspaceOptions {
         strategy: match is_fifo {
             true => CompactionStrategy::Fifo { size_bytes_max: 10_000 },

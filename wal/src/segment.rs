@@ -184,9 +184,13 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
     let mut file_id = spec.file_id;
     if mutant!("wal_recycled_keeps_id")
         && let Some(retired) = spec.recycle
-        && let Some((old, _)) = crate::look_at(fs, dir, retired)?
+        && let Ok(old) = fs.open(&dir.join(retired_name(retired)), OpenMode::Read)
     {
-        file_id = old.file_id;
+        let mut header = [0; HEADER_LEN];
+        let read = old.read_exact_at(&mut header, 0).is_ok();
+        if let Some(old) = read.then(|| Header::decode(&header, &temporary).ok()).flatten() {
+            file_id = old.file_id;
+        }
     }
     let made = match spec.recycle {
         None => create(fs, &temporary, spec),
