@@ -1,6 +1,6 @@
 //! Memory for a memtable: chunks that are filled from the front and freed together.
 //!
-//! Only the skip list's writer allocates. The first chunk is small, so that an idle keyspace costs
+//! Only the tree's writer allocates. The first chunk is small, so that an idle keyspace costs
 //! nearly nothing, and each further one is twice as large up to a limit. An allocation that would
 //! waste much of a chunk gets a chunk of its own and leaves the rest of the current one in use. The
 //! arena never gives out the same byte twice, never moves one, and never frees one before it is
@@ -11,12 +11,20 @@
 //!   block begins with its [`ChunkHeader`], whose `size` is the size it was allocated with.
 //! - A2: `free..free + free_len` lies in one block of the list, has been given to nobody, and
 //!   `free` is aligned to [`ALIGN`] (or `free_len` is 0).
+//! - A3: `lines..lines + lines_len` lies in one block of the list, has been given to nobody, and
+//!   `lines` is aligned to [`LINE`] (or `lines_len` is 0).
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
 /// Every allocation is aligned to this many bytes.
 pub(crate) const ALIGN: usize = 8;
+
+/// The size of a cache line; see [`Arena::allocate_lines`].
+pub(crate) const LINE: usize = 64;
+
+/// The most bytes that are set aside for whole lines at a time.
+const LINES_BYTES_MAX: usize = 32 * 1024;
 
 /// The size of the first chunk, in bytes with its header.
 const CHUNK_BYTES_FIRST: usize = 4 * 1024;
@@ -42,6 +50,8 @@ pub(crate) struct Arena {
     chunks: *mut ChunkHeader,
     free: *mut u8,
     free_len: usize,
+    lines: *mut u8,
+    lines_len: usize,
     chunk_bytes_next: usize,
     allocated_bytes: usize,
 }
@@ -57,6 +67,8 @@ impl Arena {
             chunks: ptr::null_mut(),
             free: ptr::null_mut(),
             free_len: 0,
+            lines: ptr::null_mut(),
+            lines_len: 0,
             chunk_bytes_next: CHUNK_BYTES_FIRST,
             allocated_bytes: 0,
         }
@@ -92,6 +104,24 @@ impl Arena {
         self.free = unsafe { start.add(size) };
         self.free_len -= size;
         // SAFETY: A2: `free_len` was not 0, so `start` points into a live block and is not null.
+        unsafe { NonNull::new_unchecked(start) }
+    }
+
+    /// As [`Arena::allocate`], aligned to a [`LINE`], for a `size` of whole lines.
+    pub(crate) fn allocate_lines(&mut self, size: usize) -> NonNull<u8> {
+        assert!(size > 0 && size.is_multiple_of(LINE));
+        if size > self.lines_len {
+            let ahead = (self.chunk_bytes_next / 8).min(LINES_BYTES_MAX).max(size);
+            let start = self.allocate(ahead + LINE - ALIGN).as_ptr();
+            // SAFETY: to the next line are at most `LINE - ALIGN` bytes from an address aligned to ALIGN.
+            self.lines = unsafe { start.add(start.addr().next_multiple_of(LINE) - start.addr()) };
+            self.lines_len = ahead - ahead % LINE;
+        }
+        let start = self.lines;
+        // SAFETY: A3 and `size <= lines_len` keep the sum within the block or at its end; whole lines keep A3.
+        self.lines = unsafe { start.add(size) };
+        self.lines_len -= size;
+        // SAFETY: A3: `lines_len` was not 0, so `start` points into a live block and is not null.
         unsafe { NonNull::new_unchecked(start) }
     }
 
@@ -172,6 +202,30 @@ mod tests {
             // SAFETY: the arena gave us `size` bytes.
             unsafe { start.as_ptr().write_bytes(round as u8, *size) };
             given.push((start, *size, round as u8));
+        }
+        for (start, size, fill) in given {
+            // SAFETY: still ours, and initialised above.
+            let bytes = unsafe { std::slice::from_raw_parts(start.as_ptr(), size) };
+            assert!(bytes.iter().all(|&byte| byte == fill));
+        }
+    }
+
+    #[test]
+    fn lines_are_whole_and_lie_between_other_allocations() {
+        let mut arena = Arena::new();
+        let mut given = Vec::new();
+        for round in 0..200_usize {
+            let (start, size) = if round % 3 == 0 {
+                (arena.allocate(round), round)
+            } else {
+                let size = LINE * (1 + round % 7);
+                let start = arena.allocate_lines(size);
+                assert_eq!(start.as_ptr().addr() % LINE, 0);
+                (start, size)
+            };
+            // SAFETY: the arena gave us `size` bytes.
+            unsafe { start.as_ptr().write_bytes(round as u8, size) };
+            given.push((start, size, round as u8));
         }
         for (start, size, fill) in given {
             // SAFETY: still ours, and initialised above.

@@ -10,13 +10,12 @@ use esker_base::key::TRAILER_LEN;
 use esker_base::{Cursor, Result};
 
 use crate::Memtable;
-use crate::skiplist::{NodeRef, Position};
+use crate::tree::{EntryRef, Place, Position};
 
-/// A double-ended cursor over a [`Memtable`]. Stepping back costs a search, stepping forward one
-/// load.
+/// A double-ended cursor over a [`Memtable`].
 pub struct MemtableCursor {
     table: Arc<Memtable>,
-    /// C1: always a position in this table's list: set only by `stand_on`, from nodes of that list.
+    /// C1: always a position in this table's tree: set only by `stand_on`, from places of that tree.
     position: Option<Position>,
 }
 
@@ -26,13 +25,18 @@ impl MemtableCursor {
     }
 
     #[inline]
-    fn node(&self) -> NodeRef<'_> {
+    fn place(&self) -> Place<'_> {
         let position = self.position.expect("the cursor is used only while it is valid");
-        // SAFETY: C1. `table` never changes and keeps its list alive.
-        unsafe { self.table.list().at(position) }
+        // SAFETY: C1. `table` never changes and keeps its tree alive.
+        unsafe { self.table.tree().at(position) }
     }
 
-    /// Stands on what a search of this table's list found.
+    #[inline]
+    fn entry(&self) -> EntryRef<'_> {
+        self.place().entry()
+    }
+
+    /// Stands on what a search of this table's tree found.
     #[inline]
     fn stand_on(&mut self, position: Option<Position>) -> Result<()> {
         self.position = position;
@@ -47,43 +51,41 @@ impl Cursor for MemtableCursor {
     }
 
     fn seek_to_first(&mut self) -> Result<()> {
-        self.stand_on(self.table.list().first().map(NodeRef::position))
+        self.stand_on(self.table.tree().first().map(Place::position))
     }
 
     fn seek_to_last(&mut self) -> Result<()> {
-        self.stand_on(self.table.list().last().map(NodeRef::position))
+        self.stand_on(self.table.tree().last().map(Place::position))
     }
 
     fn seek(&mut self, target: &[u8]) -> Result<()> {
         let (user_key, trailer) = parts(target);
-        self.stand_on(self.table.list().seek(user_key, trailer).map(NodeRef::position))
+        self.stand_on(self.table.tree().seek(user_key, trailer).map(Place::position))
     }
 
     fn seek_for_prev(&mut self, target: &[u8]) -> Result<()> {
         let (user_key, trailer) = parts(target);
-        let found = self.table.list().seek_before(user_key, trailer, true);
-        self.stand_on(found.map(NodeRef::position))
+        let found = self.table.tree().seek_before(user_key, trailer, true);
+        self.stand_on(found.map(Place::position))
     }
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        self.stand_on(self.node().next().map(NodeRef::position))
+        self.stand_on(self.place().next().map(Place::position))
     }
 
     fn prev(&mut self) -> Result<()> {
-        let (user_key, trailer) = self.node().key_parts();
-        let found = self.table.list().seek_before(user_key, trailer, false);
-        self.stand_on(found.map(NodeRef::position))
+        self.stand_on(self.place().prev().map(Place::position))
     }
 
     #[inline]
     fn key(&self) -> &[u8] {
-        self.node().key()
+        self.entry().key()
     }
 
     #[inline]
     fn value(&self) -> &[u8] {
-        self.node().value()
+        self.entry().value()
     }
 }
 

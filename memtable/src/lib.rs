@@ -6,22 +6,21 @@
 //! ever removed or changed before that, which is what makes the readers so cheap.
 //!
 //! - [`Memtable`] is the door: insert, get, counters, cursors.
-//! - `skiplist` is the structure: an append-only skip list whose links carry a piece of the next
-//!   key.
+//! - `tree` is the structure: an append-only B+tree whose nodes carry a piece of each key.
 //! - `tag` makes these pieces.
 //! - `sync` is where atomics and locks come from: from `std`, or from loom to check every order of
-//!   events in `skiplist/models.rs` (`cargo test --manifest-path memtable/loom/Cargo.toml`).
+//!   events in `tree/models.rs` (`cargo test --manifest-path memtable/loom/Cargo.toml`).
 //! - `arena` is the memory: chunks that grow, freed together.
 //!
-//! Unsafe code lives in `arena`, `skiplist` and one line of `cursor`; the numbered invariants that
-//! it relies on stand at the top of `skiplist`.
+//! Unsafe code lives in `arena`, `tree` and one line of `cursor`; the numbered invariants that it
+//! relies on stand at the top of `tree`.
 
 mod arena;
 mod cursor;
 mod memtable;
-mod skiplist;
 mod sync;
 mod tag;
+mod tree;
 
 pub use cursor::MemtableCursor;
 pub use memtable::{Found, Inserter, Memtable};

@@ -1,4 +1,4 @@
-//! The memtable: the skip list with its counters and the engine's vocabulary.
+//! The memtable: the tree with its counters and the engine's vocabulary.
 //!
 //! The commit owner inserts; reads, scans and the flush look. This file contains no unsafe code.
 
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use esker_base::{EntryKind, SeqNo, key};
 
 use crate::MemtableCursor;
-use crate::skiplist::{SkipList, WALKS_MAX, Writer};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, OwnLoad};
 use crate::tag::TagBase;
+use crate::tree::{APPROACH_MAX, Tree, Writer};
 
 /// The longest shared prefix worth keeping, in bytes.
 const COMMON_PREFIX_LEN_MAX: usize = 256;
@@ -36,11 +36,11 @@ const NO_SEQ: u64 = u64::MAX;
 /// assert!(table.get(b"k", SeqNo(0)).is_none());
 /// ```
 pub struct Memtable {
-    list: SkipList,
+    tree: Tree,
     counters: Counters,
 }
 
-/// Changed by every insert, so kept on cache lines of their own: readers load the list's head all
+/// Changed by every insert, so kept on cache lines of their own: readers load the tree's root all
 /// the time.
 ///
 /// Only the writer stores, so a load and a store do for an addition.
@@ -82,7 +82,7 @@ impl Memtable {
     pub fn with_common_prefix(prefix: &[u8]) -> Memtable {
         let prefix = &prefix[..prefix.len().min(COMMON_PREFIX_LEN_MAX)];
         Memtable {
-            list: SkipList::new(TagBase::new(prefix)),
+            tree: Tree::new(TagBase::new(prefix)),
             counters: Counters {
                 len: AtomicUsize::new(0),
                 deletes: AtomicUsize::new(0),
@@ -98,7 +98,7 @@ impl Memtable {
     /// # Panics
     /// If another [`Inserter`] of this table is alive: the engine has one commit owner.
     pub fn writer(&self) -> Inserter<'_> {
-        let writer = self.list.try_writer().expect("only one thread inserts into a memtable");
+        let writer = self.tree.try_writer().expect("only one thread inserts into a memtable");
         Inserter { writer, counters: &self.counters }
     }
 
@@ -109,13 +109,13 @@ impl Memtable {
 
     /// The newest version of `user_key` with a sequence number of at most `seq`.
     pub fn get(&self, user_key: &[u8], seq: SeqNo) -> Option<Found<'_>> {
-        let node = self.list.seek(user_key, seq.0 << 8 | SEEK_KIND)?;
-        let (found_key, trailer) = node.key_parts();
+        let entry = self.tree.seek(user_key, seq.0 << 8 | SEEK_KIND)?.entry();
+        let (found_key, trailer) = entry.key_parts();
         if found_key != user_key {
             return None;
         }
         let kind = EntryKind::try_from(trailer as u8).expect("insert takes only known kinds");
-        Some(Found { seq: SeqNo(trailer >> 8), kind, value: node.value() })
+        Some(Found { seq: SeqNo(trailer >> 8), kind, value: entry.value() })
     }
 
     /// A cursor that keeps the table alive. It sees entries that are inserted ahead of it.
@@ -158,14 +158,14 @@ impl Memtable {
     /// The longest prefix that all user keys share, up to 256 bytes; empty for an empty table.
     /// Meant for [`Memtable::with_common_prefix`] of the next one.
     pub fn common_prefix(&self) -> &[u8] {
-        let (Some(first), Some(last)) = (self.list.first(), self.list.last()) else { return &[] };
-        let (first, last) = (first.key_parts().0, last.key_parts().0);
+        let (Some(first), Some(last)) = (self.tree.first(), self.tree.last()) else { return &[] };
+        let (first, last) = (first.entry().key_parts().0, last.entry().key_parts().0);
         let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
         &first[..shared.min(COMMON_PREFIX_LEN_MAX)]
     }
 
-    pub(crate) fn list(&self) -> &SkipList {
-        &self.list
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
     }
 }
 
@@ -177,7 +177,7 @@ pub struct Inserter<'a> {
 
 impl Inserter<'_> {
     /// How many keys [`Inserter::approach`] takes.
-    pub const APPROACH_MAX: usize = WALKS_MAX;
+    pub const APPROACH_MAX: usize = APPROACH_MAX;
 
     /// Fetches what inserting these keys will look at, for all of them at once. Worth it where several
     /// keys are known and lie anywhere; keys beyond [`Inserter::APPROACH_MAX`] are left out.

@@ -1,7 +1,7 @@
 //! What threads share a memtable through: the primitives of `std`, or loom's where the models of
-//! `skiplist/models.rs` are built.
+//! `tree/models.rs` are built.
 //!
-//! The skip list and the counters take theirs from here and from nowhere else. Only the package in
+//! The tree and the counters take theirs from here and from nowhere else. Only the package in
 //! `memtable/loom` sets `cfg(loom)`. In every other build this file is a list of imports, a type of
 //! size zero and functions that return a constant, and must never be more.
 
@@ -16,7 +16,7 @@ pub(crate) use std::sync::{
     atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 
-/// Stands in a node for its plain bytes, which loom cannot see: made when they are written, and
+/// Stands in an entry for its plain bytes, which loom cannot see: made when they are written, and
 /// touched by every look at them. A model fails where a look does not happen after the writing.
 pub(crate) struct PlainBytes {
     #[cfg(loom)]
@@ -83,22 +83,26 @@ own_load!(AtomicPtr<T>, *mut T, T);
 /// x86 does, so that no run of the real thing can find them there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// A link's next node is stored without Release.
-    NextStoreRelaxed,
-    /// A link's tag is stored without Release.
-    TagStoreRelaxed,
-    /// A link's tag is stored before its next node.
-    TagBeforeNext,
-    /// A node is linked on its highest level first.
-    HighestLevelFirst,
-    /// The head is stored without Release.
-    HeadStoreRelaxed,
-    /// A link's next node is loaded without Acquire.
-    NextLoadRelaxed,
-    /// A link's tag is loaded without Acquire.
-    TagLoadRelaxed,
-    /// The head is loaded without Acquire.
-    HeadLoadRelaxed,
+    /// A node's order is stored without Release.
+    OrderStoreRelaxed,
+    /// A node's order is loaded without Acquire.
+    OrderLoadRelaxed,
+    /// A child is stored without Release.
+    ChildStoreRelaxed,
+    /// A child is loaded without Acquire.
+    ChildLoadRelaxed,
+    /// A leaf's neighbour is stored without Release.
+    NeighbourStoreRelaxed,
+    /// A leaf's neighbour is loaded without Acquire.
+    NeighbourLoadRelaxed,
+    /// The root is stored without Release.
+    RootStoreRelaxed,
+    /// The root is loaded without Acquire.
+    RootLoadRelaxed,
+    /// Of the nodes in the place of one, the left one is shown first.
+    LeftBeforeRight,
+    /// A search takes a node for the right one although it ends before the target.
+    SplitNotNoticed,
 }
 
 /// Whether `bug` is there: never, unless models are being checked.
@@ -131,15 +135,17 @@ pub(crate) mod modelled {
     pub(crate) const VARIABLE: &str = "ESKER_LOOM_BUG";
 
     impl Bug {
-        pub(crate) const ALL: [Bug; 8] = [
-            Bug::NextStoreRelaxed,
-            Bug::TagStoreRelaxed,
-            Bug::TagBeforeNext,
-            Bug::HighestLevelFirst,
-            Bug::HeadStoreRelaxed,
-            Bug::NextLoadRelaxed,
-            Bug::TagLoadRelaxed,
-            Bug::HeadLoadRelaxed,
+        pub(crate) const ALL: [Bug; 10] = [
+            Bug::OrderStoreRelaxed,
+            Bug::OrderLoadRelaxed,
+            Bug::ChildStoreRelaxed,
+            Bug::ChildLoadRelaxed,
+            Bug::NeighbourStoreRelaxed,
+            Bug::NeighbourLoadRelaxed,
+            Bug::RootStoreRelaxed,
+            Bug::RootLoadRelaxed,
+            Bug::LeftBeforeRight,
+            Bug::SplitNotNoticed,
         ];
     }
 

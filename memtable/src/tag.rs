@@ -1,7 +1,6 @@
-//! Tags: 8 bytes of a key that stand in its links, so that most comparisons need nothing else.
+//! Tags: 8 bytes of a key that stand beside its address, so that most comparisons need nothing else.
 //!
-//! The skip list tags every key it holds or looks for. Safe code, but the list's unsafe code relies
-//! on the order that it promises.
+//! The tree tags every key it holds or looks for, and relies on the order that this file promises.
 
 /// How keys become tags: the 8 bytes that follow a prefix which the keys are expected to share.
 ///
@@ -18,8 +17,7 @@ impl TagBase {
         TagBase { prefix: prefix.into() }
     }
 
-    /// The tag of `user_key`. `tag(a) < tag(b)` implies `a < b`: the skip list relies on it for
-    /// memory safety.
+    /// The tag of `user_key`. `tag(a) < tag(b)` implies `a < b`.
     pub(crate) fn tag(&self, user_key: &[u8]) -> u64 {
         let rest = if self.prefix.is_empty() {
             user_key

@@ -2,14 +2,14 @@
 //! weakly ordered loads included. Two threads get all orders; three those in which threads are
 //! interrupted at most [`PREEMPTIONS`] times where they need not wait.
 //!
-//! They run the product's own insert and search; only the atomics, the lock and the look at a node's
+//! They run the product's own insert and search; only the atomics, the lock and the look at an entry's
 //! plain bytes are loom's (see `sync`). Run by `cargo test --manifest-path memtable/loom/Cargo.toml`.
 //!
 //! Each test without a planted bug passes; `every_planted_bug_is_found` starts this program again
 //! with one bug at a time and expects the model named there to fail.
 //!
 //! What loom does not see, and what looks at it instead:
-//! - The bytes themselves: a node's bytes count as one place, written when the node is made and read
+//! - The bytes themselves: an entry's bytes count as one place, written when the entry is made and read
 //!   with its key. The arena's addresses, the provenance of pointers and the drop of the whole table
 //!   are left to the address and thread sanitizers (`scripts/sanitizers.sh`).
 //! - A cursor's `Arc`, which is that of `std`: the same.
@@ -24,10 +24,10 @@ use std::sync::atomic as real;
 use esker_base::{Cursor, EntryKind, InternalKey, SeqNo, key};
 use loom::thread;
 
-use super::check::check_levels;
+use super::check::check_tree;
 use super::*;
-use crate::sync::AtomicU64;
 use crate::sync::modelled::VARIABLE;
+use crate::sync::{AtomicU64, AtomicUsize};
 use crate::{Memtable, MemtableCursor};
 
 /// How often three threads together may be interrupted.
@@ -76,15 +76,6 @@ fn table_with(keys: &[&[u8]]) -> Arc<Memtable> {
         insert(&table, user_key, seq);
     }
     table
-}
-
-/// The height of the node of `user_key`: the models need towers, and the heights come from a fixed
-/// seed.
-fn height_of(table: &Memtable, user_key: &[u8]) -> u32 {
-    let node = table.list().seek(user_key, u64::MAX).unwrap();
-    assert_eq!(node.key_parts().0, user_key);
-    // SAFETY: S1, S2.
-    unsafe { node.node.as_ref() }.height_and_key_len >> KEY_LEN_BITS
 }
 
 /// The entry that the cursor is on, which must be whole.
@@ -163,7 +154,7 @@ fn committers_and_a_reader(setup: &'static [&'static [u8]]) {
     for writer in writers {
         writer.join().unwrap();
     }
-    assert_eq!(check_levels(table.list()) as u64, base + 2);
+    assert_eq!(check_tree(table.tree()) as u64, base + 2);
     assert_eq!(table.len() as u64, base + 2);
     assert_eq!((table.first_seq(), table.last_seq()), (Some(SeqNo(1)), Some(SeqNo(base + 2))));
 }
@@ -175,73 +166,143 @@ fn committers_of_a_new_table_and_a_reader() {
 
 #[test]
 fn committers_of_a_table_in_use_and_a_reader() {
-    explore(Some(PREEMPTIONS), || committers_and_a_reader(&[b"b", b"e"]));
+    // A leaf is replaced: many more steps than elsewhere.
+    explore(Some(PREEMPTIONS - 1), || committers_and_a_reader(&[b"b", b"e"]));
 }
 
-/// A node of two levels arrives between two others. Searches for keys on both sides of it find what
-/// was there before, and step over the new node only where that is right (S5).
+/// Two full leaves under one root.
+const TWO_LEAVES: &[&[u8]] = &[b"a", b"c", b"e", b"g", b"i", b"k"];
+
+/// Three full leaves under a full root.
+const FULL_ROOT: &[&[u8]] = &[b"a", b"c", b"e", b"g", b"i", b"k", b"m", b"o", b"q"];
+
+fn entry_of(setup: &[&[u8]], at: usize) -> Entry {
+    (setup[at].to_vec(), at as u64 + 1)
+}
+
+/// While `added` is inserted into the tree of `setup`, `look` looks; what is in the tree after that.
+fn beside_an_insert(setup: &[&[u8]], added: &'static [u8], look: impl Fn(&Arc<Memtable>, &Entry)) {
+    let table = table_with(setup);
+    let seq = setup.len() as u64 + 1;
+    let writer = {
+        let table = Arc::clone(&table);
+        thread::spawn(move || insert(&table, added, seq))
+    };
+    look(&table, &(added.to_vec(), seq));
+    writer.join().unwrap();
+    assert_eq!(check_tree(table.tree()), setup.len() + 1);
+}
+
+/// The only leaf is replaced and gets a root. Searches for keys on both sides find what was there before, and step over
+/// the new entry only where that is right.
 #[test]
-fn searches_beside_a_tower() {
+fn searches_beside_the_first_split() {
     explore(None, || {
-        let table = table_with(&[b"a", b"m"]);
-        let writer = {
-            let table = Arc::clone(&table);
-            thread::spawn(move || insert(&table, b"g", 3))
-        };
-        let (a, g, m) = ((b"a".to_vec(), 1), (b"g".to_vec(), 3), (b"m".to_vec(), 2));
-        assert_eq!(seek(&table, b"h").as_ref(), Some(&m));
-        let found = seek(&table, b"b").unwrap();
-        assert!(found == g || found == m, "{found:?}");
-        assert_eq!(table.get(b"m", SeqNo::MAX).unwrap().seq, SeqNo(2));
-        assert_eq!(table.get(b"a", SeqNo::MAX).unwrap().seq, SeqNo(1));
-        let before = seek_for_prev(&table, b"h").unwrap();
-        assert!(before == g || before == a, "{before:?}");
-        assert_eq!(seek_for_prev(&table, b"z").as_ref(), Some(&m));
-        writer.join().unwrap();
-        assert_eq!(height_of(&table, b"g"), 2);
-        assert_eq!(check_levels(table.list()), 3);
+        let setup: [&[u8]; 3] = [b"a", b"m", b"o"];
+        beside_an_insert(&setup, b"g", |table, added| {
+            let found = seek(table, b"b").unwrap();
+            assert!(found == *added || found == entry_of(&setup, 1), "{found:?}");
+            assert_eq!(seek(table, b"h"), Some(entry_of(&setup, 1)));
+            assert_eq!(table.get(b"o", SeqNo::MAX).unwrap().seq, SeqNo(3));
+        });
     });
 }
 
-/// What a search finds through the upper levels, a walk along the lowest finds too (S4).
+/// A leaf below a root is replaced by two: a search that saw the root as it was before and the left one meets nothing but
+/// what it would have met before or after (T4).
 #[test]
-fn upper_levels_show_nothing_that_the_lowest_does_not() {
+fn searches_beside_a_split() {
     explore(None, || {
-        let table = table_with(&[b"a", b"m"]);
-        let writer = {
-            let table = Arc::clone(&table);
-            thread::spawn(move || insert(&table, b"g", 3))
-        };
-        let before = seek_for_prev(&table, b"h").unwrap();
-        assert!(walk(&table).contains(&before), "{before:?}");
-        writer.join().unwrap();
-        assert_eq!(height_of(&table, b"g"), 2);
+        beside_an_insert(TWO_LEAVES, b"h", |table, _| {
+            assert_eq!(table.get(b"k", SeqNo::MAX).unwrap().seq, SeqNo(6));
+        });
+    });
+    explore(None, || {
+        beside_an_insert(TWO_LEAVES, b"h", |table, added| {
+            let found = seek(table, b"h").unwrap();
+            assert!(found == *added || found == entry_of(TWO_LEAVES, 4), "{found:?}");
+        });
+    });
+    explore(None, || {
+        beside_an_insert(TWO_LEAVES, b"h", |table, added| {
+            let found = seek_for_prev(table, b"i0").unwrap();
+            assert_eq!(found, entry_of(TWO_LEAVES, 4));
+            let found = seek_for_prev(table, b"h0").unwrap();
+            assert!(found == *added || found == entry_of(TWO_LEAVES, 3), "{found:?}");
+        });
     });
 }
 
-/// A node that adds a level to the list arrives at its end while a cursor goes to the end and back.
+/// A leaf and the root above it are replaced.
 #[test]
-fn a_cursor_beside_a_tower_that_adds_a_level() {
+fn searches_beside_the_split_of_an_inner_node() {
+    explore(Some(PREEMPTIONS), || {
+        beside_an_insert(FULL_ROOT, b"b", |table, _| {
+            assert_eq!(table.get(b"e", SeqNo::MAX).unwrap().seq, SeqNo(3));
+            assert_eq!(table.get(b"q", SeqNo::MAX).unwrap().seq, SeqNo(9));
+        });
+    });
+    explore(Some(PREEMPTIONS), || {
+        beside_an_insert(FULL_ROOT, b"r", |table, added| {
+            let mut cursor = table.cursor();
+            cursor.seek_to_last().unwrap();
+            let last = entry(&cursor).unwrap();
+            assert!(last == *added || last == entry_of(FULL_ROOT, 8), "{last:?}");
+        });
+    });
+}
+
+/// A walk forward comes to a leaf that is replaced: it meets all that was there, and the new entry whole.
+#[test]
+fn a_walk_beside_a_split() {
     explore(None, || {
-        let setup: [&[u8]; 6] = [b"a", b"b", b"c", b"d", b"e", b"f"];
-        let table = table_with(&setup);
-        assert_eq!(table.list().height.load(Ordering::Relaxed), 2);
-        let writer = {
-            let table = Arc::clone(&table);
-            thread::spawn(move || insert(&table, b"g", 7))
-        };
-        let mut cursor = table.cursor();
-        cursor.seek_to_last().unwrap();
-        let last = entry(&cursor).unwrap();
-        assert!(last.1 >= 6, "{last:?}");
-        assert!(seek(&table, b"h").is_none());
-        cursor.prev().unwrap();
-        assert_eq!(entry(&cursor).unwrap().1, last.1 - 1);
-        cursor.next().unwrap();
-        assert!(entry(&cursor).unwrap().1 >= last.1);
-        writer.join().unwrap();
-        assert_eq!(height_of(&table, b"g"), 3);
-        assert_eq!(check_levels(table.list()), 7);
+        beside_an_insert(TWO_LEAVES, b"h", |table, added| {
+            let mut cursor = table.cursor();
+            cursor.seek(&key::seek_key(b"e", SeqNo::MAX)).unwrap();
+            let mut seen = Vec::new();
+            while let Some(found) = entry(&cursor) {
+                seen.push(found);
+                cursor.next().unwrap();
+            }
+            seen.retain(|found| found != added);
+            assert_eq!(seen, [2, 3, 4, 5].map(|at| entry_of(TWO_LEAVES, at)));
+        });
+    });
+}
+
+/// A walk backward comes to a leaf that is replaced.
+#[test]
+fn a_walk_backward_beside_a_split() {
+    explore(None, || {
+        beside_an_insert(TWO_LEAVES, b"d", |table, added| {
+            let mut cursor = table.cursor();
+            cursor.seek_for_prev(&key::seek_key(b"h", SeqNo::MAX)).unwrap();
+            let mut seen = Vec::new();
+            while let Some(found) = entry(&cursor) {
+                seen.push(found);
+                cursor.prev().unwrap();
+            }
+            seen.retain(|found| found != added);
+            assert_eq!(seen, [3, 2, 1, 0].map(|at| entry_of(TWO_LEAVES, at)));
+        });
+    });
+}
+
+/// A cursor stands in the leaf that is replaced, and goes on from there both ways.
+#[test]
+fn a_cursor_whose_leaf_is_replaced() {
+    explore(None, || {
+        let setup: [&[u8]; 3] = [b"a", b"c", b"e"];
+        beside_an_insert(&setup, b"d", |table, added| {
+            let mut cursor = table.cursor();
+            cursor.seek(&key::seek_key(b"c", SeqNo::MAX)).unwrap();
+            cursor.next().unwrap();
+            let found = entry(&cursor).unwrap();
+            assert!(found == *added || found == entry_of(&setup, 2), "{found:?}");
+            cursor.prev().unwrap();
+            let back = entry(&cursor).unwrap();
+            assert!(back == entry_of(&setup, 1) || found != *added && back == *added, "{back:?}");
+        });
     });
 }
 
@@ -270,7 +331,7 @@ fn versions_of_one_key() {
             assert_eq!(table.get(b"k", SeqNo(4)).unwrap().seq, SeqNo(4));
         }
         writer.join().unwrap();
-        assert_eq!(check_levels(table.list()), 5);
+        assert_eq!(check_tree(table.tree()), 5);
     });
 }
 
@@ -280,7 +341,7 @@ fn versions_of_one_key() {
 fn two_threads_try_to_insert() {
     explore(None, || {
         const LARGE: usize = 1_300;
-        let list = Arc::new(SkipList::new(TagBase::new(b"")));
+        let list = Arc::new(Tree::new(TagBase::new(b"")));
         let bytes = Arc::new(AtomicUsize::new(0));
         let try_insert = |user_key: &'static [u8]| {
             let (list, bytes) = (Arc::clone(&list), Arc::clone(&bytes));
@@ -302,11 +363,11 @@ fn two_threads_try_to_insert() {
         let others = other.join().unwrap();
         assert!(mine || others);
         let inserted = 2 * (usize::from(mine) + usize::from(others));
-        assert_eq!(check_levels(&list), inserted);
-        let mut node = list.first();
-        while let Some(at) = node {
-            assert_eq!(at.value(), [at.key()[0]; LARGE]);
-            node = at.next();
+        assert_eq!(check_tree(&list), inserted);
+        let mut place = list.first();
+        while let Some(at) = place {
+            assert_eq!(at.entry().value(), [at.entry().key()[0]; LARGE]);
+            place = at.next();
         }
         let writer = list.try_writer().unwrap();
         assert_eq!(writer.allocated_bytes(), bytes.load(Ordering::Relaxed));
@@ -315,7 +376,7 @@ fn two_threads_try_to_insert() {
 
 /// Whether `model` passes in a process of its own, with `variable` set.
 fn passes(model: &str, variable: &str, value: &str) -> bool {
-    let name = format!("skiplist::models::{model}");
+    let name = format!("tree::models::{model}");
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &name, "--nocapture", "--test-threads", "1"])
         .env(variable, value)
@@ -334,14 +395,13 @@ fn passes(model: &str, variable: &str, value: &str) -> bool {
 fn every_planted_bug_is_found() {
     for bug in Bug::ALL {
         let model = match bug {
-            Bug::NextStoreRelaxed => "versions_of_one_key",
-            Bug::TagStoreRelaxed => "searches_beside_a_tower",
-            Bug::TagBeforeNext => "searches_beside_a_tower",
-            Bug::HighestLevelFirst => "upper_levels_show_nothing_that_the_lowest_does_not",
-            Bug::HeadStoreRelaxed => "committers_of_a_new_table_and_a_reader",
-            Bug::NextLoadRelaxed => "versions_of_one_key",
-            Bug::TagLoadRelaxed => "searches_beside_a_tower",
-            Bug::HeadLoadRelaxed => "committers_of_a_new_table_and_a_reader",
+            Bug::OrderStoreRelaxed | Bug::OrderLoadRelaxed => "versions_of_one_key",
+            Bug::ChildStoreRelaxed | Bug::ChildLoadRelaxed => "searches_beside_a_split",
+            Bug::NeighbourStoreRelaxed | Bug::NeighbourLoadRelaxed => "a_walk_beside_a_split",
+            Bug::RootStoreRelaxed | Bug::RootLoadRelaxed => {
+                "committers_of_a_new_table_and_a_reader"
+            }
+            Bug::LeftBeforeRight | Bug::SplitNotNoticed => "searches_beside_a_split",
         };
         assert!(!passes(model, VARIABLE, &format!("{bug:?}")), "{model} does not find {bug:?}");
     }
