@@ -106,6 +106,11 @@ impl Core {
         self.options.sstable_bytes / 16
     }
 
+    /// About what level 0 brings down at a time, in bytes.
+    pub(crate) fn base_level_bytes(&self) -> u64 {
+        4 * self.options.memtable_bytes() as u64
+    }
+
     /// Bytes that compaction is behind, over all keyspaces.
     pub(crate) fn compaction_debt_bytes(&self) -> u64 {
         let debt = |keyspace: &Arc<KeyspaceInner>| {
@@ -135,7 +140,7 @@ impl Core {
         let snapshots = self.snapshots.list();
         let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
         let options = Options {
-            base_level_bytes: 4 * self.options.memtable_bytes() as u64,
+            base_level_bytes: self.base_level_bytes(),
             level0_trigger: match keyspace.meta.strategy {
                 StrategyKind::Leveled => self.level0_trigger(),
                 StrategyKind::Tiered | StrategyKind::Fifo => LEVEL0_TRIGGER,
@@ -159,6 +164,8 @@ impl Core {
         state: &KeyspaceState,
         garbage_percent: u64,
     ) -> Result<()> {
+        // An ingest has changed the picture: whoever called looks again.
+        let Some(_announced) = self.announce(keyspace, task, state) else { return Ok(()) };
         let id = keyspace.id();
         let mut edit = Edit::default();
         let removed = task.inputs.iter().map(|(level, file)| RemovedFile {

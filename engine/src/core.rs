@@ -5,15 +5,17 @@
 //! | lock | guards |
 //! |---|---|
 //! | `steps` | steps of background work share it; who closes takes it alone, so that none is under way then |
+//! | the gate | that one ingest at a time keeps commits from coming; the owner of the log waits for it with nothing held |
 //! | `queue` | the line of commits and who owns the log; held while slots are looked at, never with any other |
 //! | `flushing`, `compacting` | that one flush, one compaction runs at a time |
 //! | `log` | the log's writer and segments; freezing memtables; dropping keyspaces |
+//! | `ingests.merging` | what a compaction makes; held by an ingest while it chooses levels and until its files are in them |
 //! | `manifest` | the manifest and the version that it describes; the order of view changes that follow edits |
 //! | `keyspaces` | the registry of keyspaces |
 //! | a keyspace's `change` | the replacement of its view |
 //! | `history` | recent writes and open transactions; held while a transaction takes its snapshot |
 //! | `scrub` | where the scrubbing is; a thread that holds it takes `keyspaces` and a file's leaves |
-//! | `snapshots`, `graveyard`, `retired`, slots, `budget` | leaves |
+//! | `snapshots`, `graveyard`, `retired`, slots, `budget`, `ingests.stamps`, pipes | leaves |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ use crate::commit::log::Log;
 use crate::commit::queue::CommitQueue;
 use crate::commit::retired::Retired;
 use crate::health::Health;
+use crate::ingest::Ingests;
 use crate::keyspace::KeyspaceInner;
 use crate::metrics::Counters;
 use crate::open::Replayed;
@@ -67,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) retired: Retired,
     pub(crate) replayed: Replayed,
     pub(crate) scrub: Scrub,
+    pub(crate) ingests: Ingests,
     /// Held until the database is closed.
     pub(crate) lock: Mutex<Option<Box<dyn FileLock>>>,
 }

@@ -97,6 +97,11 @@ impl Bounds {
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
         self.starts_before(key) && self.ends_after(key)
     }
+
+    /// Whether a key from `low` to `high`, both included, may lie within.
+    pub(crate) fn overlap(&self, low: &[u8], high: &[u8]) -> bool {
+        self.starts_before(high) && self.ends_after(low)
+    }
 }
 
 impl Range {

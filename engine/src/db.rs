@@ -64,7 +64,7 @@ impl Drop for DbHandle {
 }
 
 /// A change of the manifest that failed may be there after the next open.
-fn told_in_doubt(error: Error) -> Error {
+pub(crate) fn told_in_doubt(error: Error) -> Error {
     if error.kind() == ErrorKind::ReadOnly { in_doubt(error) } else { error }
 }
 

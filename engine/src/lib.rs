@@ -18,7 +18,8 @@
 //! ```
 //!
 //! Start with [`Db`] and [`Keyspace`]; then [`Batch`] for atomic writes, [`Snapshot`] for consistent reads,
-//! [`Transaction`] for reads and writes that belong together, [`Durability`] for what an acknowledgement means.
+//! [`Transaction`] for reads and writes that belong together, [`Ingest`] for bulk loads, [`Durability`] for what an
+//! acknowledgement means.
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod cursor;
 mod db;
 mod flush;
 mod health;
+mod ingest;
 mod inspect;
 mod keyspace;
 mod metrics;
@@ -66,6 +68,7 @@ pub use esker_base::{Error, ErrorKind, KeyspaceId, Result, SeqNo};
 pub use esker_base::{mutant, mutants};
 pub use esker_sstable::ReadMode;
 pub use esker_vfs as vfs;
+pub use ingest::Ingest;
 pub use inspect::{
     Inspection, KeyspaceInspection, LevelInspection, SstableInspection, ValueFileInspection,
     WalInspection,

@@ -80,6 +80,9 @@ pub(crate) struct Counters {
     pub(crate) compaction_moves: Counter,
     pub(crate) compaction_read_bytes: Counter,
     pub(crate) compaction_write_bytes: Counter,
+    pub(crate) ingests: Counter,
+    pub(crate) ingest_bytes: Counter,
+    pub(crate) ingests_restamped: Counter,
     pub(crate) delays: Counter,
     pub(crate) delay_us: Counter,
     pub(crate) delay_us_max: Counter,
@@ -158,6 +161,12 @@ pub struct Metrics {
     pub compaction_write_bytes: u64,
     /// Bytes that compaction is behind.
     pub compaction_debt_bytes: u64,
+    /// Ingests that were completed.
+    pub ingests: u64,
+    /// Bytes of the files that they brought.
+    pub ingest_bytes: u64,
+    /// How often an ingest's files were written once more because commits overtook it.
+    pub ingests_restamped: u64,
     /// Groups that were slowed down because flush or compaction is behind.
     pub write_delays: u64,
     /// Time of those delays, in microseconds.

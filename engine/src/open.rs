@@ -25,6 +25,7 @@ use crate::commit::retired::Retired;
 use crate::core::{Core, Keyspaces, Manifest, new_file_id};
 use crate::db::DbHandle;
 use crate::health::Health;
+use crate::ingest::Ingests;
 use crate::keyspace::KeyspaceInner;
 use crate::metrics::{Counter, Counters};
 use crate::options::{Background, Options};
@@ -221,6 +222,7 @@ impl Opening {
             retired: Retired::default(),
             replayed,
             scrub: Scrub::default(),
+            ingests: Ingests::default(),
             lock: Mutex::new(Some(self.lock)),
         };
         core.settle_memtables();

@@ -129,6 +129,11 @@ impl Core {
     /// flushing fails.
     pub(crate) fn pace(&self, bytes: usize) -> Result<()> {
         let mut waited = Duration::ZERO;
+        if self.ingests.is_gated() {
+            let start = self.world.clock.monotonic();
+            self.ingests.wait_at_gate();
+            waited += self.world.clock.monotonic().saturating_sub(start);
+        }
         while self.memtables_full() {
             self.check_writable()?;
             if self.has_threads() {

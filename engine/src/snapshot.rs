@@ -27,7 +27,7 @@ impl SnapshotList {
         SeqNo(self.visible.load(Ordering::Acquire))
     }
 
-    /// Makes everything through `seq` visible. Only the commit owner calls it, in order.
+    /// Makes everything through `seq` visible. Only who holds the log's lock calls it, in order.
     pub(crate) fn publish(&self, seq: SeqNo) {
         debug_assert!(seq >= self.visible());
         self.visible.store(seq.0, Ordering::Release);

@@ -13,14 +13,14 @@ mod scheduled;
 
 #[cfg(feature = "shuttle")]
 pub(crate) use scheduled::{
-    ArcSwap, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, RwLock, step, thread,
-    thread_id,
+    ArcSwap, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, OnceLock, RwLock,
+    step, thread, thread_id,
 };
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use native::{
-    ArcSwap, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, OnceLock, RwLock, step, thread,
-    thread_id,
+    ArcSwap, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, OnceLock, RwLock,
+    step, thread, thread_id,
 };
 
 #[cfg(not(feature = "shuttle"))]
@@ -30,7 +30,7 @@ mod native {
     pub(crate) use std::thread;
 
     pub(crate) use arc_swap::ArcSwap;
-    pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
     /// A place where another thread may go on although nothing is locked or shared here.
     #[inline(always)]

@@ -14,6 +14,7 @@ mod faults;
 mod fixtures;
 mod full_disk;
 mod in_doubt;
+mod ingest;
 mod limits;
 mod manifest;
 mod metamorphic;

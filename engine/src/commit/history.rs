@@ -45,6 +45,8 @@ struct State {
     open: BTreeMap<SeqNo, usize>,
     /// The last write of each key that was recorded.
     writes: BTreeMap<Key, SeqNo>,
+    /// What ingests brought: a keyspace's keys from one to another, both included.
+    ranges: Vec<(KeyspaceId, [Vec<u8>; 2], SeqNo)>,
     bytes: usize,
     /// Writes at or below this sequence may be missing.
     floor: SeqNo,
@@ -83,10 +85,27 @@ impl History {
             }
         }
         if state.open.is_empty() {
-            state.writes.clear();
-            state.bytes = 0;
+            state.clear();
             self.is_on.store(false, Ordering::Release);
         }
+    }
+
+    /// Records that everything from each of `ranges` to its end may have changed at `seq`. Called under the log's lock.
+    pub(crate) fn record_ranges(
+        &self,
+        keyspace: KeyspaceId,
+        ranges: Vec<[Vec<u8>; 2]>,
+        seq: SeqNo,
+    ) {
+        let mut state = self.state.lock();
+        if state.open.is_empty() {
+            return;
+        }
+        for range in ranges {
+            state.bytes += range_bytes(&range);
+            state.ranges.push((keyspace, range, seq));
+        }
+        state.bound(seq);
     }
 
     /// Judges one commit and, if it passes, records its writes; called in queue order, under the log's lock,
@@ -120,7 +139,12 @@ impl State {
         if reads.start < self.floor {
             return Err(conflict("the transaction is older than the history of recent writes"));
         }
-        let changed = |key: &Key| self.writes.get(key).is_some_and(|&seq| seq > reads.start);
+        let ingested = || self.ranges.iter().filter(|(.., seq)| *seq > reads.start);
+        let changed = |key: &Key| {
+            self.writes.get(key).is_some_and(|&seq| seq > reads.start)
+                || ingested()
+                    .any(|(id, [low, high], _)| *id == key.0 && (low..=high).contains(&&key.1))
+        };
         if reads.keys.iter().any(changed) {
             return Err(conflict("a key that the transaction read was changed by another commit"));
         }
@@ -137,7 +161,10 @@ impl State {
                 .writes
                 .range((start, Bound::Unbounded))
                 .take_while(|((id, key), _)| id == keyspace && bounds.ends_after(key));
-            if in_range.into_iter().any(|(_, &seq)| seq > reads.start) {
+            let overlaps = |[low, high]: &[Vec<u8>; 2]| bounds.overlap(low, high);
+            if in_range.into_iter().any(|(_, &seq)| seq > reads.start)
+                || ingested().any(|(id, range, _)| id == keyspace && overlaps(range))
+            {
                 return Err(conflict(
                     "a range that the transaction read was changed by another commit",
                 ));
@@ -159,13 +186,25 @@ impl State {
         // What every open transaction already sees is not needed.
         let oldest = self.open.keys().next().copied().unwrap_or(last);
         self.writes.retain(|_, &mut seq| seq > oldest);
+        self.ranges.retain(|&(.., seq)| seq > oldest);
         self.bytes = self.writes.keys().map(|(_, key)| key.len() + 64).sum();
+        self.bytes += self.ranges.iter().map(|(_, range, _)| range_bytes(range)).sum::<usize>();
         if self.bytes > BYTES_MAX / 2 {
-            self.writes.clear();
-            self.bytes = 0;
+            self.clear();
             self.floor = last;
         }
     }
+
+    fn clear(&mut self) {
+        self.writes.clear();
+        self.ranges.clear();
+        self.bytes = 0;
+    }
+}
+
+/// What a recorded range takes, about.
+fn range_bytes([low, high]: &[Vec<u8>; 2]) -> usize {
+    low.len() + high.len() + 64
 }
 
 fn conflict(message: &str) -> Error {

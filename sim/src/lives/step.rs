@@ -19,6 +19,8 @@ pub(super) enum Step {
     Cut(u64),
     Crash(CrashPolicy, u64),
     Write(Durability, Vec<Put>),
+    /// Writes to one keyspace, brought by an ingest.
+    Ingest(Vec<Put>),
     /// A transaction that reads and writes these keys; with a rival that writes the first of them meanwhile.
     Transaction(Durability, bool, Vec<Put>),
     /// Keyspace, strategy, compression.
@@ -128,6 +130,7 @@ fn step(rng: &mut Rng, faulty: bool) -> Step {
         32 if faulty && rng.chance(20) => fail_syncs(rng),
         33 if faulty => Step::Heal,
         34 if rng.chance(20) => Step::Verify,
+        35 => Step::Ingest(ingested(rng)),
         _ => Step::Background(rng.below(4) as u8),
     }
 }
@@ -140,6 +143,13 @@ fn puts(rng: &mut Rng) -> Vec<Put> {
         (rng.below(4) as u8, rng.below(16) as u8, value)
     };
     (0..1 + rng.below(3)).map(|_| put(rng)).collect()
+}
+
+/// Some writes to one keyspace. What an ingest takes in order of the keys is drawn in any order.
+fn ingested(rng: &mut Rng) -> Vec<Put> {
+    let keyspace = rng.below(4) as u8;
+    let puts = (0..1 + rng.below(4)).flat_map(|_| puts(rng));
+    puts.map(|(_, key, value)| (keyspace, key, value)).collect()
 }
 
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], wanted: &T) -> &'static str {
@@ -180,6 +190,7 @@ impl Step {
             Step::Write(durability, puts) => {
                 format!("write {}{}", name_of(&DURABILITIES, durability), write_puts(puts))
             }
+            Step::Ingest(puts) => format!("ingest{}", write_puts(puts)),
             Step::Transaction(durability, rival, puts) => {
                 let name = name_of(&DURABILITIES, durability);
                 let rival = if *rival { "rival" } else { "alone" };
@@ -213,6 +224,7 @@ impl Step {
             "cut" => Step::Cut(number(0)?),
             "crash" => Step::Crash(policy_text::read(words.first()?)?, number(1)?),
             "write" => Step::Write(named(&DURABILITIES, words.first()?)?, puts(1)?),
+            "ingest" => Step::Ingest(puts(0)?),
             "transaction" => {
                 let durability = named(&DURABILITIES, words.first()?)?;
                 Step::Transaction(durability, *words.get(1)? == "rival", puts(2)?)

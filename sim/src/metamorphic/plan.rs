@@ -60,12 +60,24 @@ pub(super) struct Opening {
     pub(super) sstable: u8,
 }
 
+/// The door through which a write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Batch,
+    Transaction,
+    /// As durable as can be, whatever is asked for.
+    Ingest,
+}
+
+const DOORS: [(&str, Door); 3] =
+    [("write", Door::Batch), ("transaction", Door::Transaction), ("ingest", Door::Ingest)];
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     // The operations: what every way is asked alike.
     Write {
         durability: Durability,
-        is_transaction: bool,
+        door: Door,
         puts: Vec<Put>,
     },
     Get(u64),
@@ -123,7 +135,7 @@ pub(super) fn draw(rng: &mut Rng, length: usize) -> Vec<Step> {
                 (rng.below(KEYS), rng.chance(70).then_some(value))
             };
             let puts = (0..1 + rng.below(3)).map(|_| put(rng)).collect();
-            Step::Write { durability: Durability::Buffered, is_transaction: false, puts }
+            Step::Write { durability: Durability::Buffered, door: Door::Batch, puts }
         }
         30..72 => Step::Get(rng.below(KEYS)),
         72..84 => Step::Range(walk(rng)),
@@ -154,9 +166,13 @@ impl Plan {
         let mut steps = Vec::with_capacity(operations.len() + operations.len() / 4);
         for operation in operations {
             let mut operation = operation.clone();
-            if let Step::Write { durability, is_transaction, .. } = &mut operation {
+            if let Step::Write { durability, door, .. } = &mut operation {
                 *durability = rng.pick(&DURABILITIES).1;
-                *is_transaction = rng.chance(25);
+                *door = match rng.below(100) {
+                    0..25 => Door::Transaction,
+                    25..28 => Door::Ingest,
+                    _ => Door::Batch,
+                };
             }
             steps.push(operation);
             if rng.below(work_every) == 0 {
@@ -276,9 +292,9 @@ fn read_put(word: &str) -> Option<Put> {
 impl Step {
     pub(super) fn write(&self) -> String {
         match self {
-            Step::Write { durability, is_transaction, puts } => {
-                let kind = if *is_transaction { "transaction" } else { "write" };
-                let mut text = format!("{kind} {}", name_of(&DURABILITIES, durability));
+            Step::Write { durability, door, puts } => {
+                let door = name_of(&DOORS, door);
+                let mut text = format!("{door} {}", name_of(&DURABILITIES, durability));
                 for (key, value) in puts {
                     text.push_str(&format!(" {key}"));
                     if let Some((len, fill)) = value {
@@ -300,11 +316,13 @@ impl Step {
 
     fn read(words: &[&str]) -> Option<Step> {
         Some(match *words {
-            [kind @ ("write" | "transaction"), durability, ref puts @ ..] => Step::Write {
-                durability: named(&DURABILITIES, durability)?,
-                is_transaction: kind == "transaction",
-                puts: puts.iter().map(|put| read_put(put)).collect::<Option<_>>()?,
-            },
+            [door @ ("write" | "transaction" | "ingest"), durability, ref puts @ ..] => {
+                Step::Write {
+                    durability: named(&DURABILITIES, durability)?,
+                    door: named(&DOORS, door)?,
+                    puts: puts.iter().map(|put| read_put(put)).collect::<Option<_>>()?,
+                }
+            }
             ["get", key] => Step::Get(key.parse().ok()?),
             ["range", ref walk @ ..] => Step::Range(Walk::read(walk)?),
             ["past", ref walk @ ..] => Step::Past(Walk::read(walk)?),

@@ -11,7 +11,7 @@ use esker::{
     Background, BackgroundStep, Db, Durability, Error, Keyspace, KeyspaceOptions, Snapshot, Value,
 };
 
-use super::plan::{Opening, Plan, Put, Step, Walk};
+use super::plan::{Door, Opening, Plan, Put, Step, Walk};
 use crate::checks::panic_text;
 
 /// Snapshots held at a time.
@@ -98,9 +98,7 @@ impl Side {
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         let done = match step {
-            Step::Write { durability, is_transaction, puts } => {
-                self.write(*durability, *is_transaction, puts)
-            }
+            Step::Write { durability, door, puts } => self.write(*durability, *door, puts),
             Step::Get(number) => return self.get(*number),
             Step::Range(walk) => {
                 let bounds = bounds(walk);
@@ -132,33 +130,43 @@ impl Side {
         done.map_err(text)
     }
 
-    fn write(
-        &mut self,
-        durability: Durability,
-        is_transaction: bool,
-        puts: &[Put],
-    ) -> Result<(), Error> {
+    fn write(&mut self, durability: Durability, door: Door, puts: &[Put]) -> Result<(), Error> {
         let value = |(len, fill): (usize, u8)| Bytes::from(vec![fill; len]);
         let puts = puts.iter().map(|(number, put)| (key(*number), put.map(value)));
         let puts: Vec<(Bytes, Option<Bytes>)> = puts.collect();
-        if is_transaction {
-            let mut transaction = self.db.transaction()?;
-            for (key, value) in &puts {
-                match value {
-                    Some(value) => transaction.put(&self.keyspace, key, value)?,
-                    None => transaction.delete(&self.keyspace, key)?,
+        match door {
+            Door::Transaction => {
+                let mut transaction = self.db.transaction()?;
+                for (key, value) in &puts {
+                    match value {
+                        Some(value) => transaction.put(&self.keyspace, key, value)?,
+                        None => transaction.delete(&self.keyspace, key)?,
+                    }
                 }
+                transaction.commit_with(durability)?;
             }
-            transaction.commit_with(durability)?;
-        } else {
-            let mut batch = self.db.batch();
-            for (key, value) in &puts {
-                match value {
-                    Some(value) => batch.put(&self.keyspace, key, value),
-                    None => batch.delete(&self.keyspace, key),
+            Door::Batch => {
+                let mut batch = self.db.batch();
+                for (key, value) in &puts {
+                    match value {
+                        Some(value) => batch.put(&self.keyspace, key, value),
+                        None => batch.delete(&self.keyspace, key),
+                    }
                 }
+                self.db.write_with(batch, durability)?;
             }
-            self.db.write_with(batch, durability)?;
+            Door::Ingest => {
+                // Of several writes to one key the last counts.
+                let last: BTreeMap<_, _> = puts.iter().map(|(key, value)| (key, value)).collect();
+                let mut ingest = self.keyspace.start_ingest()?;
+                for (key, value) in last {
+                    match value {
+                        Some(value) => ingest.put(key, value)?,
+                        None => ingest.delete(key)?,
+                    }
+                }
+                ingest.finish()?;
+            }
         }
         for (key, value) in puts {
             match value {

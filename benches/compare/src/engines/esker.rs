@@ -6,7 +6,7 @@
 //! - filter: its own default
 //! - compression: lz4 or none, `KeyspaceOptions::compress`
 //! - unsynced: `Durability::Buffered`, survives the end of the process; synced: `Durability::Sync`
-//! - bulk load: sorted batches of 10,000 and a flush; it has no door for files made outside
+//! - bulk load: `Keyspace::ingest`, which is durable when it returns
 
 use std::cell::RefCell;
 
@@ -43,20 +43,7 @@ impl Store for Esker {
     }
 
     fn bulk_load(&self, entries: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<()> {
-        loop {
-            let mut batch = self.db.batch();
-            for (key, value) in entries.take(10_000) {
-                batch.put(&self.entries, key, value);
-                if batch.encoded_bytes() > 16 << 20 {
-                    break;
-                }
-            }
-            if batch.is_empty() {
-                break;
-            }
-            self.db.write_with(batch, esker::Durability::Buffered)?;
-        }
-        Ok(self.db.flush()?)
+        Ok(self.entries.ingest(entries)?)
     }
 
     fn flush(&self) -> Result<()> {
