@@ -1,6 +1,7 @@
 //! The item API against the engine under it: puts and gets of 1 KB items through `esker-table`, and the engine doing what
-//! it cannot do without: the same keys (hashed as the table hashes them), the same bytes, and for a put the read of the
-//! old value. Both `Buffered`, on one thread, everything in memory, in turn within one process; prints the thread's
+//! it cannot do without: the same keys (hashed as the table hashes them), the same bytes, and for a put a look at the
+//! old value. A get that answers a map is held against a get whose value is copied out, a get that lends against a get
+//! that lends. Both `Buffered`, on one thread, everything in memory, in turn within one process; prints the thread's
 //! processor time of each and the ratio. Run by hand (`cargo bench -p esker-benches --bench items`); never a check.
 
 // Entry points that only measure need no documentation of their own; and a benchmark asks the system.
@@ -10,13 +11,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use esker::{Db, Durability, Keyspace};
-use esker_table::item::EncodedItem;
+use esker_table::item::{EncodedItem, ValueView};
 use esker_table::key_codec::{KeyPart, base_key};
 use esker_table::operation::{CreateTableRequest, GetItemRequest, PutItemRequest};
 use esker_table::schema::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use esker_table::{Item, Tables};
+use esker_table::{AttributeValue, Item, Tables};
 
 const ITEMS: u64 = 20_000;
 const ROUNDS: usize = 7;
@@ -59,6 +60,8 @@ fn order(round: usize) -> impl Iterator<Item = u64> {
 
 /// What this thread has had of a processor: on a busy machine the clock says little.
 fn processor_time() -> Duration {
+    // The kernel brings the figure up to date when the thread leaves the processor, otherwise a few hundred times a second.
+    std::thread::sleep(Duration::from_micros(1));
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("a Linux kernel");
     let nanoseconds = text.split(' ').next().and_then(|field| field.parse().ok());
     Duration::from_nanos(nanoseconds.expect("the first field is a number"))
@@ -113,12 +116,13 @@ fn put_values(keyspace: &Keyspace, round: usize) -> Duration {
         .collect();
     let since = processor_time();
     for (key, value) in entries {
-        black_box(keyspace.get(&key).expect("a get"));
+        black_box(keyspace.get_and(&key, |old| old.first().copied()).expect("a get"));
         keyspace.put(&key, value.as_bytes()).expect("a put");
     }
     processor_time() - since
 }
 
+/// Gets of the table that answer a map.
 fn get_items(tables: &Tables, round: usize) -> Duration {
     let requests: Vec<GetItemRequest> = order(round)
         .map(|number| GetItemRequest {
@@ -135,11 +139,41 @@ fn get_items(tables: &Tables, round: usize) -> Duration {
     processor_time() - since
 }
 
+/// Gets of the table that lend, of which one attribute is read; the key is one item that is filled anew.
+fn lend_items(tables: &Tables, round: usize) -> Duration {
+    let ids: Vec<String> = order(round).map(id).collect();
+    let mut key = Item::from([("id".to_owned(), "".into())]);
+    let since = processor_time();
+    for id in &ids {
+        if let Some(AttributeValue::S(text)) = key.get_mut("id") {
+            text.clone_from(id);
+        }
+        let number = tables.get_item_and(TABLE, &key, |item| match item.get("n") {
+            Some(Ok(ValueView::N(number))) => Some(number),
+            _ => None,
+        });
+        assert!(black_box(number).expect("a get").flatten().is_some());
+    }
+    processor_time() - since
+}
+
+/// Gets of the engine, each value copied out.
 fn get_values(keyspace: &Keyspace, round: usize) -> Duration {
     let keys: Vec<Vec<u8>> = order(round).map(stored_key).collect();
     let since = processor_time();
     for key in keys {
-        assert!(black_box(keyspace.get(&key).expect("a get")).is_some());
+        assert!(black_box(keyspace.get_and(&key, <[u8]>::to_vec).expect("a get")).is_some());
+    }
+    processor_time() - since
+}
+
+/// Gets of the engine that lend, with a look at the value's beginning.
+fn lend_values(keyspace: &Keyspace, round: usize) -> Duration {
+    let keys: Vec<Vec<u8>> = order(round).map(stored_key).collect();
+    let since = processor_time();
+    for key in keys {
+        let first = keyspace.get_and(&key, |value| value.first().copied()).expect("a get");
+        assert!(black_box(first).flatten().is_some());
     }
     processor_time() - since
 }
@@ -150,31 +184,43 @@ fn report(what: &str, engine: Duration, table: Duration) {
     println!("{what}: engine {engine:.2} us, table {table:.2} us, ratio {:.2}", table / engine);
 }
 
+/// The shortest of several rounds in turn, because the machine may be busy with other things.
+fn best<const N: usize>(round: impl Fn(usize) -> [Duration; N]) -> [Duration; N] {
+    let mut best = [Duration::MAX; N];
+    for times in (1..=ROUNDS).map(round) {
+        best = std::array::from_fn(|at| best[at].min(times[at]));
+    }
+    best
+}
+
 fn main() {
-    let (engine_folder, table_folder) =
-        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let (engine, table) = (open(engine_folder.path()), open(table_folder.path()));
+    // Puts of new items go into a database that is new each time.
+    let new = best(|round| {
+        let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let [engine, table] = folders.each_ref().map(|folder| open(folder.path()));
+        let (keyspace, tables) = (engine.keyspace("items").expect("a keyspace"), tables(&table));
+        [put_values(&keyspace, round), put_items(&tables, round)]
+    });
+    report("put, a new item", new[0], new[1]);
+
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let [engine, table] = folders.each_ref().map(|folder| open(folder.path()));
     let (keyspace, tables) = (engine.keyspace("items").expect("a keyspace"), tables(&table));
-    let first = (put_values(&keyspace, 0), put_items(&tables, 0));
-    report("put, a new item", first.0, first.1);
-    // The shortest of several rounds in turn, because the machine may be busy with other things.
-    let mut best = [Duration::MAX; 4];
-    for round in 1..=ROUNDS {
-        let times = [
-            put_values(&keyspace, round),
-            put_items(&tables, round),
-            get_values(&keyspace, round),
-            get_items(&tables, round),
-        ];
-        best = std::array::from_fn(|at| best[at].min(times[at]));
+    put_values(&keyspace, 0);
+    put_items(&tables, 0);
+    let over = best(|round| [put_values(&keyspace, round), put_items(&tables, round)]);
+    report("put, over an old item", over[0], over[1]);
+    for place in ["in the memtable", "from a file"] {
+        let gets = best(|round| {
+            [
+                get_values(&keyspace, round),
+                get_items(&tables, round),
+                lend_values(&keyspace, round),
+                lend_items(&tables, round),
+            ]
+        });
+        report(&format!("get, {place}, a map against a copy"), gets[0], gets[1]);
+        report(&format!("get, {place}, lent"), gets[2], gets[3]);
+        engine.flush().and_then(|()| table.flush()).expect("a flush");
     }
-    report("put, over an old item", best[0], best[1]);
-    report("get, in the memtable", best[2], best[3]);
-    let mut best = [Duration::MAX; 2];
-    engine.flush().and_then(|()| table.flush()).expect("a flush");
-    for round in 1..=ROUNDS {
-        let times = [get_values(&keyspace, round), get_items(&tables, round)];
-        best = std::array::from_fn(|at| best[at].min(times[at]));
-    }
-    report("get, from a file", best[0], best[1]);
 }

@@ -145,8 +145,8 @@ impl Core {
     }
 
     /// As [`Core::write`] with the default durability; see [`crate::Db::write_ordered`].
-    pub(crate) fn write_ordered(&self, batch: Batch, in_line: impl FnOnce()) -> Result<()> {
-        self.check_batch(&batch)?;
+    pub(crate) fn write_ordered(&self, batch: &mut Batch, in_line: impl FnOnce()) -> Result<()> {
+        self.check_batch(batch)?;
         let durability = self.options.durability;
         self.queue.write_ordered(self, batch, durability, in_line).map(|_| ())
     }

@@ -206,11 +206,12 @@ impl Db {
     /// As [`Db::write`]; calls `in_line` once the batch's place in the order of commits is fixed, and before the wait for
     /// it. Who takes a lock so that batches are committed in the order in which they were made can release it there,
     /// and others share the sync. Not called where the batch is refused before. `in_line` should do little, and neither
-    /// panic nor use the database: commits may be waiting for this thread.
+    /// panic nor use the database: commits may be waiting for this thread. The batch is left with its memory, to be cleared
+    /// and filled again, unless it had to be handed to another thread.
     ///
     /// # Errors
     /// As of [`Db::write`].
-    pub fn write_ordered(&self, batch: Batch, in_line: impl FnOnce()) -> Result<()> {
+    pub fn write_ordered(&self, batch: &mut Batch, in_line: impl FnOnce()) -> Result<()> {
         self.core().write_ordered(batch, in_line)
     }
 

@@ -9,11 +9,19 @@ use esker_table::{AttributeValue, Item};
 pub fn check(data: &[u8]) {
     let Ok(encoded) = EncodedItem::from_bytes(data.to_vec().into()) else { return };
     let _ = (encoded.get(""), encoded.get("name"), encoded.logical_size());
+    for attribute in encoded.view().attributes() {
+        let _ = attribute.map(|(_, value)| value.decode());
+    }
     let Ok(mut item) = encoded.decode() else { return };
     for (name, value) in &item {
         let found = encoded.get(name).expect("a decoded attribute is found").expect("it decoded");
         assert_eq!(&found, value);
     }
+    let walked = encoded.view().attributes().map(|attribute| {
+        let (name, value) = attribute.expect("it decoded");
+        (name.to_string(), value.decode().expect("it decoded"))
+    });
+    assert_eq!(walked.collect::<Item>(), item);
     // Validation may refuse what only damage can have written; what it accepts comes back the same.
     if let Ok(again) = EncodedItem::encode(&mut item) {
         assert_eq!(again.decode().expect("just encoded"), item);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Enough that a thousand writes in flight seldom wait for each other by accident; 160 KB or so.
@@ -62,7 +63,7 @@ impl ItemLocks {
     }
 
     /// Takes all these stripes, each once however often it is named.
-    pub(crate) async fn lock(self: Arc<Self>, mut stripes: Vec<usize>) -> ItemGuard {
+    pub(crate) async fn lock(self: Arc<Self>, mut stripes: Stripes) -> ItemGuard {
         stripes.sort_unstable();
         stripes.dedup();
         let mut guard = ItemGuard { locks: self, stripes, held: 0 };
@@ -74,10 +75,13 @@ impl ItemLocks {
     }
 }
 
+/// The numbers of some stripes.
+pub(crate) type Stripes = SmallVec<[usize; 1]>;
+
 /// Holds stripes until it is dropped.
 pub(crate) struct ItemGuard {
     locks: Arc<ItemLocks>,
-    stripes: Vec<usize>,
+    stripes: Stripes,
     /// How many of them, from the first on.
     held: usize,
 }
@@ -166,10 +170,10 @@ mod tests {
     #[test]
     fn waiters_are_served_in_order_and_may_give_up() {
         let locks = Arc::new(ItemLocks::new());
-        let first = block_on(Arc::clone(&locks).lock(vec![7, 3, 7]));
-        let mut second = pin!(Arc::clone(&locks).lock(vec![3]));
-        let mut gives_up = Box::pin(Arc::clone(&locks).lock(vec![3]));
-        let mut third = pin!(Arc::clone(&locks).lock(vec![3, 9]));
+        let first = block_on(Arc::clone(&locks).lock([7, 3, 7].into_iter().collect()));
+        let mut second = pin!(Arc::clone(&locks).lock([3].into_iter().collect()));
+        let mut gives_up = Box::pin(Arc::clone(&locks).lock([3].into_iter().collect()));
+        let mut third = pin!(Arc::clone(&locks).lock([3, 9].into_iter().collect()));
         assert!(poll(second.as_mut()).is_pending());
         assert!(poll(gives_up.as_mut()).is_pending());
         assert!(poll(third.as_mut()).is_pending());
@@ -191,7 +195,7 @@ mod tests {
                 let (locks, inside) = (&locks, &inside);
                 scope.spawn(move || {
                     for round in 0..500 {
-                        let stripes = vec![1, 2 + (thread + round) % 3];
+                        let stripes = Stripes::from_slice(&[1, 2 + (thread + round) % 3]);
                         let guard = block_on(Arc::clone(locks).lock(stripes));
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         inside.fetch_sub(1, Ordering::SeqCst);

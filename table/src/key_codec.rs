@@ -36,8 +36,10 @@
 mod range;
 
 use std::borrow::Cow;
+use std::ops::DerefMut;
 
 pub use range::{KeyRange, SortCondition, SortForm, segment_range};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Result, TableError};
@@ -55,6 +57,27 @@ const HASH_BYTES: usize = 8;
 const ESCAPE: u8 = 0x00;
 const ESCAPED_ZERO: u8 = 0xFF;
 const END: u8 = 0x01;
+
+/// Bytes that grow: what keys are written to.
+pub(crate) trait Sink: DerefMut<Target = [u8]> {
+    /// Appends.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl<const N: usize> Sink for SmallVec<[u8; N]>
+where
+    [u8; N]: smallvec::Array<Item = u8>,
+{
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
 
 /// One value of a key: a string, a number or bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,11 +119,11 @@ impl<'a> KeyPart<'a> {
         }
     }
 
-    fn put_raw(&self, out: &mut Vec<u8>) {
+    fn put_raw(&self, out: &mut impl Sink) {
         match self {
-            Self::S(text) => out.extend_from_slice(text.as_bytes()),
+            Self::S(text) => out.put(text.as_bytes()),
             Self::N(number) => number.encode_into(out),
-            Self::B(bytes) => out.extend_from_slice(bytes),
+            Self::B(bytes) => out.put(bytes),
         }
     }
 
@@ -129,9 +152,9 @@ impl<'a> KeyPart<'a> {
 
     /// Partition keys are at most `MAX_PARTITION_KEY_BYTES` by validation; a longer one would be
     /// refused there.
-    fn put_length_prefixed(&self, out: &mut Vec<u8>) {
+    fn put_length_prefixed(&self, out: &mut impl Sink) {
         let start = out.len();
-        out.extend_from_slice(&[0, 0, tag_of(self.scalar_type())]);
+        out.put(&[0, 0, tag_of(self.scalar_type())]);
         self.put_raw(out);
         let length = u16::try_from(out.len() - start - 2)
             .expect("invariant: partition keys are validated to at most 2048 bytes");
@@ -167,10 +190,28 @@ fn damaged(what: &str) -> TableError {
 /// If a part is longer than 65,534 bytes. Keys that validation accepts are far shorter.
 pub fn partition_prefix(partition: &KeyPart<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
-    out.resize(HASH_BYTES, 0);
-    partition.put_length_prefixed(&mut out);
+    put_partition_prefix(partition, &mut out);
+    out
+}
+
+fn put_partition_prefix(partition: &KeyPart<'_>, out: &mut impl Sink) {
+    out.put(&[0; HASH_BYTES]);
+    partition.put_length_prefixed(out);
     let hash = xxh3_64(&out[HASH_BYTES + 2..]);
     out[..HASH_BYTES].copy_from_slice(&hash.to_be_bytes());
+}
+
+/// The key of an item in its table, as an operation holds it: most fit without a call of the
+/// allocator.
+pub(crate) type StoredKey = SmallVec<[u8; 96]>;
+
+/// As [`base_key`].
+pub(crate) fn stored_key(partition: &KeyPart<'_>, sort: Option<&KeyPart<'_>>) -> StoredKey {
+    let mut out = StoredKey::new();
+    put_partition_prefix(partition, &mut out);
+    if let Some(sort) = sort {
+        sort.put_raw(&mut out);
+    }
     out
 }
 

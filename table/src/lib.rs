@@ -21,6 +21,7 @@ mod number;
 pub mod operation;
 mod page;
 pub mod schema;
+mod spare;
 mod stored;
 mod table;
 mod tables;

@@ -21,6 +21,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Result, TableError};
+use crate::key_codec::Sink;
 use crate::message;
 
 /// Significant digits at most.
@@ -62,7 +63,11 @@ impl Number {
     }
 
     fn digit_count(&self) -> u32 {
-        self.coefficient.checked_ilog10().map_or(1, |log| log + 1)
+        let log = match u64::try_from(self.coefficient) {
+            Ok(small) => small.checked_ilog10(),
+            Err(_) => self.coefficient.checked_ilog10(),
+        };
+        log.map_or(1, |log| log + 1)
     }
 
     /// The canonical number `±coefficient * 10^scale`, or why it is out of range. `coefficient` is
@@ -94,9 +99,9 @@ impl Number {
     }
 
     /// Appends the order-preserving, self-delimiting byte form described at the head of this file.
-    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, out: &mut impl Sink) {
         if self.coefficient == 0 {
-            out.push(SIGN_ZERO);
+            out.put(&[SIGN_ZERO]);
             return;
         }
         let (sign, mask) =
@@ -104,18 +109,24 @@ impl Number {
         let mask = if esker::mutant!("items_negative_order") { 0x00 } else { mask };
         let biased = u8::try_from(self.exponent() - MIN_EXPONENT)
             .expect("invariant: a number's exponent is in range");
-        out.push(sign);
-        out.push(biased ^ mask);
         let digits = self.digit_count();
         let mut rest = if digits % 2 == 1 { self.coefficient * 10 } else { self.coefficient };
         let pairs = digits.div_ceil(2) as usize;
-        let start = out.len();
-        out.resize(start + pairs, 0);
-        for (index, slot) in out[start..].iter_mut().enumerate().rev() {
-            let pair = (rest % 100) as u8;
-            rest /= 100;
+        let mut form = [0; 2 + MAX_DIGITS / 2];
+        (form[0], form[1]) = (sign, biased ^ mask);
+        for (index, slot) in form[2..2 + pairs].iter_mut().enumerate().rev() {
+            // Division of 128 bits is a call of some length; few numbers need it.
+            let pair = if let Ok(small) = u64::try_from(rest) {
+                rest = u128::from(small / 100);
+                (small % 100) as u8
+            } else {
+                let pair = (rest % 100) as u8;
+                rest /= 100;
+                pair
+            };
             *slot = (2 * pair + u8::from(index + 1 < pairs)) ^ mask;
         }
+        out.put(&form[..2 + pairs]);
     }
 
     /// Reads one number from the front of `bytes`; answers it and how many bytes it took, or `None`

@@ -78,6 +78,19 @@ pub struct Tables {
     inner: Arc<Inner>,
 }
 
+/// The table that a request names, if there is one.
+pub(crate) struct Lookup(Option<Arc<Table>>);
+
+impl Lookup {
+    /// The table.
+    ///
+    /// # Errors
+    /// `ResourceNotFound`.
+    pub(crate) fn table(&self) -> Result<&Arc<Table>> {
+        self.0.as_ref().ok_or_else(|| TableError::not_found(message::TABLE_NOT_FOUND))
+    }
+}
+
 /// The tables that are open in this process. Held while some are opened, before every other lock.
 static OPEN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 
@@ -171,6 +184,19 @@ impl Tables {
     /// The table that a request on its items names.
     pub(crate) fn table(&self, name: &str) -> Result<Arc<Table>> {
         self.find(name).ok_or_else(|| TableError::not_found(message::TABLE_NOT_FOUND))
+    }
+
+    /// As [`Tables::table`], of what a request gives for the name, which is looked at only where no
+    /// table has it. That there is no such table is told by [`Lookup::table`], because a request has
+    /// other faults that are told first.
+    ///
+    /// # Errors
+    /// `Validation` if no table can have the name.
+    pub(crate) fn lookup(&self, given: &str) -> Result<Lookup> {
+        if let Some(table) = self.find(given) {
+            return Ok(Lookup(Some(table)));
+        }
+        Ok(Lookup(self.find(table_name(given)?)))
     }
 
     /// The table that a request on the table itself names, in a message of its own.

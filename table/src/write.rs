@@ -2,26 +2,31 @@
 //! one batch with the items and the counts, the commit, and what follows from it. Whatever happens
 //! to the caller, item locks are held until the commit is published.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use esker::vfs::Clock;
 use esker::{Batch, PendingCommit, mutant};
 use parking_lot::MutexGuard;
+use smallvec::SmallVec;
 
 use crate::error::Result;
-use crate::item::{EncodedItem, ItemView};
+use crate::item::{ItemView, NewItem};
 use crate::item_lock::{ItemGuard, ItemLocks};
+use crate::key_codec::StoredKey;
+use crate::spare::Spare;
 use crate::table::{Counter, Counts, CountsDelta, Table};
 use crate::{Item, Tables};
 
 /// One item to be written or deleted.
 pub(crate) struct ItemWrite {
     pub(crate) table: Arc<Table>,
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: StoredKey,
     /// `None` deletes.
-    pub(crate) new: Option<EncodedItem>,
+    pub(crate) new: Option<NewItem>,
 }
 
 /// What a write replaced.
@@ -30,6 +35,9 @@ pub(crate) struct OldItem {
     /// The whole of it, where it was asked for.
     pub(crate) item: Option<Item>,
 }
+
+/// What each write of a commit replaced.
+pub(crate) type Olds = SmallVec<[Option<OldItem>; 1]>;
 
 /// How the end of a commit is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +48,38 @@ pub(crate) enum Waiting {
     Polls,
 }
 
+/// A poll that reads goes on to the next read only while it has taken less than this.
+const POLL_MAX: Duration = Duration::from_micros(100);
+
+/// Ends polls that have taken long.
+struct Pace<'c> {
+    clock: &'c dyn Clock,
+    since: Duration,
+}
+
+impl<'c> Pace<'c> {
+    fn new(clock: &'c dyn Clock) -> Self {
+        Self { since: clock.monotonic(), clock }
+    }
+
+    /// Lets whoever polls do something else, if this poll has taken long.
+    async fn pause(&mut self) {
+        if self.clock.monotonic().saturating_sub(self.since) < POLL_MAX {
+            return;
+        }
+        let mut is_back = false;
+        let leave = poll_fn(|context: &mut Context<'_>| {
+            if std::mem::replace(&mut is_back, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        });
+        leave.await;
+        self.since = self.clock.monotonic();
+    }
+}
+
 impl Tables {
     /// Commits writes, no two of them of the same item; answers what each replaced, when all are as
     /// durable as the database's default says.
@@ -48,12 +88,18 @@ impl Tables {
         writes: &[ItemWrite],
         wants_old: bool,
         waiting: Waiting,
-    ) -> Result<Vec<Option<OldItem>>> {
+    ) -> Result<Olds> {
         let stripes = writes.iter().map(|w| ItemLocks::stripe_of(w.table.id(), &w.key));
         let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
         let guard = Arc::clone(self.locks()).lock(stripes).await;
-        let mut olds = Vec::with_capacity(writes.len());
+        let mut pace = (writes.len() > 1 && waiting == Waiting::Polls)
+            .then(|| Pace::new(self.db().world().clock.as_ref()));
+        let mut olds = Olds::with_capacity(writes.len());
         for write in writes {
+            // Each may wait for the disk, and whoever polls may have others to serve.
+            if let Some(pace) = &mut pace {
+                pace.pause().await;
+            }
             olds.push(read_old(write, wants_old)?);
         }
         match waiting {
@@ -75,13 +121,14 @@ impl Tables {
         olds: &[Option<OldItem>],
         guard: ItemGuard,
     ) -> Result<()> {
-        let (mut batch, deltas) = changes(self, writes, olds);
+        let mut batch = Spare::<Batch>::take();
+        let deltas = changes(&mut batch, writes, olds);
         if batch.is_empty() {
             return Ok(());
         }
         let counters = lock_counters(self, &deltas, &mut batch)?;
         let mut is_in_line = false;
-        let result = self.db().write_ordered(batch, || {
+        let result = self.db().write_ordered(&mut batch, || {
             set_counters(counters);
             is_in_line = true;
         });
@@ -98,7 +145,8 @@ impl Tables {
         olds: &[Option<OldItem>],
         guard: ItemGuard,
     ) -> Result<Option<InFlight>> {
-        let (mut batch, deltas) = changes(self, writes, olds);
+        let mut batch = self.db().batch();
+        let deltas = changes(&mut batch, writes, olds);
         if batch.is_empty() {
             return Ok(None);
         }
@@ -110,10 +158,10 @@ impl Tables {
 }
 
 /// The tables that a batch changes the counts of, in the order of their ids, and how.
-type Deltas = Vec<(Arc<Table>, CountsDelta)>;
+type Deltas = SmallVec<[(Arc<Table>, CountsDelta); 1]>;
 
 /// The locked counters of a batch, with the counts to come.
-type Counters<'t> = Vec<(MutexGuard<'t, Counter>, Counts)>;
+type Counters<'t> = SmallVec<[(MutexGuard<'t, Counter>, Counts); 1]>;
 
 fn set_counters(counters: Counters<'_>) {
     for (mut counter, counts) in counters {
@@ -121,10 +169,9 @@ fn set_counters(counters: Counters<'_>) {
     }
 }
 
-/// The batch of items, without the counts, and how these change.
-fn changes(tables: &Tables, writes: &[ItemWrite], olds: &[Option<OldItem>]) -> (Batch, Deltas) {
-    let mut batch = tables.db().batch();
-    let mut deltas: Deltas = Vec::with_capacity(1);
+/// Puts the items into the batch, without the counts; how these change.
+fn changes(batch: &mut Batch, writes: &[ItemWrite], olds: &[Option<OldItem>]) -> Deltas {
+    let mut deltas = Deltas::new();
     for (write, old) in writes.iter().zip(olds) {
         match &write.new {
             Some(item) => batch.put(&write.table.items, &write.key, item.as_bytes()),
@@ -134,7 +181,7 @@ fn changes(tables: &Tables, writes: &[ItemWrite], olds: &[Option<OldItem>]) -> (
         let old_bytes = old.as_ref().map(|old| old.size_bytes);
         let is_replaced = write.new.is_some() && mutant!("items_replaced_counted_twice");
         let old_bytes = old_bytes.filter(|_| !is_replaced);
-        let new_bytes = write.new.as_ref().map(EncodedItem::logical_size);
+        let new_bytes = write.new.as_ref().map(NewItem::logical_size);
         let delta = CountsDelta::of(old_bytes, new_bytes);
         match deltas.iter_mut().find(|(table, _)| table.id() == write.table.id()) {
             Some((_, sum)) => sum.add(delta),
@@ -142,7 +189,7 @@ fn changes(tables: &Tables, writes: &[ItemWrite], olds: &[Option<OldItem>]) -> (
         }
     }
     deltas.sort_unstable_by_key(|(table, _)| table.id());
-    (batch, deltas)
+    deltas
 }
 
 /// Locks the counters of the tables, and puts their new counts into the batch.
@@ -151,7 +198,7 @@ fn lock_counters<'t>(
     deltas: &'t [(Arc<Table>, CountsDelta)],
     batch: &mut Batch,
 ) -> Result<Counters<'t>> {
-    let mut counters = Vec::with_capacity(deltas.len());
+    let mut counters = Counters::with_capacity(deltas.len());
     for (table, delta) in deltas {
         let counter = table.lock_counter()?;
         let counts = counter.put_changed(batch, tables.catalog(), table.id(), *delta);

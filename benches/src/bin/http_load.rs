@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser;
+use esker_benches::{
+    create_table_body, describe_table_body, host_of, is_active, key, mix, quantile_ms,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -69,8 +72,7 @@ struct Connection {
 
 impl Connection {
     async fn open(endpoint: &str) -> Result<Connection, Failure> {
-        let host = endpoint.strip_prefix("http://").ok_or("--endpoint must start with http://")?;
-        let host = host.trim_end_matches('/').to_string();
+        let host = host_of(endpoint)?.to_string();
         let stream = TcpStream::connect(&host).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
@@ -106,14 +108,6 @@ impl Connection {
     }
 }
 
-/// A fixed permutation of 64-bit numbers (SplitMix64's finish): spreads keys and picks reads.
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// The text of item `number`: known from the number, hard to compress.
 fn text(number: u64, len: usize) -> String {
     let mut out = String::with_capacity(len + 16);
@@ -124,10 +118,6 @@ fn text(number: u64, len: usize) -> String {
     }
     out.truncate(len);
     out
-}
-
-fn key(number: u64) -> String {
-    format!("{:016x}", mix(number))
 }
 
 fn batch_body(table: &str, first: u64, end: u64, value_bytes: usize) -> String {
@@ -172,23 +162,17 @@ impl Latencies {
         self.0.push(u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// The value that a share `q` of the requests does not exceed, in milliseconds; the list is sorted.
-    fn quantile_ms(&self, q: f64) -> f64 {
-        let rank = ((self.0.len() as f64 * q).ceil() as usize).clamp(1, self.0.len().max(1));
-        self.0.get(rank - 1).map_or(0.0, |&us| f64::from(us) / 1000.0)
-    }
-
     fn report(&mut self, what: &str, elapsed: Duration) {
         self.0.sort_unstable();
         println!(
             "{what}: {} requests, {:.0}/s; ms: p50 {:.3}, p90 {:.3}, p99 {:.3}, p99.9 {:.3}, max {:.3}",
             self.0.len(),
             self.0.len() as f64 / elapsed.as_secs_f64(),
-            self.quantile_ms(0.5),
-            self.quantile_ms(0.9),
-            self.quantile_ms(0.99),
-            self.quantile_ms(0.999),
-            self.quantile_ms(1.0),
+            quantile_ms(&self.0, 0.5),
+            quantile_ms(&self.0, 0.9),
+            quantile_ms(&self.0, 0.99),
+            quantile_ms(&self.0, 0.999),
+            quantile_ms(&self.0, 1.0),
         );
     }
 }
@@ -254,17 +238,11 @@ async fn finish(workers: Vec<Worker>) -> Result<Latencies, Failure> {
 async fn create_table(arguments: &Arguments) -> Result<(), Failure> {
     let table = &arguments.table;
     let mut connection = Connection::open(&arguments.endpoint).await?;
-    let body = format!(
-        r#"{{"TableName":"{table}","BillingMode":"PAY_PER_REQUEST",
-            "AttributeDefinitions":[{{"AttributeName":"id","AttributeType":"S"}}],
-            "KeySchema":[{{"AttributeName":"id","KeyType":"HASH"}}]}}"#
-    );
+    let body = create_table_body(table);
     connection.call("CreateTable", body).await?;
     loop {
-        let body = format!(r#"{{"TableName":"{table}"}}"#);
-        let answer = connection.call("DescribeTable", body).await?;
-        let answer: serde_json::Value = serde_json::from_slice(&answer)?;
-        if answer["Table"]["TableStatus"] == "ACTIVE" {
+        let answer = connection.call("DescribeTable", describe_table_body(table)).await?;
+        if is_active(&serde_json::from_slice(&answer)?) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -302,7 +280,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         let body = format!(r#"{{"TableName":"{}"}}"#, run.arguments.table);
         connection.call("DeleteTable", body).await?;
     }
-    let p99 = reads.quantile_ms(0.99);
+    let p99 = quantile_ms(&reads.0, 0.99);
     match run.arguments.max_p99_ms {
         Some(limit) if p99 > limit => {
             Err(format!("p99 of point reads is {p99:.3} ms, over the limit of {limit}").into())

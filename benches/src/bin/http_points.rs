@@ -20,6 +20,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use esker_benches::{
+    create_table_body, describe_table_body, host_of, is_active, key, mix, quantile_ms,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -53,14 +56,6 @@ struct Arguments {
     /// Print lines of `name=value` pairs instead of sentences.
     #[arg(long)]
     plain: bool,
-}
-
-/// A fixed permutation of 64-bit numbers (SplitMix64's finish).
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Appends the text of one version of an item: known from both, not worth compressing.
@@ -100,8 +95,7 @@ fn head(host: &str, operation: &str) -> String {
 
 impl Connection {
     async fn open(endpoint: &str) -> Result<Connection, Failure> {
-        let host = endpoint.strip_prefix("http://").ok_or("--endpoint must start with http://")?;
-        let host = host.trim_end_matches('/');
+        let host = host_of(endpoint)?;
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
         let heads = ["PutItem", "GetItem"].map(|operation| head(host, operation));
@@ -179,17 +173,13 @@ struct Run {
 }
 
 impl Run {
-    fn key(number: u64) -> String {
-        format!("{:016x}", mix(number))
-    }
-
     /// Writes the next version of an item. Only one connection writes it.
     async fn put(&self, connection: &mut Connection, number: u64) -> Result<(), Failure> {
         let version = self.versions.borrow()[number as usize] + 1;
         let before = format!(
             r#"{{"TableName":"{}","Item":{{"id":{{"S":"{}"}},"n":{{"N":"{number}"}},"text":{{"S":""#,
             self.arguments.table,
-            Run::key(number)
+            key(number)
         );
         let (value_bytes, after) = (self.arguments.value_bytes, r#""}}}"#);
         let len = before.len() + value_bytes + after.len();
@@ -208,7 +198,7 @@ impl Run {
         let body = format!(
             r#"{{"TableName":"{}","Key":{{"id":{{"S":"{}"}}}},"ConsistentRead":true}}"#,
             self.arguments.table,
-            Run::key(number)
+            key(number)
         );
         let answer =
             connection.call(GET, body.len(), |out| out.extend_from_slice(body.as_bytes())).await?;
@@ -314,10 +304,7 @@ async fn measure(run: &Rc<Run>, name: &str, kind: Work) -> Result<Measured, Fail
     latencies.sort_unstable();
     let count = latencies.len().max(1);
     let rate = latencies.len() as f64 / elapsed;
-    let quantile = |q: f64| {
-        let rank = ((count as f64 * q).ceil() as usize).clamp(1, count);
-        latencies.get(rank - 1).map_or(0.0, |&us| f64::from(us) / 1000.0)
-    };
+    let quantile = |q: f64| quantile_ms(&latencies, q);
     let per_request = |before: Option<f64>, after: Option<f64>| {
         before.zip(after).map_or(f64::NAN, |(before, after)| (after - before) / count as f64)
     };
@@ -348,16 +335,11 @@ async fn measure(run: &Rc<Run>, name: &str, kind: Work) -> Result<Measured, Fail
 async fn create_table(arguments: &Arguments) -> Result<(), Failure> {
     let table = &arguments.table;
     let mut connection = Connection::open(&arguments.endpoint).await?;
-    let body = format!(
-        r#"{{"TableName":"{table}","BillingMode":"PAY_PER_REQUEST",
-            "AttributeDefinitions":[{{"AttributeName":"id","AttributeType":"S"}}],
-            "KeySchema":[{{"AttributeName":"id","KeyType":"HASH"}}]}}"#
-    );
+    let body = create_table_body(table);
     connection.control("CreateTable", &body).await?;
     loop {
-        let body = format!(r#"{{"TableName":"{table}"}}"#);
-        let answer = connection.control("DescribeTable", &body).await?;
-        if answer["Table"]["TableStatus"] == "ACTIVE" {
+        let answer = connection.control("DescribeTable", &describe_table_body(table)).await?;
+        if is_active(&answer) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

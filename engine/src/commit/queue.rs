@@ -181,18 +181,19 @@ impl CommitQueue {
     }
 
     /// As [`CommitQueue::write`]; calls `in_line` between the moment that fixes the commit's place and the wait for it.
+    /// Takes the batch only if it has to wait in line.
     pub(crate) fn write_ordered(
         &self,
         core: &Core,
-        batch: Batch,
+        batch: &mut Batch,
         durability: Durability,
         in_line: impl FnOnce(),
     ) -> Result<SeqNo> {
         let mut in_line = Some(in_line);
         let mut call = || in_line.take().into_iter().for_each(|in_line| in_line());
-        match self.write_alone(core, &batch, durability, None, &mut call) {
+        match self.write_alone(core, batch, durability, None, &mut call) {
             Some(result) => result,
-            None => self.write_in_line(core, batch, durability, None, call),
+            None => self.write_in_line(core, std::mem::take(batch), durability, None, call),
         }
     }
 

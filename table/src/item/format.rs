@@ -38,6 +38,7 @@
 
 use std::collections::BTreeMap;
 
+use super::view::{PartsView, ValueView};
 use crate::error::{Result, TableError};
 use crate::validate::MAX_NESTING_LEVELS;
 use crate::value::{AttributeValue, Item};
@@ -90,29 +91,46 @@ pub(super) fn damaged(what: &str) -> TableError {
     TableError::internal(message::damaged(what))
 }
 
-/// The item's bytes, or `None` where an offset or the count does not fit into narrow fields.
+/// Puts the item's bytes into `out`, which is empty; whether offsets or the count did not fit into narrow fields.
 pub(super) fn encode_item(
     item: &Item,
     logical_size: u32,
     sequence: u64,
+    out: &mut Vec<u8>,
+) -> bool {
+    if encode_fields(item, logical_size, sequence, false, out).is_some() {
+        return false;
+    }
+    encode_fields(item, logical_size, sequence, true, out)
+        .expect("invariant: an item within its size limit has 32-bit offsets");
+    true
+}
+
+/// The item's bytes, or `None` where an offset or the count does not fit into narrow fields.
+fn encode_fields(
+    item: &Item,
+    logical_size: u32,
+    sequence: u64,
     wide: bool,
-) -> Option<Vec<u8>> {
+    out: &mut Vec<u8>,
+) -> Option<()> {
     let field = if wide { 4 } else { 2 };
     let body_start = COUNT_OFFSET + field * (1 + item.len());
-    let mut out = Vec::with_capacity(body_start + logical_size as usize + 4 * item.len());
+    out.clear();
+    out.reserve(body_start + logical_size as usize + 4 * item.len());
     out.push(VERSION);
     out.push(if wide { FLAG_WIDE } else { 0 });
     out.extend_from_slice(&logical_size.to_le_bytes());
     out.extend_from_slice(&sequence.to_le_bytes());
     out.resize(body_start, 0);
-    put_field(&mut out, COUNT_OFFSET, item.len(), wide)?;
+    put_field(out, COUNT_OFFSET, item.len(), wide)?;
     for (index, (name, value)) in item.iter().enumerate() {
         let offset = out.len() - body_start;
-        put_field(&mut out, COUNT_OFFSET + field * (1 + index), offset, wide)?;
-        put_bytes(&mut out, name.as_bytes());
-        put_value(&mut out, value);
+        put_field(out, COUNT_OFFSET + field * (1 + index), offset, wide)?;
+        put_bytes(out, name.as_bytes());
+        put_value(out, value);
     }
-    Some(out)
+    Some(())
 }
 
 fn put_field(out: &mut [u8], at: usize, value: usize, wide: bool) -> Option<()> {
@@ -202,10 +220,6 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
     fn byte(&mut self) -> Result<u8> {
         let (byte, rest) = self.rest.split_first().ok_or_else(|| damaged("an item is cut off"))?;
         self.rest = rest;
@@ -246,6 +260,32 @@ impl<'a> Reader<'a> {
             Number::decode_prefix(self.rest).ok_or_else(|| damaged("a number in an item"))?;
         self.rest = &self.rest[length..];
         Ok(number)
+    }
+
+    /// All that is left, as the value of an attribute: it is read as far as it has no parts.
+    pub(super) fn last_value(mut self) -> Result<ValueView<'a>> {
+        let whole = self.rest;
+        let value = match Tag::try_from(self.byte()?)? {
+            Tag::S => ValueView::S(self.text()?),
+            Tag::N => ValueView::N(self.number()?),
+            Tag::B => ValueView::B(self.bytes()?),
+            Tag::False => ValueView::Bool(false),
+            Tag::True => ValueView::Bool(true),
+            Tag::Null => ValueView::Null,
+            Tag::M | Tag::L | Tag::Ss | Tag::Ns | Tag::Bs => {
+                return Ok(ValueView::Parts(PartsView { bytes: whole }));
+            }
+        };
+        self.end()?;
+        Ok(value)
+    }
+
+    /// Refuses what is left.
+    pub(super) fn end(&self) -> Result<()> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        Err(damaged("an attribute does not end where the next one starts"))
     }
 
     /// Reads one value; `level` is 1 for an attribute's own.

@@ -8,9 +8,10 @@ mod view;
 use bytes::Bytes;
 
 use crate::error::Result;
+use crate::spare::Spare;
 use crate::validate::prepare_item;
 use crate::value::{AttributeValue, Item};
-pub(crate) use view::ItemView;
+pub use view::{ItemView, PartsView, ValueView};
 
 /// An item in its stored form. Cheap to clone: the bytes are shared.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,18 +28,14 @@ impl EncodedItem {
     /// `Validation` where the item is nested too deep, larger than 400 KB, or holds an empty set, a
     /// set with a repeated member, or a name that is empty or too long.
     pub fn encode(item: &mut Item) -> Result<Self> {
-        let size = prepare_item(item)?;
-        let size = u32::try_from(size).expect("invariant: item sizes are checked");
+        let size = checked_size(item)?;
         Ok(Self::encode_sized(item, size))
     }
 
     /// Encodes a valid item whose logical size is known already.
     pub(crate) fn encode_sized(item: &Item, logical_size: u32) -> Self {
-        let narrow = format::encode_item(item, logical_size, 0, false);
-        let wide = narrow.is_none();
-        let bytes = narrow
-            .or_else(|| format::encode_item(item, logical_size, 0, true))
-            .expect("invariant: an item within its size limit has 32-bit offsets");
+        let mut bytes = Vec::new();
+        let wide = format::encode_item(item, logical_size, 0, &mut bytes);
         Self { bytes: bytes.into(), count: item.len(), wide }
     }
 
@@ -61,9 +58,7 @@ impl EncodedItem {
 
     /// The sequence of the commit that wrote the item; 0 where it is not recorded.
     pub fn commit_sequence(&self) -> u64 {
-        let mut field = [0; 8];
-        field.copy_from_slice(&self.bytes[6..14]);
-        u64::from_le_bytes(field)
+        self.view().commit_sequence()
     }
 
     /// How many attributes there are.
@@ -73,7 +68,7 @@ impl EncodedItem {
 
     /// One attribute, without decoding the others; `None` where the item has none of this name.
     pub fn get(&self, name: &str) -> Option<Result<AttributeValue>> {
-        self.view().find(name).transpose()
+        self.view().get(name).map(|value| value?.decode())
     }
 
     /// The whole item.
@@ -81,7 +76,8 @@ impl EncodedItem {
         self.view().decode()
     }
 
-    fn view(&self) -> ItemView<'_> {
+    /// The same, borrowed.
+    pub fn view(&self) -> ItemView<'_> {
         ItemView { bytes: &self.bytes, count: self.count, wide: self.wide }
     }
 }
@@ -92,6 +88,36 @@ impl std::fmt::Debug for EncodedItem {
             .field("attributes", &self.count)
             .field("logical_size", &self.logical_size())
             .finish_non_exhaustive()
+    }
+}
+
+/// Checks an item and sorts its sets; its logical size in bytes.
+fn checked_size(item: &mut Item) -> Result<u32> {
+    let size = prepare_item(item)?;
+    Ok(u32::try_from(size).expect("invariant: item sizes are checked"))
+}
+
+/// An item that is to be written: its stored form, in memory that the thread uses again.
+pub(crate) struct NewItem {
+    bytes: Spare<Vec<u8>>,
+    logical_size: u32,
+}
+
+impl NewItem {
+    /// As [`EncodedItem::encode`].
+    pub(crate) fn encode(item: &mut Item) -> Result<Self> {
+        let logical_size = checked_size(item)?;
+        let mut bytes = Spare::take();
+        format::encode_item(item, logical_size, 0, &mut bytes);
+        Ok(Self { bytes, logical_size })
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn logical_size(&self) -> u32 {
+        self.logical_size
     }
 }
 

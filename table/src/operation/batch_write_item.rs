@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{ConsumedCapacity, ReturnConsumedCapacity, check_batch};
 use crate::block_on::block_on;
 use crate::error::{Result, TableError};
-use crate::item::EncodedItem;
-use crate::key_codec::base_key;
+use crate::item::NewItem;
+use crate::key_codec::stored_key;
 use crate::schema::check::table_name;
 use crate::validate::prepare_item;
 use crate::write::{ItemWrite, Waiting};
@@ -48,7 +48,7 @@ pub struct BatchWriteItemResponse {
 struct Prepared {
     name: String,
     request: WriteRequest,
-    new: Option<EncodedItem>,
+    new: Option<NewItem>,
 }
 
 impl Tables {
@@ -113,7 +113,7 @@ impl Tables {
             let name = table_name(&given)?;
             for mut request in requests {
                 let new = match &mut request {
-                    WriteRequest::Put(item) => Some(EncodedItem::encode(item)?),
+                    WriteRequest::Put(item) => Some(NewItem::encode(item)?),
                     WriteRequest::Delete(key) => prepare_item(key).map(|_| None)?,
                 };
                 prepared.push(Prepared { name: name.to_owned(), request, new });
@@ -127,7 +127,7 @@ impl Tables {
                 WriteRequest::Put(item) => table.key.of_item(item)?,
                 WriteRequest::Delete(key) => table.key.of_key(key)?,
             };
-            let key = base_key(&partition, sort.as_ref());
+            let key = stored_key(&partition, sort.as_ref());
             if !seen.insert((table.id(), key.clone())) {
                 return Err(TableError::validation(message::BATCH_DUPLICATES));
             }

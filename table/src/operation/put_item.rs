@@ -1,11 +1,12 @@
 //! PutItem: its request, its response and what it does.
 
+use std::sync::Arc;
+
 use super::{ConsumedCapacity, ReturnConsumedCapacity, ReturnValues, returns_old};
 use crate::block_on::block_on;
 use crate::error::Result;
-use crate::item::EncodedItem;
-use crate::key_codec::base_key;
-use crate::schema::check::table_name;
+use crate::item::NewItem;
+use crate::key_codec::stored_key;
 use crate::write::{ItemWrite, Waiting};
 use crate::{Item, Tables, capacity};
 
@@ -54,21 +55,30 @@ impl Tables {
         mut request: PutItemRequest,
         waiting: Waiting,
     ) -> Result<PutItemResponse> {
-        let name = table_name(&request.table_name)?;
+        let found = self.lookup(&request.table_name)?;
         let wants_old = returns_old(request.return_values)?;
-        let new = EncodedItem::encode(&mut request.item)?;
+        let new = NewItem::encode(&mut request.item)?;
         let new_bytes = u64::from(new.logical_size());
-        let table = self.table(name)?;
+        let table = found.table()?;
         let (partition, sort) = table.key.of_item(&request.item)?;
-        let key = base_key(&partition, sort.as_ref());
-        let old =
-            self.commit(&[ItemWrite { table, key, new: Some(new) }], wants_old, waiting).await?;
+        let key = stored_key(&partition, sort.as_ref());
+        let old = self
+            .commit(
+                &[ItemWrite { table: Arc::clone(table), key, new: Some(new) }],
+                wants_old,
+                waiting,
+            )
+            .await?;
         let old = old.into_iter().next().flatten();
         let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
         let units = capacity::write_units(old_bytes, new_bytes);
         Ok(PutItemResponse {
             attributes: old.and_then(|old| old.item),
-            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
+            consumed_capacity: capacity::consumed(
+                request.return_consumed_capacity,
+                &table.name,
+                units,
+            ),
         })
     }
 }
