@@ -191,6 +191,12 @@ pub struct Metrics {
     pub memtable_bytes: u64,
     /// Memory in memtables that wait to be flushed, in bytes.
     pub frozen_memtable_bytes: u64,
+    /// A memtable is flushed when it takes so many bytes.
+    pub memtable_full_bytes: u64,
+    /// All memtables together may take so many bytes; writers are slowed before.
+    pub memtables_capacity_bytes: u64,
+    /// The usual size of a segment of the write-ahead log, in bytes.
+    pub wal_segment_bytes: u64,
     /// The most files that a keyspace has in level 0.
     pub level0_files: u64,
     /// From how many on they are merged now: more while writes dominate.

@@ -90,8 +90,8 @@ pub struct Options {
     /// allows that, instead of written by a system call each. Default: `None`, that is, where `read_mode` maps sstables:
     /// a disk that fails while a page of the log is in use then ends the process too.
     pub wal_mapped: Option<bool>,
-    /// The size of a segment of the write-ahead log, in bytes. Default: 64 MiB, less with a small memory budget. 4 KiB to
-    /// 1 GiB.
+    /// The size of a segment of the write-ahead log, in bytes, at most: a quarter of a memtable does. Default: 64 MiB.
+    /// 4 KiB to 1 GiB.
     pub wal_segment_bytes: u64,
     /// The size at which compaction starts a new file, in bytes. Default: 64 MiB. 4 KiB to 4 GiB.
     pub sstable_bytes: u64,
@@ -167,9 +167,11 @@ impl Options {
         self.wal_mapped.unwrap_or(self.read_mode == ReadMode::Mapped)
     }
 
-    /// Log segments no larger than the memtables that they protect.
+    /// Log segments that are a part of the memtables that they protect: one in use, a spare and one that waits for reuse
+    /// are on disk beside a database that nobody writes to.
     pub(crate) fn segment_bytes(&self) -> u64 {
-        self.wal_segment_bytes.min(2 * self.memtable_bytes() as u64).max(4096)
+        let part = self.memtable_bytes() as u64 / SEGMENTS_PER_MEMTABLE / 4096 * 4096;
+        self.wal_segment_bytes.min(part.max(SEGMENT_BYTES_SMALL)).max(4096)
     }
 
     /// The live log may grow to this before idle keyspaces are flushed to let segments go.
@@ -177,6 +179,12 @@ impl Options {
         (self.memtables_bytes_max() as u64).max(4 * self.segment_bytes())
     }
 }
+
+/// Segments of the log to a memtable.
+const SEGMENTS_PER_MEMTABLE: u64 = 4;
+
+/// Log segments are not made smaller than this for a small memory budget.
+const SEGMENT_BYTES_SMALL: u64 = 256 << 10;
 
 pub(crate) fn check_keyspace_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > KEYSPACE_NAME_LEN_MAX {
