@@ -39,7 +39,7 @@ pub const FACTS: &[Facts] = &[
         name: "esker",
         unsynced: "process crash",
         synced: "fdatasync",
-        memory: "one number for cache and memtables, see its adapter",
+        memory: "2 M in all: cache with indexes and filters at most 1.33 M, memtables at most 1.33 M",
         compression: "lz4 or none",
     },
     Facts {

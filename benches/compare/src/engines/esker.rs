@@ -1,8 +1,9 @@
 //! Esker. Opened by `engines.rs`.
 //!
-//! - memory: `memory_budget_bytes` is three times the given number: the cache, and as much as two memtables of RocksDB's.
-//!   The engine takes between a third and two thirds for memtables (each frozen at a sixth of the budget) and the rest as
-//!   cache for blocks, indexes and filters
+//! - memory: `memory_budget_bytes` is twice the given number M, for cache and memtables together (RocksDB's are M of cache
+//!   and two memtables of M). The engine takes between a third and two thirds for memtables (each frozen at a sixth of the
+//!   budget) and gives the rest to its cache, indexes and filters included: where nothing is written 1.33 M, of which
+//!   RocksDB has M as cache and its indexes and filters outside; where much is written 0.67 M
 //! - filter: its own default
 //! - compression: lz4 or none, `KeyspaceOptions::compress`
 //! - unsynced: `Durability::Buffered`, survives the end of the process; synced: `Durability::Sync`
@@ -23,7 +24,7 @@ pub(super) fn open(config: &Config) -> Result<Box<dyn Store>> {
         false => esker::Durability::Buffered,
     };
     let db = esker::Db::builder()
-        .memory_budget_bytes(3 * config.memory_bytes)
+        .memory_budget_bytes(2 * config.memory_bytes)
         .durability(durability)
         .open(&config.dir)?;
     let entries = match db.existing_keyspace("entries")? {
