@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::body::RequestBody;
 use crate::error::WireError;
-use crate::inline::{InlineReads, SeenThrough, caught};
+use crate::inline::{InlineReads, caught, while_fast};
 use crate::limits::Budgets;
 use crate::logged::Logged;
 use crate::message;
@@ -195,20 +195,20 @@ impl Target {
                 // A write reads too: what it replaces.
                 let (_, is_fast) = reads.begin();
                 let is_inline = is_fast && body.bytes().len() <= INLINE_BYTES_MAX;
-                let reads = Arc::clone(reads);
+                let timing = Arc::clone(reads);
                 let operation = async move {
                     let mut pending = handler(service, body.bytes())?;
                     // Each time anew: where it has waited for a lock, it reads only after that.
                     let timed = |context: &mut Context<'_>| {
-                        let (begun, _) = reads.begin();
+                        let (begun, _) = timing.begin();
                         let progress = pending.as_mut().poll(context);
-                        reads.end(begun, body.bytes().len());
+                        timing.end(begun, body.bytes().len());
                         progress
                     };
                     finish(poll_fn(timed).await)
                 };
                 if is_inline {
-                    SeenThrough::new(operation).await.map_err(|panicked| panicked.0)
+                    while_fast(operation, reads).await.map_err(|panicked| panicked.0)
                 } else {
                     blocking_task(move || Handle::current().block_on(operation)).await
                 }

@@ -3,7 +3,7 @@
 //! long as they find their data in memory. Never lets an operation's panic or the client's departure end anything else.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 /// A read that took longer has waited for the disk (or for a processor, which looks the same).
@@ -68,6 +69,32 @@ impl InlineReads {
 /// When a read began, in microseconds after the start.
 #[derive(Clone, Copy)]
 pub(crate) struct Begun(u64);
+
+/// Carries an operation out where the connection is served, as long as reads are fast; the rest of one that has met a slow
+/// read, or has waited until there was one, is done on a thread that may block. So what holds up a worker is one slow read,
+/// not all those that follow it, as far as the operation yields between them.
+pub(crate) async fn while_fast<T: Send + 'static>(
+    operation: impl Future<Output = T> + Send + 'static,
+    reads: &InlineReads,
+) -> Result<T, Panicked> {
+    let mut operation = SeenThrough::new(operation);
+    let mut has_begun = false;
+    let here = poll_fn(|context| {
+        if std::mem::replace(&mut has_begun, true) && !reads.begin().1 {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut operation).poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if reads.begin().1 => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+        }
+    });
+    if let Some(result) = here.await {
+        return result;
+    }
+    let elsewhere = spawn_blocking(move || Handle::current().block_on(operation));
+    elsewhere.await.unwrap_or_else(|error| Err(Panicked(error.to_string())))
+}
 
 /// The text of a panic.
 pub(crate) struct Panicked(pub(crate) String);
@@ -158,6 +185,31 @@ mod tests {
             go_on.send(7).expect("it is still waited for");
             assert_eq!(is_done.await, Ok(7));
         });
+    }
+
+    #[test]
+    fn what_has_met_a_slow_read_goes_on_elsewhere() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let here = std::thread::current().id();
+        let threads_of = |slow_poll: Option<usize>| {
+            let reads = std::sync::Arc::new(InlineReads::new());
+            let (of_operation, mut threads) = (std::sync::Arc::clone(&reads), Vec::new());
+            let operation = poll_fn(move |context| {
+                threads.push(std::thread::current().id());
+                if Some(threads.len()) == slow_poll {
+                    of_operation.slow_until_us.store(u64::MAX, Ordering::Relaxed);
+                }
+                if threads.len() == 4 {
+                    return Poll::Ready(std::mem::take(&mut threads));
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            });
+            let threads = runtime.block_on(while_fast(operation, &reads)).ok().expect("no panic");
+            threads.iter().map(|thread| *thread == here).collect::<Vec<_>>()
+        };
+        assert_eq!(threads_of(None), [true; 4]);
+        assert_eq!(threads_of(Some(2)), [true, true, false, false]);
     }
 
     #[test]

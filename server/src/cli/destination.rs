@@ -180,8 +180,8 @@ impl Destination {
     }
 
     /// Writes up to 25 items with different keys; once it returns, they are durable.
-    pub(super) fn write(&self, table: &str, items: &[Item]) -> Result<(), CallError> {
-        let writes = items.iter().map(|item| WriteRequest::Put(item.clone())).collect();
+    pub(super) fn write(&self, table: &str, items: Vec<Item>) -> Result<(), CallError> {
+        let writes = items.into_iter().map(WriteRequest::Put).collect();
         let mut pending = BTreeMap::from([(table.to_owned(), writes)]);
         let mut wait = FIRST_WAIT;
         for _ in 0..ATTEMPTS {

@@ -121,7 +121,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         for _ in 0..WORKERS {
             let (queue, work) = sync_channel(QUEUE_ITEMS);
             scope.spawn(move || {
-                write_batches(destination, &arguments.table, key_names, &work, shared);
+                let (table, format) = (&arguments.table, arguments.format);
+                write_batches(destination, table, format, key_names, &work, shared);
             });
             queues.push(queue);
         }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::cli::CliError;
 use crate::cli::destination::{CallError, Destination};
+use crate::cli::input::{self, Format};
 use crate::cli::rejected::Rejected;
 
 /// Items of a batch: the most that BatchWriteItem takes.
@@ -123,6 +124,7 @@ pub(super) fn key_text(item: &Item, key_names: &[String]) -> String {
 pub(super) fn write_batches(
     destination: &Destination,
     table: &str,
+    format: Format,
     key_names: &[String],
     work: &Receiver<Work>,
     shared: &Shared,
@@ -136,7 +138,7 @@ pub(super) fn write_batches(
         // A batch may not name a key twice; the later line must win.
         let new_key = keys.insert(key_text(&next.item, key_names));
         if !new_key || batch.len() == BATCH_ITEMS {
-            if !write(destination, table, &mut batch, shared) {
+            if !write(destination, table, format, &mut batch, shared) {
                 return;
             }
             keys.clear();
@@ -145,27 +147,35 @@ pub(super) fn write_batches(
         batch.push(next);
     }
     if !shared.failed() {
-        write(destination, table, &mut batch, shared);
+        write(destination, table, format, &mut batch, shared);
     }
 }
 
 /// Writes a batch and empties it; false where the import cannot go on.
-fn write(destination: &Destination, table: &str, batch: &mut Vec<Work>, shared: &Shared) -> bool {
+fn write(
+    destination: &Destination,
+    table: &str,
+    format: Format,
+    batch: &mut Vec<Work>,
+    shared: &Shared,
+) -> bool {
     let lines: Vec<u64> = batch.iter().map(|work| work.line).collect();
     let (items, texts): (Vec<Item>, Vec<(u64, String)>) =
         batch.drain(..).map(|work| (work.item, (work.line, work.text))).unzip();
     if items.is_empty() {
         return true;
     }
-    let outcome = match destination.write(table, &items) {
-        Err(CallError::Rejected(_)) if items.len() > 1 => {
-            // One bad item refuses the whole batch: find out which.
-            items.iter().zip(&texts).try_for_each(|(item, source)| {
-                let outcome = destination.write(table, std::slice::from_ref(item));
+    let outcome = match destination.write(table, items) {
+        Err(CallError::Rejected(_)) if texts.len() > 1 => {
+            // One bad item refuses the whole batch: find out which. The items are read again, because this is seldom
+            // and keeping copies of all items would cost every batch.
+            texts.iter().try_for_each(|source| {
+                let item = input::parse(&source.1, format).map_err(CallError::Rejected);
+                let outcome = item.and_then(|item| destination.write(table, vec![item]));
                 account(outcome, 1, source, shared)
             })
         }
-        outcome => account(outcome, items.len() as u64, &texts[0], shared),
+        outcome => account(outcome, texts.len() as u64, &texts[0], shared),
     };
     match outcome {
         Ok(()) => {
