@@ -568,7 +568,7 @@ mod tests {
             batch
         };
         let mut seen = Vec::new();
-        db.write_ordered(put("1"), || seen.push(keyspace.get("key").unwrap())).unwrap();
+        db.write_ordered(&mut put("1"), || seen.push(keyspace.get("key").unwrap())).unwrap();
         assert_eq!(seen, [None]);
         assert_eq!(keyspace.get("key").unwrap().as_deref(), Some(&b"1"[..]));
         // Behind another owner: it is in line when the callback runs, and whoever has the log commits it.
@@ -577,14 +577,14 @@ mod tests {
             (state.owned, state.thread_turn) = (true, true);
         }
         let queue = &db.core().queue;
-        db.write_ordered(put("2"), || {
+        db.write_ordered(&mut put("2"), || {
             assert_eq!(queue.state.lock().line.len(), 1);
             queue.turn.notify_one();
         })
         .unwrap();
         assert_eq!(keyspace.get("key").unwrap().as_deref(), Some(&b"2"[..]));
         db.close().unwrap();
-        assert!(db.write_ordered(put("3"), || panic!("it is refused")).is_err());
+        assert!(db.write_ordered(&mut put("3"), || panic!("it is refused")).is_err());
     }
 
     /// The commit thread may leave as soon as the queue is closed. An owner that still handed it the log left the
