@@ -3,6 +3,8 @@
 //! Everything that several files are asked with is computed once, and what each of them looks at first is asked for
 //! before the first of them looks.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use esker_base::{EntryKind, Error, ErrorKind, Result, SeqNo, mutant};
 use esker_sstable::{KeyHash, Reader, key_hash};
@@ -15,6 +17,9 @@ const FILES_AHEAD: usize = 8;
 
 /// Keys of a [`get_many`] that are looked for at once.
 const KEYS_AHEAD: usize = 64;
+
+/// What cannot fail.
+type Sure = std::result::Result<(), Infallible>;
 
 /// What `use_it` makes of the value of `key` at `seq`, where it lies.
 pub(crate) fn get_with<T>(
@@ -90,15 +95,20 @@ pub(crate) fn get_many<K: AsRef<[u8]>>(
         let mut hashes = [key_hash(&[]); KEYS_AHEAD];
         for (key, hash) in keys.iter().zip(&mut hashes) {
             *hash = key_hash(key.as_ref());
-            let files = view.levels.candidates(key.as_ref());
-            files.filter_map(|file| file.opened()).for_each(|reader| reader.prefetch(*hash));
+            let all: Sure = view.levels.each_candidate(key.as_ref(), |file| {
+                file.opened().into_iter().for_each(|reader| reader.prefetch(*hash));
+                Ok(false)
+            });
+            let Ok(()) = all;
         }
         for (key, hash) in keys.iter().zip(hashes) {
             let key = key.as_ref();
-            let mut files = view.levels.candidates(key).filter_map(|file| file.opened());
-            if let Some(reader) = files.find(|reader| reader.may_contain_hash(hash)) {
-                reader.announce(key, seq);
-            }
+            let all: Sure = view.levels.each_candidate(key, |file| {
+                let reader = file.opened().filter(|reader| reader.may_contain_hash(hash));
+                reader.into_iter().for_each(|reader| reader.announce(key, seq));
+                Ok(reader.is_some())
+            });
+            let Ok(()) = all;
         }
         for (key, hash) in keys.iter().zip(hashes) {
             let key = key.as_ref();
@@ -127,20 +137,35 @@ fn in_files<T>(
     mut look: impl FnMut(&Reader, KeyHash) -> Result<Option<T>>,
 ) -> Result<Option<T>> {
     // Level 0 is newest first and every deeper level is older, so the first version found is the newest.
-    let mut files = view.levels.candidates(key);
     let mut ahead = [None; FILES_AHEAD];
-    for (slot, file) in ahead.iter_mut().zip(files.by_ref()) {
+    let mut count = 0;
+    let all: Sure = view.levels.each_candidate(key, |file| {
         if let Some(reader) = file.opened() {
             reader.prefetch(hash);
         }
-        *slot = Some(file);
-    }
-    for file in ahead.into_iter().flatten().chain(files) {
+        ahead[count] = Some(file);
+        count += 1;
+        Ok(count == FILES_AHEAD)
+    });
+    let Ok(()) = all;
+    for file in ahead[..count].iter().flatten() {
         if let Some(found) = look(file.reader()?, hash)? {
             return Ok(Some(found));
         }
     }
-    Ok(None)
+    if count < FILES_AHEAD {
+        return Ok(None);
+    }
+    // There may be more files than were looked at.
+    let (mut passed, mut found) = (0, None);
+    view.levels.each_candidate(key, |file| -> Result<bool> {
+        passed += 1;
+        if passed > FILES_AHEAD {
+            found = look(file.reader()?, hash)?;
+        }
+        Ok(found.is_some())
+    })?;
+    Ok(found)
 }
 
 /// Whether an entry of this kind is a value, or points to one.

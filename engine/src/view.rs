@@ -83,24 +83,31 @@ impl Levels {
         Levels(files, bounds, values)
     }
 
-    /// The files that may hold `user_key`, newest entries first.
-    pub(crate) fn candidates<'a>(
+    /// Calls `visit` with the files that may hold `user_key`, newest entries first, until it is done or fails.
+    // A loop, not an iterator: a miss is little more than this, and an iterator over both kinds of levels is a large value
+    // with a branch at each step.
+    #[inline]
+    pub(crate) fn each_candidate<'a, E>(
         &'a self,
-        user_key: &'a [u8],
-    ) -> impl Iterator<Item = &'a Arc<Sstable>> {
+        user_key: &[u8],
+        mut visit: impl FnMut(&'a Arc<Sstable>) -> std::result::Result<bool, E>,
+    ) -> std::result::Result<(), E> {
         let Levels(files, bounds, _) = self;
         let head = bounds.head(user_key);
-        let covers = move |level: usize, at: usize| match bounds.of_file(level, at, head) {
+        let covers = |level: usize, at: usize| match bounds.of_file(level, at, head) {
             Place::Within => true,
             Place::Outside => false,
             Place::Unclear => files[level][at].covers(user_key),
         };
-        let first = files.first().map_or(0, Vec::len);
+        let Some((first, sorted)) = files.split_first() else { return Ok(()) };
         let reversed = esker_base::mutant!("read_level0_oldest_first");
-        let order = (0..first).map(move |at| if reversed { first - 1 - at } else { at });
-        let overlapping = order.filter(move |&at| covers(0, at)).map(move |at| &files[0][at]);
-        let sorted = (1..files.len()).filter_map(move |level| {
-            let files = &files[level];
+        for at in 0..first.len() {
+            let at = if reversed { first.len() - 1 - at } else { at };
+            if covers(0, at) && visit(&first[at])? {
+                return Ok(());
+            }
+        }
+        for (level, files) in (1..).zip(sorted) {
             let mut at = bounds.first_ending_at(level, head);
             // Only where heads are alike are the keys themselves compared.
             while at < files.len() && bounds.may_end_before(level, at, head) {
@@ -109,9 +116,11 @@ impl Levels {
                 }
                 at += 1;
             }
-            files.get(at).filter(|_| covers(level, at))
-        });
-        overlapping.chain(sorted)
+            if at < files.len() && covers(level, at) && visit(&files[at])? {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -91,6 +91,17 @@ fn line_of(hash: KeyHash, line_count: usize) -> usize {
     ((u128::from(hash.0) * line_count as u128) >> 64) as usize
 }
 
+/// The powers of the constant: what the hash is multiplied by for each probe.
+const FACTORS: [u64; PROBES_MAX as usize] = {
+    let mut factors = [GOLDEN; PROBES_MAX as usize];
+    let mut at = 1;
+    while at < factors.len() {
+        factors[at] = factors[at - 1].wrapping_mul(GOLDEN);
+        at += 1;
+    }
+    factors
+};
+
 fn probe_bits(hash: KeyHash, probes: u32) -> impl Iterator<Item = usize> {
     let mut state = hash.0;
     (0..probes).map(move |_| {
@@ -141,6 +152,7 @@ impl Filter {
         }
     }
 
+    #[inline]
     pub fn may_contain(&self, hash: KeyHash) -> bool {
         if hash.0.is_multiple_of(16) && esker_base::mutant!("sstable_filter_false_negative") {
             return false;
@@ -149,12 +161,19 @@ impl Filter {
             Filter::Bloom(bloom) => bloom.check(&hash),
             Filter::Blocked { probes, lines } => {
                 let line = &lines[line_of(hash, lines.len())];
-                probe_bits(hash, *probes).all(|bit| line.0[bit / 64] >> (bit % 64) & 1 == 1)
+                // All probes without a branch: which one is the first to deny cannot be foreseen.
+                let mut all = 1;
+                for factor in &FACTORS[..*probes as usize] {
+                    let bit = (hash.0.wrapping_mul(*factor) >> 55) as usize;
+                    all &= line.0[bit / 64] >> (bit % 64);
+                }
+                all == 1
             }
         }
     }
 
     /// Asks for the memory that [`Filter::may_contain`] will look at.
+    #[inline]
     pub fn prefetch(&self, hash: KeyHash) {
         if let Filter::Blocked { lines, .. } = self {
             crate::prefetch::line(&lines[line_of(hash, lines.len())]);
