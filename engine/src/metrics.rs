@@ -201,9 +201,9 @@ pub struct Metrics {
     pub level0_files: u64,
     /// From how many on they are merged now: more while writes dominate.
     pub level0_trigger: u64,
-    /// Memory for decoded blocks, in bytes: what memtables, indexes and filters leave of the budget.
+    /// Memory for blocks that are read without a map, in bytes: what memtables, indexes and filters leave of the budget.
     pub block_cache_capacity_bytes: u64,
-    /// Memory in decoded blocks, in bytes.
+    /// Memory in such blocks, in bytes.
     pub block_cache_bytes: u64,
     /// Block reads that the cache answered.
     pub block_cache_hits: u64,

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use esker_base::key::{self, TRAILER_LEN};
+use esker_base::key;
 use esker_base::{Cursor, EntryKind, InternalKey, SeqNo, varint};
 use esker_sstable::{Compression, FilterKind, ReadMode, Reader, ValuePointer};
 
@@ -89,20 +89,27 @@ fn search(reader: &Arc<Reader>, known: Option<&Entries>) {
     }
 }
 
-/// The entries of a data block, if every byte of it is as the format says.
+/// The entries of a data block that is not packed, if every byte of it is as the format says.
 fn parse(content: &[u8]) -> Option<Entries> {
+    let ([width, trailer_len, base @ ..], _) = content.split_first_chunk::<10>()?;
+    let (width, trailer_len) = (usize::from(*width), usize::from(*trailer_len));
+    if !matches!(width, 2 | 4) || trailer_len > 8 {
+        return None;
+    }
+    // Number `at` of the front.
     let number = |at: usize| {
-        let bytes = content.get(at..at + 4)?;
-        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+        let bytes = content.get(10 + width * at..10 + width * (at + 1))?;
+        Some(bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte)))
     };
-    let (restart_count, keys_len) = (number(0)?, number(4)?);
+    let (restart_count, keys_len) = (number(0)?, number(1)?);
     if restart_count == 0 || restart_count > content.len() {
         return None;
     }
     let mut restarts =
-        (0..restart_count).map(|at| Some((number(8 + 8 * at)?, number(12 + 8 * at)?)));
-    let keys = content.get(8 + 8 * restart_count..)?.get(..keys_len)?;
-    let values = &content[8 + 8 * restart_count + keys_len..];
+        (0..restart_count).map(|at| Some((number(2 + 2 * at)?, number(3 + 2 * at)?)));
+    let keys_start = 10 + width * (2 + 2 * restart_count);
+    let keys = content.get(keys_start..)?.get(..keys_len)?;
+    let values = &content[keys_start + keys_len..];
     let (mut rest, mut value_at) = (keys, 0);
     let mut next_restart = restarts.next()?;
     let mut entries = Entries::new();
@@ -115,7 +122,9 @@ fn parse(content: &[u8]) -> Option<Entries> {
         }
         let mut len = || usize::try_from(varint::decode(&mut rest)?).ok();
         let (shared, unshared, value_len) = (len()?, len()?, len()?);
-        let (trailer, behind) = rest.split_at_checked(TRAILER_LEN)?;
+        let (counted, behind) = rest.split_at_checked(trailer_len)?;
+        let counted = counted.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+        let trailer = u64::from_le_bytes(*base).wrapping_add(counted).to_le_bytes();
         let (suffix, behind) = behind.split_at_checked(unshared)?;
         rest = behind;
         let mut internal = last.get(..shared)?.to_vec();
@@ -125,7 +134,7 @@ fn parse(content: &[u8]) -> Option<Entries> {
             return None;
         }
         last.clone_from(&internal);
-        internal.extend_from_slice(trailer);
+        internal.extend_from_slice(&trailer);
         let kind = InternalKey::decode(&internal)?.kind;
         let value = values.get(value_at..value_at.checked_add(value_len)?)?;
         value_at += value_len;

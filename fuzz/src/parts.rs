@@ -98,7 +98,7 @@ impl Parts {
 
     /// The file, with every checksum made good.
     pub fn file(&self) -> Vec<u8> {
-        let mut file = b"ESKERSST\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+        let mut file = b"ESKERSST\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
         file.extend_from_slice(&ID.0);
         file.extend_from_slice(&[0; 4]);
         let crc = checksum::plain(&file);

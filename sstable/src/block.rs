@@ -6,29 +6,43 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use esker_base::key::TRAILER_LEN;
 use esker_base::{EntryKind, varint};
 
-use crate::format::{Defect, u32_at, u64_at};
+use crate::format::{BLOCK_CONTENT_MAX, Compression, Defect, LZ4_EXPANSION_MAX, u32_at};
 use crate::value_file::ValuePointer;
 
 const MALFORMED: Defect = Defect::Damaged("a data block is malformed");
+const BAD_PIECE: Defect = Defect::Damaged("a piece of a data block's values is malformed");
 
 /// A data block's content, taken apart into its areas.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block<'a> {
+    layout: &'a Layout,
     restarts: &'a [u8],
     /// Everything of the entries but their values; entry offsets count from here.
     pub keys: &'a [u8],
-    /// The values, one after the other; value offsets count from here.
-    pub values: &'a [u8],
+    /// The rest: the values one after the other, or packed in pieces.
+    stored: &'a [u8],
 }
 
-/// Where the areas of a block stand in its content; kept by cursors, which own the bytes beside it.
+/// Where the areas of a block stand in its content, and how its numbers are read; kept by cursors, which own the bytes
+/// beside it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Layout {
-    pub keys_start: usize,
-    pub keys_end: usize,
+    keys_start: usize,
+    keys_end: usize,
+    /// Whether offsets take 4 bytes instead of 2.
+    wide: bool,
+    /// Bytes of an entry's trailer.
+    trailer_len: usize,
+    /// Those bits of a number that are in so many bytes.
+    trailer_mask: u64,
+    /// What every trailer is counted from.
+    trailer_base: u64,
+    /// How many pieces the values are packed in; 0 if they are not.
+    piece_count: usize,
+    /// The length of all values, unpacked.
+    values_len: usize,
 }
 
 /// An entry as it stands in the block.
@@ -41,7 +55,7 @@ pub(crate) struct RawEntry {
     pub value_len: usize,
 }
 
-/// Where an entry starts in the key area, and its value in the value area.
+/// Where an entry starts in the key area, and its value among the values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
     pub key: usize,
@@ -52,7 +66,7 @@ pub(crate) struct Position {
 #[derive(Clone, Debug)]
 pub(crate) struct Hit {
     pub trailer: u64,
-    /// Where the value stands in the value area.
+    /// Where the value stands among the values.
     pub value: Range<usize>,
 }
 
@@ -65,47 +79,201 @@ pub(crate) struct Place {
     pub is_version: bool,
 }
 
-const RESTART_LEN: usize = 8;
+/// Some values in a row, stored together.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece<'a> {
+    /// What it holds of the values.
+    pub values: Range<usize>,
+    /// Its bytes; packed unless they are as many as the values.
+    pub stored: &'a [u8],
+    /// What stands behind it.
+    pub behind: &'a [u8],
+}
+
+impl Piece<'_> {
+    /// Whether the values stand there as they are.
+    pub fn is_plain(&self) -> bool {
+        self.stored.len() == self.values.len()
+    }
+}
+
+/// Bytes before the first number of a block.
+const FIXED_LEN: usize = 10;
+const TRAILER_LEN_MAX: usize = 8;
 
 impl Layout {
-    /// What [`Layout::parse`] looks at.
-    pub const HEADER_LEN: usize = 8;
-
-    /// Reads the header at the front of `content`.
-    pub fn parse(content: &[u8]) -> Result<Layout, Defect> {
-        if content.len() < Layout::HEADER_LEN {
+    /// Reads the front of `content`, whose values are packed or not.
+    pub fn parse(content: &[u8], compression: Compression) -> Result<Layout, Defect> {
+        let Some(([offset_len, trailer_len, base @ ..], _)) =
+            content.split_first_chunk::<FIXED_LEN>()
+        else {
             return Err(MALFORMED);
-        }
-        let (restart_count, keys_len) = (u32_at(content, 0) as usize, u32_at(content, 4) as usize);
-        let restarts_len = restart_count.checked_mul(RESTART_LEN).ok_or(MALFORMED)?;
-        let keys_start = restarts_len.checked_add(Layout::HEADER_LEN).ok_or(MALFORMED)?;
+        };
+        let (wide, trailer_len) = match (*offset_len, usize::from(*trailer_len)) {
+            (2, len @ 0..=TRAILER_LEN_MAX) => (false, len),
+            (4, len @ 0..=TRAILER_LEN_MAX) => (true, len),
+            _ => return Err(MALFORMED),
+        };
+        let offset_len = if wide { 4 } else { 2 };
+        let restarts_start = FIXED_LEN + 2 * offset_len;
+        let Some(numbers) = content.get(FIXED_LEN..restarts_start) else { return Err(MALFORMED) };
+        let (restart_count, keys_len) = (number(numbers, wide, 0), number(numbers, wide, 1));
+        let restarts_len = restart_count.checked_mul(2 * offset_len).ok_or(MALFORMED)?;
+        let keys_start = restarts_len.checked_add(restarts_start).ok_or(MALFORMED)?;
         let keys_end = keys_start.checked_add(keys_len).ok_or(MALFORMED)?;
         if restart_count == 0 || keys_len == 0 || keys_end > content.len() {
             return Err(MALFORMED);
         }
-        Ok(Layout { keys_start, keys_end })
+        let mut layout = Layout {
+            keys_start,
+            keys_end,
+            wide,
+            trailer_len,
+            trailer_mask: if trailer_len == 8 { u64::MAX } else { (1 << (8 * trailer_len)) - 1 },
+            trailer_base: u64::from_le_bytes(*base),
+            piece_count: 0,
+            values_len: content.len() - keys_end,
+        };
+        if compression == Compression::Lz4 {
+            layout.parse_pieces(&content[keys_end..])?;
+        }
+        Ok(layout)
+    }
+
+    /// As [`Layout::parse`], and held against the length that the block's trailer claims.
+    pub fn checked(
+        content: &[u8],
+        compression: Compression,
+        unpacked_len: usize,
+    ) -> Result<Layout, Defect> {
+        let layout = Layout::parse(content, compression)?;
+        if layout.unpacked_len() == unpacked_len { Ok(layout) } else { Err(BAD_PIECE) }
+    }
+
+    /// Reads the number of pieces and what the last of them says.
+    fn parse_pieces(&mut self, stored: &[u8]) -> Result<(), Defect> {
+        let offset_len = self.offset_len();
+        let Some(count) = stored.get(..offset_len) else { return Err(MALFORMED) };
+        let count = number(count, self.wide, 0);
+        let table_len = count.checked_mul(2 * offset_len).ok_or(MALFORMED)?;
+        let Some(table) = stored[offset_len..].get(..table_len) else { return Err(MALFORMED) };
+        if count == 0 {
+            return Err(MALFORMED);
+        }
+        let pieces_len = stored.len() - offset_len - table_len;
+        if number(table, self.wide, 2 * count - 1) != pieces_len {
+            return Err(MALFORMED);
+        }
+        self.piece_count = count;
+        self.values_len = number(table, self.wide, 2 * count - 2);
+        Ok(())
+    }
+
+    #[inline]
+    fn offset_len(&self) -> usize {
+        if self.wide { 4 } else { 2 }
+    }
+
+    /// Whether the values are packed.
+    #[inline]
+    pub fn is_packed(&self) -> bool {
+        self.piece_count > 0
+    }
+
+    /// The length of the content with its values unpacked.
+    pub fn unpacked_len(&self) -> usize {
+        self.keys_end + self.values_len
     }
 
     /// The block of these parts; `content` is what the layout was parsed from.
     #[inline]
-    pub fn of(self, content: &[u8]) -> Block<'_> {
-        let (front, values) = content.split_at(self.keys_end);
+    pub fn of<'a>(&'a self, content: &'a [u8]) -> Block<'a> {
+        let (front, stored) = content.split_at(self.keys_end);
         let (front, keys) = front.split_at(self.keys_start);
-        Block { restarts: &front[Layout::HEADER_LEN.min(front.len())..], keys, values }
+        let restarts_start = (FIXED_LEN + 2 * self.offset_len()).min(front.len());
+        Block { layout: self, restarts: &front[restarts_start..], keys, stored }
     }
 }
 
-impl Block<'_> {
+/// Number `at` of some in a row.
+#[inline(always)]
+fn number(bytes: &[u8], wide: bool, at: usize) -> usize {
+    match wide {
+        false => usize::from(u16::from_le_bytes([bytes[2 * at], bytes[2 * at + 1]])),
+        true => u32_at(bytes, 4 * at) as usize,
+    }
+}
+
+impl<'a> Block<'a> {
     /// Where restart `index` (below the count) starts.
     #[inline]
     pub fn restart(&self, index: usize) -> Position {
-        let at = RESTART_LEN * index;
-        let key = u32_at(self.restarts, at) as usize;
-        Position { key, value: u32_at(self.restarts, at + 4) as usize }
+        let number = |at| number(self.restarts, self.layout.wide, at);
+        Position { key: number(2 * index), value: number(2 * index + 1) }
     }
 
     pub fn restart_count(&self) -> usize {
-        self.restarts.len() / RESTART_LEN
+        self.restarts.len() / (2 * self.layout.offset_len())
+    }
+
+    /// The length of all values, unpacked.
+    #[inline]
+    pub fn values_len(&self) -> usize {
+        self.layout.values_len
+    }
+
+    /// The values; only of a block that is not packed.
+    #[inline]
+    pub fn plain_values(&self) -> &'a [u8] {
+        self.stored
+    }
+
+    pub fn piece_count(&self) -> usize {
+        self.layout.piece_count
+    }
+
+    /// The table of the pieces, and the pieces.
+    #[inline]
+    fn pieces(&self) -> (&'a [u8], &'a [u8]) {
+        let offset_len = self.layout.offset_len();
+        self.stored[offset_len..].split_at(2 * offset_len * self.layout.piece_count)
+    }
+
+    /// Piece `at`, which is below the count.
+    #[inline]
+    pub fn piece(&self, at: usize) -> Result<Piece<'a>, Defect> {
+        let (table, pieces) = self.pieces();
+        let number = |at| number(table, self.layout.wide, at);
+        let (end, stored_end) = (number(2 * at), number(2 * at + 1));
+        let (start, stored_start) = match at {
+            0 => (0, 0),
+            at => (number(2 * at - 2), number(2 * at - 1)),
+        };
+        let stored = pieces.get(stored_start..stored_end).ok_or(BAD_PIECE)?;
+        // This bounds the memory that a lie about a length can ask for.
+        let len_max = stored.len().saturating_mul(LZ4_EXPANSION_MAX).min(BLOCK_CONTENT_MAX);
+        if start >= end || end > self.values_len() || end - start > len_max {
+            return Err(BAD_PIECE);
+        }
+        Ok(Piece { values: start..end, stored, behind: &pieces[stored_end..] })
+    }
+
+    /// The piece that holds a value, which is not empty.
+    #[inline]
+    pub fn piece_of(&self, value: &Range<usize>) -> Result<Piece<'a>, Defect> {
+        let (table, _) = self.pieces();
+        let (mut low, mut high) = (0, self.layout.piece_count - 1);
+        while low < high {
+            let middle = low.midpoint(high);
+            let end = number(table, self.layout.wide, 2 * middle);
+            if end < value.end { low = middle + 1 } else { high = middle }
+        }
+        let piece = self.piece(low)?;
+        if piece.values.start <= value.start && value.end <= piece.values.end {
+            Ok(piece)
+        } else {
+            Err(BAD_PIECE)
+        }
     }
 
     /// The entry at `offset` of the key area; an error also if that is not before its end.
@@ -128,20 +296,39 @@ impl Block<'_> {
             }
         };
         let trailer_at = offset + header_len;
-        let suffix_at = trailer_at + TRAILER_LEN;
+        let suffix_at = trailer_at + self.layout.trailer_len;
         // A length below 2^64 may leave the address space.
         let end = suffix_at.checked_add(unshared).ok_or(MALFORMED)?;
         if end > self.keys.len() {
             return Err(MALFORMED);
         }
-        let trailer = u64_at(self.keys, trailer_at);
-        Ok(RawEntry { shared, suffix: suffix_at..end, trailer, value_len })
+        Ok(RawEntry {
+            shared,
+            suffix: suffix_at..end,
+            trailer: self.trailer(trailer_at),
+            value_len,
+        })
     }
 
-    /// The place of a value in the value area.
+    /// The trailer that is stored at `at`, where its bytes are within the keys.
+    #[inline]
+    fn trailer(&self, at: usize) -> u64 {
+        let Layout { trailer_len, trailer_mask, trailer_base, .. } = *self.layout;
+        let more = match self.keys[at..].first_chunk::<8>() {
+            Some(chunk) => u64::from_le_bytes(*chunk) & trailer_mask,
+            None => {
+                let mut padded = [0; 8];
+                padded[..trailer_len].copy_from_slice(&self.keys[at..at + trailer_len]);
+                u64::from_le_bytes(padded)
+            }
+        };
+        trailer_base.wrapping_add(more)
+    }
+
+    /// The place of a value among the values.
     #[inline]
     pub fn value_range(&self, start: usize, len: usize) -> Result<Range<usize>, Defect> {
-        let end = start.checked_add(len).filter(|&end| end <= self.values.len());
+        let end = start.checked_add(len).filter(|&end| end <= self.values_len());
         end.map(|end| start..end).ok_or(MALFORMED)
     }
 
@@ -283,10 +470,13 @@ mod tests {
     fn lengths_that_leave_the_block_are_refused() {
         let block = |lens: &[u8]| {
             let keys = [lens, &[0; 8]].concat();
-            let restarts = [1, 0, 0, 0, keys.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            [&restarts[..], &keys].concat()
+            let fixed = [2, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+            [&fixed[..], &[1, 0, keys.len() as u8, 0, 0, 0, 0, 0], &keys].concat()
         };
-        let searched = |content: &[u8]| Layout::parse(content)?.of(content).search(b"", u64::MAX);
+        let searched = |content: &[u8]| {
+            let layout = Layout::parse(content, Compression::None)?;
+            layout.of(content).search(b"", u64::MAX)
+        };
         let huge = |at: usize| {
             let mut lens = Vec::new();
             (0..3).for_each(|n| varint::encode(u64::from(n == at) << 63, &mut lens));
@@ -297,7 +487,7 @@ mod tests {
         assert!(searched(&block(&[0, 1, 0])).is_err(), "a key past the end");
         assert!(searched(&block(&huge(1))).is_err());
         assert!(searched(&block(&huge(2))).is_err());
-        for content in [&[][..], &[0; 8], &[1, 0, 0, 0, 0, 0, 0, 0], &[0xff; 24]] {
+        for content in [&[][..], &[0; 10], &[2; 10], &[2; 13], &[4; 30], &[0xff; 24]] {
             assert!(searched(content).is_err());
         }
     }

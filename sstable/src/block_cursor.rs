@@ -1,13 +1,17 @@
 //! A cursor over the entries of one data block, in both directions.
 //!
-//! Used by the sstable cursor and by verify. Forward it builds each key from the one before. Backward it decodes the
-//! restart interval in front of the current entry once and then walks through what it remembers.
+//! Used by the sstable cursor and by verify. Of packed values one piece at a time is unpacked, when the cursor comes
+//! to it. Forward it builds each key from the one before. Backward it decodes the restart interval in front of the
+//! current entry once and then walks through what it remembers.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use esker_base::key;
 
 use crate::block::{Block, Layout, Position, check_value, kind_of};
-use crate::format::{Defect, u64_at};
+use crate::format::{Compression, Defect, u64_at};
+use crate::lz4::{Decoder, SLACK_LEN};
 use crate::prefetch;
 
 /// How far ahead of the current value memory is asked for, in bytes. What comes first behind the values is the next
@@ -16,6 +20,8 @@ const AHEAD_LEN: usize = 768;
 /// Cache lines that are asked for with each entry, and where a walk begins.
 const LINES_AT_NEXT: usize = 4;
 const LINES_AT_SEEK: usize = 8;
+/// Cache lines behind a piece (or before it) that are asked for when it is unpacked: about those of the next one.
+const LINES_AT_PIECE: usize = 10;
 
 /// A cursor that owns its block. The contract of [`esker_base::Cursor`], with defects for errors.
 #[derive(Default)]
@@ -32,6 +38,9 @@ pub(crate) struct BlockCursor {
     /// Entries before the current one, back to a restart; empty when unknown. The nearest is last.
     before: Vec<Remembered>,
     before_keys: Vec<u8>,
+    /// The values of one piece, and which of all they are; of a packed block only.
+    piece: Vec<u8>,
+    piece_values: Range<usize>,
 }
 
 struct Remembered {
@@ -45,9 +54,9 @@ const SHARES_TOO_MUCH: Defect = Defect::Damaged("an entry shares more than its p
 
 impl BlockCursor {
     /// Starts over on another block, unpositioned; keeps its buffers.
-    pub fn reset(&mut self, content: Bytes) -> Result<(), Defect> {
+    pub fn reset(&mut self, content: Bytes, compression: Compression) -> Result<(), Defect> {
         self.clear();
-        self.layout = Layout::parse(&content)?;
+        self.layout = Layout::parse(&content, compression)?;
         self.content = content;
         Ok(())
     }
@@ -58,6 +67,7 @@ impl BlockCursor {
         self.before.clear();
         self.content = Bytes::new();
         self.layout = Layout::default();
+        self.piece_values = 0..0;
     }
 
     #[inline]
@@ -72,7 +82,18 @@ impl BlockCursor {
 
     #[inline]
     pub fn value(&self) -> &[u8] {
-        &self.block().values[self.here.value..self.after.value]
+        let (start, end) = (self.here.value, self.after.value);
+        if !self.layout.is_packed() {
+            return &self.block().plain_values()[start..end];
+        }
+        // An empty value is in no piece.
+        let before = self.piece_values.start;
+        if start == end { &[] } else { &self.piece[start - before..end - before] }
+    }
+
+    /// The length of the content with its values unpacked.
+    pub fn unpacked_len(&self) -> usize {
+        self.layout.unpacked_len()
     }
 
     pub fn block(&self) -> Block<'_> {
@@ -81,16 +102,21 @@ impl BlockCursor {
 
     pub fn seek_to_first(&mut self) -> Result<(), Defect> {
         self.before.clear();
-        prefetch::front(self.block().values, LINES_AT_SEEK);
+        if !self.layout.is_packed() {
+            prefetch::front(self.block().plain_values(), LINES_AT_SEEK);
+        }
         self.read_restart(0)
     }
 
     pub fn seek_to_last(&mut self) -> Result<(), Defect> {
         self.before.clear();
-        let Block { keys, values, .. } = self.block();
-        let last_values = values.len().saturating_sub(LINES_AT_SEEK * prefetch::LINE_LEN);
-        prefetch::front(&values[last_values..], LINES_AT_SEEK);
-        self.here = Position { key: keys.len(), value: 0 };
+        let block = self.block();
+        if !self.layout.is_packed() {
+            let values = block.plain_values();
+            let last_values = values.len().saturating_sub(LINES_AT_SEEK * prefetch::LINE_LEN);
+            prefetch::front(&values[last_values..], LINES_AT_SEEK);
+        }
+        self.here = Position { key: block.keys.len(), value: 0 };
         self.prev()
     }
 
@@ -100,7 +126,10 @@ impl BlockCursor {
         let (user_key, trailer_max) = target.split_at(target.len() - key::TRAILER_LEN);
         let block = self.layout.of(&self.content);
         let Some(place) = block.seek(user_key, u64_at(trailer_max, 0))? else { return Ok(()) };
-        prefetch::front(block.values.get(place.at.value..).unwrap_or_default(), LINES_AT_SEEK);
+        if !self.layout.is_packed() {
+            let values = block.plain_values().get(place.at.value..);
+            prefetch::front(values.unwrap_or_default(), LINES_AT_SEEK);
+        }
         // What the entry shares with the one before it, it shares with the target.
         self.key.clear();
         self.key.extend_from_slice(target);
@@ -124,12 +153,57 @@ impl BlockCursor {
         self.before_keys.truncate(entry.key_start);
         self.here = entry.here;
         self.after = entry.after;
-        let value_len = entry.after.value - entry.here.value;
-        for line in 0..value_len.div_ceil(prefetch::LINE_LEN).min(LINES_AT_NEXT) {
-            let before = AHEAD_LEN + line * prefetch::LINE_LEN;
-            prefetch::somewhere_behind(self.block().values, entry.here.value.wrapping_sub(before));
+        let value = entry.here.value..entry.after.value;
+        if self.layout.is_packed() {
+            self.reach(&value, false)?;
+        } else {
+            for line in 0..value.len().div_ceil(prefetch::LINE_LEN).min(LINES_AT_NEXT) {
+                let before = AHEAD_LEN + line * prefetch::LINE_LEN;
+                let values = self.block().plain_values();
+                prefetch::somewhere_behind(values, value.start.wrapping_sub(before));
+            }
         }
+        let trailer = u64_at(&self.key, self.key.len() - key::TRAILER_LEN);
+        check_value(kind_of(trailer)?, self.value())?;
         self.valid = true;
+        Ok(())
+    }
+
+    /// Unpacks the piece that holds a value, unless it is there.
+    #[inline]
+    fn reach(&mut self, value: &Range<usize>, forward: bool) -> Result<(), Defect> {
+        let held = &self.piece_values;
+        if value.is_empty() || (held.start <= value.start && value.end <= held.end) {
+            return Ok(());
+        }
+        self.unpack(value, forward)
+    }
+
+    #[inline(never)]
+    fn unpack(&mut self, value: &Range<usize>, forward: bool) -> Result<(), Defect> {
+        self.piece_values = 0..0;
+        let piece = self.layout.of(&self.content).piece_of(value)?;
+        for line in 0..LINES_AT_PIECE {
+            let distance = line * prefetch::LINE_LEN;
+            match forward {
+                true => prefetch::somewhere_behind(piece.behind, distance),
+                false => {
+                    prefetch::somewhere_behind(
+                        piece.stored,
+                        0usize.wrapping_sub(distance + prefetch::LINE_LEN),
+                    );
+                }
+            }
+        }
+        let len = piece.values.len();
+        if self.piece.len() < len + SLACK_LEN {
+            self.piece.resize(len + SLACK_LEN, 0);
+        }
+        match piece.is_plain() {
+            true => self.piece[..len].copy_from_slice(piece.stored),
+            false => Decoder::new(piece.stored, len).finish(&mut self.piece)?,
+        }
+        self.piece_values = piece.values;
         Ok(())
     }
 
@@ -149,19 +223,23 @@ impl BlockCursor {
         let entry = block.entry(at.key)?;
         let kind = kind_of(entry.trailer)?;
         let value = block.value_range(at.value, entry.value_len)?;
-        check_value(kind, &block.values[value.clone()])?;
         if entry.shared > self.key.len().saturating_sub(key::TRAILER_LEN) {
             return Err(SHARES_TOO_MUCH);
-        }
-        for line in 0..value.len().div_ceil(prefetch::LINE_LEN).min(LINES_AT_NEXT) {
-            let at = value.end + AHEAD_LEN + line * prefetch::LINE_LEN;
-            prefetch::somewhere_behind(block.values, at);
         }
         self.here = at;
         self.after = Position { key: entry.suffix.end, value: value.end };
         self.key.truncate(entry.shared);
         self.key.extend_from_slice(&block.keys[entry.suffix]);
         self.key.extend_from_slice(&entry.trailer.to_le_bytes());
+        if self.layout.is_packed() {
+            self.reach(&value, true)?;
+        } else {
+            for line in 0..value.len().div_ceil(prefetch::LINE_LEN).min(LINES_AT_NEXT) {
+                let at = value.end + AHEAD_LEN + line * prefetch::LINE_LEN;
+                prefetch::somewhere_behind(block.plain_values(), at);
+            }
+        }
+        check_value(kind, self.value())?;
         self.valid = true;
         Ok(())
     }
@@ -180,9 +258,8 @@ impl BlockCursor {
         let mut last = 0..0;
         while at.key < self.here.key {
             let entry = block.entry(at.key)?;
-            let kind = kind_of(entry.trailer)?;
+            kind_of(entry.trailer)?;
             let value = block.value_range(at.value, entry.value_len)?;
-            check_value(kind, &block.values[value.clone()])?;
             if entry.shared > last.len() {
                 return Err(SHARES_TOO_MUCH);
             }

@@ -1,13 +1,11 @@
-//! The cache of decoded blocks: one for the whole database, with a budget in bytes.
+//! The cache of blocks as they are stored: one for the whole database, with a budget in bytes.
 //!
-//! Readers look here for compressed blocks, and for all blocks when they read without a map; uncompressed blocks of
-//! mapped files never enter. Only verified content enters. Who decodes blocks from a map inserts them only while there
-//! is room or if they were decoded a short while ago ([`BlockCache::missed`]): an insert costs more than to decode a part
-//! of a block, so it has to be worth it. The hash is fixed and so is the number of shards, so that
-//! a seeded run evicts the same blocks each time.
+//! Readers without a map keep their blocks here; those of mapped files never enter, as the system keeps them. Only
+//! verified content enters. The hash is fixed and so is the number of shards, so that a seeded run evicts the same
+//! blocks each time.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use esker_base::FileId;
@@ -20,8 +18,6 @@ const ENTRY_OVERHEAD_BYTES: u64 = 96;
 const BLOCK_LEN_TYPICAL: u64 = 4096;
 /// Reads of mapped blocks that are taken for cold after one was.
 const COLD_READS: u32 = 1024;
-/// Misses of the first shard (so 64 times as many in all) after which it is looked whether there is room.
-const ROOM_CHECK_MISSES: u64 = 16;
 
 /// Which block: the file's identity, and the offset in it. Identities are never reused, so that a block of a
 /// deleted file is never taken for another's.
@@ -109,15 +105,11 @@ pub struct CacheMetrics {
     pub capacity_bytes: u64,
 }
 
-/// A shared cache of decoded blocks. Shared by `Arc` among all readers of a database.
+/// A shared cache of blocks. Shared by `Arc` among all readers of a database.
 pub struct BlockCache {
     blocks: Cache<BlockKey, Bytes, ByLength, FixedState, DefaultLifecycle<BlockKey, Bytes>>,
     counters: Box<[Counters]>,
     capacity_bytes: AtomicU64,
-    /// Whether a block may enter at its first use.
-    has_room: AtomicBool,
-    /// Goes on by one about when the cache would have been filled anew.
-    moment: AtomicU16,
     /// How many more reads of mapped blocks are to expect that the device has to be waited for.
     cold_reads: AtomicU32,
 }
@@ -139,8 +131,6 @@ impl BlockCache {
             blocks,
             counters,
             capacity_bytes: AtomicU64::new(capacity_bytes),
-            has_room: AtomicBool::new(capacity_bytes > 0),
-            moment: AtomicU16::new(0),
             cold_reads: AtomicU32::new(0),
         }
     }
@@ -154,13 +144,6 @@ impl BlockCache {
     pub fn set_capacity(&self, capacity_bytes: u64) {
         self.capacity_bytes.store(capacity_bytes, Ordering::Relaxed);
         self.blocks.set_capacity(capacity_bytes);
-        self.look_for_room();
-    }
-
-    fn look_for_room(&self) {
-        // Shards fill unevenly: one that is full evicts while others have room.
-        let full = self.capacity_bytes() / 8 * 7;
-        self.has_room.store(self.blocks.weight() < full, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self, key: &BlockKey) -> Option<Bytes> {
@@ -174,19 +157,10 @@ impl BlockCache {
         self.blocks.contains_key(key)
     }
 
-    /// Notes that a block had to be read or decoded; says when that was, in turns of the cache (see
-    /// [`BlockCache::has_room`]). The time wraps around.
-    pub(crate) fn missed(&self, key: &BlockKey) -> u16 {
+    /// Notes that a block had to be read.
+    pub(crate) fn missed(&self, key: &BlockKey) {
         let shard = key.hash_value() as usize % SHARD_COUNT;
-        let misses = self.counters[shard].misses.fetch_add(1, Ordering::Relaxed);
-        if shard == 0 && misses.is_multiple_of(ROOM_CHECK_MISSES) {
-            self.look_for_room();
-            let turn = self.capacity_bytes() / BLOCK_LEN_TYPICAL / SHARD_COUNT as u64;
-            if misses.is_multiple_of(turn.next_multiple_of(ROOM_CHECK_MISSES).max(1)) {
-                self.moment.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        self.moment.load(Ordering::Relaxed)
+        self.counters[shard].misses.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that a block of a map was not in memory: the next ones may not be either.
@@ -201,11 +175,6 @@ impl BlockCache {
             self.cold_reads.store(left - 1, Ordering::Relaxed);
         }
         left > 0
-    }
-
-    /// Whether a block is to be inserted without having been missed before.
-    pub(crate) fn has_room(&self) -> bool {
-        self.has_room.load(Ordering::Relaxed)
     }
 
     pub(crate) fn insert(&self, key: BlockKey, content: Bytes) {
@@ -258,24 +227,6 @@ mod tests {
         let metrics = cache.metrics();
         assert_eq!((metrics.hits, metrics.hits + metrics.misses), (hits as u64, 1000));
         assert!(cache.get(&BlockKey { file_id: FileId([4; 16]), offset: 0 }).is_none());
-    }
-
-    #[test]
-    fn a_full_cache_has_no_room_and_time_goes_on_with_its_turns() {
-        let cache = BlockCache::new(1 << 20);
-        let key = |offset| BlockKey { file_id: FileId([3; 16]), offset };
-        assert!(cache.has_room());
-        for offset in 0..4000 {
-            cache.insert(key(offset * 4096), Bytes::from(vec![0; 4096]));
-            cache.missed(&key(offset * 4096));
-        }
-        assert!(!cache.has_room());
-        // 4000 misses are some turns of 256 blocks, rounded up to what is looked at.
-        let now = cache.missed(&key(1));
-        assert!((2..=5).contains(&now), "{now}");
-        cache.set_capacity(1 << 22);
-        assert!(cache.has_room());
-        assert!(!BlockCache::new(0).has_room());
     }
 
     #[test]

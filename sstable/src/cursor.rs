@@ -55,14 +55,14 @@ impl SstableCursor {
         self.ahead.moves(self.loaded && at == self.at + 1);
         self.loaded = false;
         self.block.clear();
-        let content = if self.fill_cache {
+        let (compression, content) = if self.fill_cache {
             self.ahead.hint(&self.reader, at);
             self.reader.block_bytes(at, true)?
         } else {
             self.ahead.fetch(&self.reader, at)?
         };
         self.at = at;
-        let result = self.block.reset(content);
+        let result = self.block.reset(content, compression);
         self.check(result)?;
         self.loaded = true;
         Ok(())

@@ -18,7 +18,7 @@
 //! | offset | size | field |
 //! |---|---|---|
 //! | 0 | 8 | `ESKERSST` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 |
 //! | 12 | 4 | compatible features: a reader may ignore bits that it does not know |
 //! | 16 | 4 | incompatible features: a reader must refuse bits that it does not know; none exist |
 //! | 20 | 4 | 0 |
@@ -30,20 +30,24 @@
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 0 | n | content, compressed or not |
-//! | n | 1 | compression: 0 none, 1 lz4 (raw block format) |
-//! | n+1 | 4 | length of the content once decompressed; equal to n for none |
+//! | 0 | n | content |
+//! | n | 1 | compression: 0 none, 1 lz4 (data blocks only: the values are packed) |
+//! | n+1 | 4 | length of the content with its values unpacked; equal to n for none |
 //! | n+5 | 4 | `at(offset of the block, bytes 0 to n+4)` |
 //!
-//! **Data block content**: keys and values stand apart, so that a point read looks through few cache lines.
+//! **Data block content**: keys and values stand apart, so that a point read looks through few cache lines, and only
+//! values are ever packed, so that keys are searched where they are stored.
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 0 | 4 | r, the number of restarts, not 0 |
-//! | 4 | 4 | k, the length of the key area, not 0 |
-//! | 8 | 8 r | restarts: offset in the key area (4), offset in the value area (4); they ascend, the first is (0, 0) |
-//! | 8 + 8 r | k | key area: entries without their values |
-//! | 8 + 8 r + k | to the end | value area: the values in the same order |
+//! | 0 | 1 | w, the size of the numbers below: 2 or 4 |
+//! | 1 | 1 | t, the size of a trailer in an entry: 0 to 8 |
+//! | 2 | 8 | what trailers are counted from, modulo 2^64; a writer takes the lowest |
+//! | 10 | w | r, the number of restarts, not 0 |
+//! | 10 + w | w | k, the length of the key area, not 0 |
+//! | 10 + 2 w | 2 w r | restarts: offset in the key area (w), offset among the values (w); they ascend, the first is (0, 0) |
+//! | 10 + 2 w + 2 w r | k | key area: entries without their values |
+//! | behind it | to the end | the values in the same order, one after the other; or packed |
 //!
 //! Entries ascend in the order of internal keys, within the block and from block to block.
 //!
@@ -52,8 +56,17 @@
 //! | shared: bytes of the user key that equal the previous entry's; as many as possible, but 0 at a restart | varint |
 //! | unshared: bytes of the user key that follow | varint |
 //! | value length | varint |
-//! | trailer of the internal key: sequence << 8 \| kind | 8 |
+//! | trailer of the internal key, sequence << 8 \| kind, counted from what the front says | t |
 //! | the rest of the user key | unshared |
+//!
+//! **Packed values**: cut between values into pieces, none of them empty, so that one value is had by unpacking one
+//! piece. No value lies in two pieces.
+//!
+//! | field | size |
+//! |---|---|
+//! | p, the number of pieces, not 0 | w |
+//! | for each piece: where its values end among all (w), where its bytes end among those of all pieces (w) | 2 w p |
+//! | the pieces: lz4 (raw block format), or the values as they are where both lengths are the same | to the end |
 //!
 //! **Index content**: one entry a data block, in order. The blocks follow one another from offset 48 on.
 //!
@@ -91,9 +104,8 @@
 //! The kinds put, delete and value pointer are all that an entry may have today. A reserved kind is refused as
 //! unsupported, any other as corruption. The value of a value pointer is specified in `value_file/format.rs`.
 //!
-//! Example: content `a` and 34 times `b` as an lz4 block at offset 48 of a file with id sixteen 0x11 is stored as
-//! `2f 61 62 01 00 09 50 62 62 62 62 62`, then `01`, `23 00 00 00`, `57 04 77 1e`. The golden tests spell out a whole
-//! file.
+//! Example: the values `a` and 34 times `b` are packed as one piece of lz4, with w = 2, as `01 00`, `23 00 0d 00`,
+//! `2f 61 62 01 00 08 60 62 62 62 62 62 62`. The golden tests spell out whole files.
 
 use esker_base::{FileId, checksum};
 
@@ -104,7 +116,7 @@ pub const HEADER_MAGIC: [u8; 8] = *b"ESKERSST";
 /// The last bytes of every sstable but for the checksum.
 pub const FOOTER_MAGIC: [u8; 8] = *b"ESKEREND";
 /// The format that this build writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 48;
 /// Bytes of the footer.
@@ -128,7 +140,7 @@ pub const FILTER_BLOCKED: u8 = 2;
 pub enum Compression {
     /// Stored as it is.
     None = 0,
-    /// The lz4 block format, without a length in front.
+    /// Values packed by the lz4 block format, without a length in front.
     Lz4 = 1,
 }
 
@@ -285,10 +297,22 @@ pub(crate) fn seal_block(
     content_len: usize,
     stored: &mut Vec<u8>,
 ) {
-    stored.push(compression as u8);
-    stored.extend_from_slice(&(content_len as u32).to_le_bytes());
-    let crc = checksum::at(file_id, offset, stored);
-    stored.extend_from_slice(&crc.to_le_bytes());
+    seal_tail(file_id, offset, compression, content_len, stored, 0);
+}
+
+/// As [`seal_block`], for a block that starts at `start` of `bytes`.
+pub(crate) fn seal_tail(
+    file_id: FileId,
+    offset: u64,
+    compression: Compression,
+    content_len: usize,
+    bytes: &mut Vec<u8>,
+    start: usize,
+) {
+    bytes.push(compression as u8);
+    bytes.extend_from_slice(&(content_len as u32).to_le_bytes());
+    let crc = checksum::at(file_id, offset, &bytes[start..]);
+    bytes.extend_from_slice(&crc.to_le_bytes());
 }
 
 /// Verifies a stored block and gives its compression, its content as stored and the content's real length.
@@ -331,7 +355,7 @@ pub(crate) fn open_verified(stored: &[u8]) -> Result<(Compression, &[u8], usize)
     Ok((compression, content, len))
 }
 
-/// Decompresses the content of an lz4 block into exactly `len` bytes.
+/// Decompresses a value of a value file into exactly `len` bytes.
 pub(crate) fn decompress(content: &[u8], len: usize) -> Result<Vec<u8>, Defect> {
     let mut out = vec![0; len + SLACK_LEN];
     Decoder::new(content, len).finish(&mut out)?;

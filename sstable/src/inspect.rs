@@ -15,7 +15,7 @@ pub struct BlockInfo {
     pub handle: BlockHandle,
     /// How it is stored.
     pub compression: Compression,
-    /// Bytes once decompressed.
+    /// Bytes with the values unpacked.
     pub content_len: usize,
     /// Entries in it.
     pub entry_count: usize,
@@ -42,9 +42,9 @@ impl Reader {
 
     fn describe(&self, at: usize, compression: Compression, content: Bytes) -> Result<BlockInfo> {
         let defect = |defect| self.block_defect(at, defect);
-        let content_len = content.len();
         let mut cursor = BlockCursor::default();
-        cursor.reset(content).map_err(defect)?;
+        cursor.reset(content, compression).map_err(defect)?;
+        let content_len = cursor.unpacked_len();
         cursor.seek_to_first().map_err(defect)?;
         let first_key = cursor.key().to_vec();
         let (mut entry_count, mut last_key) = (0, Vec::new());

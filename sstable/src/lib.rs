@@ -46,11 +46,13 @@ mod index;
 mod inspect;
 mod level;
 mod lz4;
+mod point_read;
 mod prefetch;
 mod properties;
 mod readahead;
 mod reader;
 mod salvage;
+mod stored;
 pub mod value_file;
 mod verify;
 mod writer;
@@ -65,8 +67,9 @@ pub use format::Compression;
 pub use identity::check_identity;
 pub use inspect::BlockInfo;
 pub use level::{FileSource, LevelCursor, Run};
+pub use point_read::{Found, FoundRef};
 pub use properties::Properties;
-pub use reader::{Found, FoundRef, Identity, ReadMode, Reader};
+pub use reader::{Identity, ReadMode, Reader};
 pub use salvage::{LostBlocks, Salvage, identify, salvage};
 pub use value_file::{
     ValuePointer, ValueReader, ValueSummary, ValueWriter, can_salvage_value, check_value_identity,

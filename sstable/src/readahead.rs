@@ -10,6 +10,7 @@ use bytes::Bytes;
 use esker_base::Result;
 use esker_vfs::{Advice, File};
 
+use crate::format::Compression;
 use crate::reader::Reader;
 
 /// Blocks in a row before a cursor counts as going on.
@@ -40,7 +41,7 @@ impl Readahead {
     /// Asks for the blocks after `at` if the cursor is going on. Does nothing for files that are not mapped: there the
     /// system sees the reads and looks ahead by itself.
     pub fn hint(&mut self, reader: &Reader, at: usize) {
-        if self.in_a_row < BLOCKS_BEFORE || !reader.is_mapped() {
+        if self.in_a_row < BLOCKS_BEFORE || reader.map().is_none() {
             return;
         }
         let here = reader.index().handle(at).offset;
@@ -61,7 +62,7 @@ impl Readahead {
     }
 
     /// The content of block `at`, read from the file together with what follows if the cursor is going on.
-    pub fn fetch(&mut self, reader: &Reader, at: usize) -> Result<Bytes> {
+    pub fn fetch(&mut self, reader: &Reader, at: usize) -> Result<(Compression, Bytes)> {
         let handle = reader.index().handle(at);
         let held = self.stretch_start..self.stretch_start + self.stretch.len() as u64;
         if handle.offset < held.start || handle.end() > held.end {
@@ -76,7 +77,7 @@ impl Readahead {
             self.stretch_start = handle.offset;
         }
         let from = (handle.offset - self.stretch_start) as usize;
-        reader.decode_block(at, &self.stretch.slice(from..from + handle.len as usize))
+        reader.checked_block(at, &self.stretch.slice(from..from + handle.len as usize))
     }
 
     fn file(&mut self, reader: &Reader) -> Option<&Arc<dyn File>> {

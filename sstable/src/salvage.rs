@@ -14,6 +14,7 @@ use esker_base::names::FileKind;
 use esker_base::{Error, FileId, FileNumber, Result, key};
 use esker_vfs::{File, Fs, OpenMode};
 
+use crate::block::Layout;
 use crate::block_cursor::BlockCursor;
 use crate::format::{
     self, BLOCK_CONTENT_MAX, BLOCK_TRAILER_LEN, BlockHandle, Compression, FOOTER_LEN, Footer,
@@ -249,12 +250,9 @@ impl Damaged {
         taken: &Taken,
     ) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
         let (compression, content, len) = format::open_block(self.file_id, offset, stored).ok()?;
-        let content = match compression {
-            Compression::None => content.to_vec(),
-            Compression::Lz4 => format::decompress(content, len).ok()?,
-        };
+        Layout::checked(content, compression, len).ok()?;
         let mut cursor = BlockCursor::default();
-        cursor.reset(Bytes::from(content)).ok()?;
+        cursor.reset(Bytes::copy_from_slice(content), compression).ok()?;
         cursor.seek_to_first().ok()?;
         let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         while cursor.valid() {

@@ -11,7 +11,8 @@ use esker_vfs::{File, OpenMode};
 use crate::block::{Position, common_prefix_len};
 use crate::block_cursor::BlockCursor;
 use crate::filter::key_hash;
-use crate::format::{BLOCK_TRAILER_LEN, Compression, Defect, HEADER_LEN};
+use crate::format::{Compression, Defect, HEADER_LEN};
+use crate::lz4::{Decoder, SLACK_LEN};
 use crate::properties::Properties;
 use crate::reader::Reader;
 use crate::value_file::ValuePointer;
@@ -54,11 +55,11 @@ impl Reader {
                 piece.next_block = Some(at);
                 return Ok(piece);
             }
-            let (_, content) = self.read_block(&*file, at)?;
+            let (compression, content) = self.read_block(&*file, at)?;
             let defect = |defect| self.block_defect(at, defect);
-            cursor.reset(content).map_err(defect)?;
+            cursor.reset(content, compression).map_err(defect)?;
             cursor.seek_to_first().map_err(defect)?;
-            cursor.check_restarts().map_err(defect)?;
+            cursor.check_structure().map_err(defect)?;
             piece.bytes += u64::from(self.index().handle(at).len);
         }
         piece.bytes += self.identity().len - self.blocks_end() + HEADER_LEN as u64;
@@ -123,11 +124,11 @@ impl Reader {
         let mut references = ValueReferences::default();
         let mut cursor = BlockCursor::default();
         for at in 0..self.index().block_count() {
-            let (_, content) = self.read_block(file, at)?;
+            let (compression, content) = self.read_block(file, at)?;
             let defect = |defect| self.block_defect(at, defect);
-            cursor.reset(content).map_err(defect)?;
+            cursor.reset(content, compression).map_err(defect)?;
             cursor.seek_to_first().map_err(defect)?;
-            cursor.check_restarts().map_err(defect)?;
+            cursor.check_structure().map_err(defect)?;
             while cursor.valid() {
                 self.verify_entry((&mut seen, &mut references), cursor.key(), cursor.value(), at)?;
                 cursor.next().map_err(defect)?;
@@ -189,17 +190,14 @@ impl Reader {
     pub(crate) fn read_block(&self, file: &dyn File, at: usize) -> Result<(Compression, Bytes)> {
         let handle = self.index().handle(at);
         let stored = self.read_from(file, handle.offset, handle.len as usize)?;
-        let content = self.decode_block(at, &stored)?;
-        let kind = stored[stored.len() - BLOCK_TRAILER_LEN];
-        let compression =
-            Compression::try_from(kind).map_err(|_| self.damaged(handle.offset, "changed"))?;
-        Ok((compression, content))
+        self.checked_block(at, &stored)
     }
 }
 
 impl BlockCursor {
-    /// Holds the restart offsets and the shared lengths against the entries: point searches rely on both.
-    pub(crate) fn check_restarts(&self) -> std::result::Result<(), Defect> {
+    /// Holds the restart offsets and the shared lengths against the entries, on which point searches rely, and unpacks
+    /// every piece of the values.
+    pub(crate) fn check_structure(&self) -> std::result::Result<(), Defect> {
         let block = self.block();
         let (mut at, mut restart) = (Position::default(), 0);
         let mut last: Vec<u8> = Vec::new();
@@ -215,13 +213,24 @@ impl BlockCursor {
             }
             last = user_key;
             let value = block.value_range(at.value, entry.value_len)?;
+            if block.piece_count() > 0 && !value.is_empty() {
+                block.piece_of(&value)?;
+            }
             at = Position { key: entry.suffix.end, value: value.end };
         }
         if restart != block.restart_count() {
             return Err(Defect::Damaged("the restart offsets do not agree with the entries"));
         }
-        if at.value != block.values.len() {
+        if at.value != block.values_len() {
             return Err(Defect::Damaged("the values do not fill their block"));
+        }
+        let mut unpacked = Vec::new();
+        for at in 0..block.piece_count() {
+            let piece = block.piece(at)?;
+            if !piece.is_plain() {
+                unpacked.resize(piece.values.len() + SLACK_LEN, 0);
+                Decoder::new(piece.stored, piece.values.len()).finish(&mut unpacked)?;
+            }
         }
         Ok(())
     }

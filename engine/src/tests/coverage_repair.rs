@@ -36,7 +36,7 @@ fn what_is_no_damage_is_not_repaired() {
     let table = files(&*fs, FileKind::Sstable).remove(0);
     let sound = bytes_of(&*fs, &table)[..48].to_vec();
     let mut header = sound.clone();
-    header[8] = 2;
+    header[8] = 4;
     let crc = checksum::plain(&header[..44]);
     header[44..].copy_from_slice(&crc.to_le_bytes());
     overwrite(&*fs, &table, 0, &header);

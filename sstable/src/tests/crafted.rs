@@ -27,7 +27,7 @@ impl Parts {
             let (user_key, trailer) = key.split_last_chunk::<8>().unwrap();
             block.add(user_key, u64::from_le_bytes(*trailer), value);
         }
-        let content = block.finish(<[u8]>::to_vec);
+        let content = block.finish(Compression::None, |block| block.content.to_vec());
         let mut index = IndexBuilder::default();
         index.add(&entries.last().unwrap().0, None, (content.len() + BLOCK_TRAILER_LEN) as u32);
         let seqs = || entries.iter().map(|(key, _)| format::u64_at(key, key.len() - 8) >> 8);
@@ -165,7 +165,7 @@ fn verify_finds_what_checksums_cannot() {
     restarts.blocks[0][0] = 0;
     fails(&restarts, "malformed");
     let mut gap = good();
-    gap.blocks[0][12] = 1;
+    gap.blocks[0][16] = 1;
     fails(&gap, "restart offsets");
 }
 
@@ -192,7 +192,9 @@ fn newer_formats_and_features_are_unsupported() {
         open(&disk_with(1, &bytes), &Identity::from(&summary), ReadMode::Mapped)
     };
     let kind = |result: Result<Arc<Reader>>| result.unwrap_err().kind();
-    assert_eq!(kind(with(&|bytes| bytes[8] = 2)), ErrorKind::Unsupported);
+    for version in [1, 3] {
+        assert_eq!(kind(with(&|bytes| bytes[8] = version)), ErrorKind::Unsupported);
+    }
     assert_eq!(kind(with(&|bytes| bytes[16] = 1)), ErrorKind::Unsupported);
     assert!(with(&|bytes| bytes[12] = 1).is_ok(), "a compatible feature is ignored");
     // Range tombstones: a footer that names the reserved section.

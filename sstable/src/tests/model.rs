@@ -207,7 +207,7 @@ proptest! {
 #[test]
 fn many_blocks_read_right_in_both_directions() {
     let entries: Vec<_> =
-        (0..5000u32).map(|n| put(format!("key{n:06}").as_bytes(), 7, &n.to_le_bytes())).collect();
+        (0..12_000u32).map(|n| put(format!("key{n:06}").as_bytes(), 7, &n.to_le_bytes())).collect();
     let fs = disk();
     let summary = write(&fs, 1, &entries, WriterOptions::default());
     for mode in BOTH_MODES {

@@ -120,7 +120,7 @@ fn a_file_that_nothing_identifies_is_all_lost() {
 fn a_newer_format_is_not_salvaged() {
     let (fs, summary, _) = sample();
     let mut header = bytes_of(&fs, 1)[..HEADER_LEN].to_vec();
-    header[8] = 2;
+    header[8] = 3;
     let crc = checksum::plain(&header[..44]);
     header[44..48].copy_from_slice(&crc.to_le_bytes());
     let file = fs.open(&path_of(1), OpenMode::ReadWrite).unwrap();
@@ -138,7 +138,7 @@ fn block(offset: u64, entries: &[Entry]) -> Vec<u8> {
         let (user_key, trailer) = key.split_last_chunk::<8>().unwrap();
         block.add(user_key, u64::from_le_bytes(*trailer), value);
     }
-    let mut stored = block.finish(<[u8]>::to_vec);
+    let mut stored = block.finish(Compression::None, |block| block.content.to_vec());
     let len = stored.len();
     format::seal_block(file_id(1), offset, Compression::None, len, &mut stored);
     stored
