@@ -12,6 +12,7 @@ use std::time::Duration;
 use esker_base::{Error, ErrorKind, Result, mutant, names::FileKind};
 use esker_manifest::StrategyKind;
 
+use crate::commit::spare::IDLE_AFTER;
 use crate::core::Core;
 use crate::pacing::RATE_WINDOW;
 use crate::sync::thread::{self, JoinHandle};
@@ -45,7 +46,8 @@ pub enum BackgroundStep {
     Compact,
     /// Remove files that nothing needs any more.
     CleanUp,
-    /// Make the next log segment ahead of time.
+    /// Make the next log segment ahead of time, sync finished ones where many are not, and give up what an idle log does
+    /// not need.
     SpareSegment,
     /// Read a piece of an sstable and check it; what is wrong goes to the metrics. Nothing to do at the end of a pass.
     Scrub,
@@ -167,8 +169,9 @@ impl Core {
             return Ok(());
         }
         self.spawn("esker-commit", |core| core.queue.run_thread(core))?;
-        // The spare comes first: a writer that needs one and has none makes it itself.
-        let flush = [BackgroundStep::SpareSegment, BackgroundStep::Flush, BackgroundStep::CleanUp];
+        // On a thread of its own: a writer that needs a spare and has none cannot wait for a flush.
+        self.spawn("esker-log", |core| core.work(&[BackgroundStep::SpareSegment]))?;
+        let flush = [BackgroundStep::Flush, BackgroundStep::CleanUp];
         self.spawn("esker-flush", move |core| core.work(&flush))?;
         let compact = [BackgroundStep::Compact, BackgroundStep::CleanUp];
         self.spawn("esker-compact", move |core| core.work(&compact))?;
@@ -217,9 +220,13 @@ impl Core {
             } else {
                 // Once the database is read-only, trying again is no use; only closing wakes the thread.
                 let retry = failed && self.health.cause().is_none();
-                let later =
-                    !failed && steps.contains(&BackgroundStep::Compact) && self.compaction_waits();
-                let timeout = retry.then_some(RETRY_AFTER).or(later.then_some(RATE_WINDOW));
+                let merges = steps.contains(&BackgroundStep::Compact) && self.compaction_waits();
+                let settles = steps.contains(&BackgroundStep::SpareSegment) && self.log_settles();
+                let timeout = match () {
+                    () if failed => retry.then_some(RETRY_AFTER),
+                    () if merges => Some(RATE_WINDOW),
+                    () => settles.then_some(IDLE_AFTER),
+                };
                 self.background.wait(seen, timeout);
             }
         }

@@ -8,14 +8,16 @@
 //! | the gate | that one ingest at a time keeps commits from coming; the owner of the log waits for it with nothing held |
 //! | `queue` | the line of commits and who owns the log; held while slots are looked at, never with any other |
 //! | `flushing`, `compacting` | that one flush, one compaction runs at a time |
+//! | `sync_outside.turn` | that one sync of the log at a time runs without the log's lock |
 //! | `log` | the log's writer and segments; freezing memtables; dropping keyspaces |
 //! | `ingests.merging` | what a compaction makes; held by an ingest while it chooses levels and until its files are in them |
+//! | `spare` | the log's next segment, and the order in which segments are listed |
 //! | `manifest` | the manifest and the version that it describes; the order of view changes that follow edits |
 //! | `keyspaces` | the registry of keyspaces |
 //! | a keyspace's `change` | the replacement of its view |
 //! | `history` | recent writes and open transactions; held while a transaction takes its snapshot |
 //! | `scrub` | where the scrubbing is; a thread that holds it takes `keyspaces` and a file's leaves |
-//! | `snapshots`, `graveyard`, `retired`, slots, `budget`, `ingests.stamps`, pipes | leaves |
+//! | `snapshots`, `graveyard`, `retired`, `sync_outside.failure`, slots, `budget`, `ingests.stamps`, pipes | leaves |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,9 +31,10 @@ use esker_vfs::{FileLock, World};
 
 use crate::background::BackgroundState;
 use crate::commit::history::{History, ReadSet};
-use crate::commit::log::Log;
+use crate::commit::log::{Log, SyncOutside};
 use crate::commit::queue::CommitQueue;
 use crate::commit::retired::Retired;
+use crate::commit::spare::Spare;
 use crate::health::Health;
 use crate::ingest::Ingests;
 use crate::keyspace::KeyspaceInner;
@@ -68,6 +71,8 @@ pub(crate) struct Core {
     pub(crate) file_pins: AtomicUsize,
     pub(crate) next_file: AtomicU64,
     pub(crate) retired: Retired,
+    pub(crate) spare: Spare,
+    pub(crate) sync_outside: SyncOutside,
     pub(crate) replayed: Replayed,
     pub(crate) scrub: Scrub,
     pub(crate) ingests: Ingests,

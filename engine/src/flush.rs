@@ -17,7 +17,6 @@ use esker_compaction::{
 use esker_manifest::{AddedFile, AddedValueFile, Edit, ValueFileMeta};
 use esker_memtable::Memtable;
 use esker_sstable::WriterOptions;
-use esker_wal::FinishedSegment;
 
 use crate::commit::log::Log;
 use crate::core::Core;
@@ -49,9 +48,8 @@ impl Core {
     /// Freezes the keyspaces that keep the oldest segments from going, once the live log is large. The log's lock is
     /// held.
     pub(crate) fn flush_pinning(&self, log: &Log) {
-        let live = log.segment_count() as u64 * self.options.segment_bytes();
         let Some(oldest) = log.finished.front() else { return };
-        if live <= self.options.wal_bytes_max() {
+        if log.live_bytes() <= self.options.wal_bytes_max() {
             return;
         }
         for keyspace in self.keyspaces.all() {
@@ -114,6 +112,8 @@ impl Core {
         self.metrics.flush_bytes.add(bytes);
         self.share_memory();
         self.update_pressure();
+        // Files can be removed now, and the log perhaps made small.
+        self.background.wake();
         Ok(true)
     }
 
@@ -130,13 +130,22 @@ impl Core {
         keyspace: &KeyspaceInner,
         memtable: &Arc<Memtable>,
     ) -> Result<(Vec<FileNumber>, LogPosition)> {
+        let is_needed = {
+            let mut log = self.log.lock();
+            if !mutant!("flush_deferred_not_written") {
+                self.write_deferred(&mut log)?;
+            }
+            self.has_others(keyspace) && !mutant!("flush_log_not_synced")
+        };
+        if is_needed {
+            // All that the memtable holds was written before it was frozen.
+            self.sync_outside(|log| match log.writer()?.failure() {
+                None => Ok(Some(log.writer()?.sync_handle()?)),
+                // A failed write is behind what is synced then.
+                Some(_) => self.sync_log(log).map(|()| None),
+            })?;
+        }
         let mut log = self.log.lock();
-        if !mutant!("flush_deferred_not_written") {
-            self.write_deferred(&mut log)?;
-        }
-        if self.has_others(keyspace) && !mutant!("flush_log_not_synced") {
-            self.sync_log(&mut log)?;
-        }
         let mut needed = log.last_seq.next();
         for other in self.keyspaces.all() {
             if mutant!("flush_segment_retired_early") {
@@ -223,12 +232,7 @@ impl Core {
         });
         match result {
             Ok(()) => {
-                let keep = |segment: &FinishedSegment| !retired.contains(&segment.number);
-                let mut log = self.log.lock();
-                log.finished.retain(keep);
-                log.forget(retired);
-                drop(log);
-                self.bury(FileKind::Wal, retired.iter().copied());
+                self.let_go(retired);
                 Ok(())
             }
             // The keyspace was dropped while its memtable was written, and the edit refused before it was logged.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use esker_base::names::{self, FileKind, LOCK};
 use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, mutant};
@@ -19,9 +20,10 @@ use esker_wal::{Outcome, SealInfo, SegmentExpectation};
 use crate::Db;
 use crate::background::BackgroundState;
 use crate::commit::history::History;
-use crate::commit::log::Log;
+use crate::commit::log::{Log, SyncOutside};
 use crate::commit::queue::CommitQueue;
 use crate::commit::retired::Retired;
+use crate::commit::spare::Spare;
 use crate::core::{Core, Keyspaces, Manifest, new_file_id};
 use crate::db::DbHandle;
 use crate::health::Health;
@@ -187,11 +189,12 @@ impl Opening {
                 takeover.remove_unnamed(&version, manifest.number());
                 takeover.make_reserve();
                 let manifest = Manifest::new(Some(manifest), version);
-                (manifest, Log::new(Some(writer), last_seq, finished), next_file)
+                let now = self.world.clock.monotonic();
+                (manifest, Log::new(Some(writer), last_seq, finished, now), next_file)
             }
             None => {
                 let manifest = Manifest::new(None, version);
-                let mut log = Log::new(None, last_seq, VecDeque::new());
+                let mut log = Log::new(None, last_seq, VecDeque::new(), Duration::ZERO);
                 if health.is_suspended() {
                     log.keep_recovered(from);
                 }
@@ -220,6 +223,8 @@ impl Opening {
             file_pins: AtomicUsize::new(0),
             next_file: AtomicU64::new(next_file),
             retired: Retired::default(),
+            spare: Spare::default(),
+            sync_outside: SyncOutside::default(),
             replayed,
             scrub: Scrub::default(),
             ingests: Ingests::default(),
@@ -357,7 +362,7 @@ impl Core {
             // A write failed, and the log has not gone on behind it yet.
             self.resume(&mut log, 0)?;
         }
-        let spare = log.take_spare();
+        let spare = self.spare.hold(|slot| slot.take()).map(|spare| spare.number());
         let seal = log.writer()?.seal().map_err(|error| self.health.fail(&error))?;
         let end = LogPosition { file: seal.segment, offset: seal.len };
         self.edit(Edit {

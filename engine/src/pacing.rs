@@ -2,8 +2,9 @@
 //!
 //! A delay per byte grows with the pressure, from nothing to [`DELAY_NS_PER_KIB_MAX`]: with the files in level 0, from
 //! [`FREE_LEVEL0`] to [`FULL_LEVEL0`], and with the memory in memtables, from [`FREE_MEMORY_PERCENT`] of its limit on. So
-//! throughput settles where flush and compaction keep up, without a stop. No single commit sleeps for longer than
-//! [`SLEEP_MAX`]; the rest is owed by those after it. Every delay is counted in the metrics.
+//! throughput settles where flush and compaction keep up, without a stop. No small group sleeps for longer than
+//! [`SLEEP_MAX`]; the rest is owed by those after it. A large one pays for itself, at [`SLEEP_NS_PER_KIB_MAX`] at most, or
+//! batches of a megabyte would pass at 4 ms each. Every delay is counted in the metrics.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,11 +28,16 @@ const FREE_MEMORY_PERCENT: u64 = 50;
 /// The greatest delay: about 1 MiB a second.
 const DELAY_NS_PER_KIB_MAX: u64 = 1_000_000;
 
-/// No commit is delayed for longer at a time.
+/// No group is delayed for longer at a time, but for a large one.
 const SLEEP_MAX: Duration = Duration::from_millis(4);
 
-/// What is owed beyond this is let off: a large commit is not made good by all small ones after it.
+/// What is owed beyond this, and beyond what a large group may sleep, is let off: a large commit is not made good by all
+/// small ones after it.
 const OWED_MAX: Duration = Duration::from_millis(100);
+
+/// A large group may sleep for so long: about 10 MiB a second, which every disk takes that is worth waiting for. 41 KiB
+/// sleep as long as the smallest.
+const SLEEP_NS_PER_KIB_MAX: u64 = 100_000;
 
 /// Writes dominate if they would fill a memtable within so many seconds.
 const MEMTABLE_SECONDS_MAX: u64 = 5;
@@ -93,16 +99,18 @@ impl Pacer {
         if rate == 0 && owed == 0 {
             return Duration::ZERO;
         }
-        let owed = owed + rate * (bytes as u64) / 1024;
-        let owed = owed.min(OWED_MAX.as_nanos() as u64);
+        let sleep_max = SLEEP_NS_PER_KIB_MAX.saturating_mul(bytes as u64 / 1024);
+        let sleep_max = sleep_max.max(SLEEP_MAX.as_nanos() as u64);
+        let owed = owed.saturating_add(rate.saturating_mul(bytes as u64) / 1024);
+        let owed = owed.min(sleep_max.max(OWED_MAX.as_nanos() as u64));
         if owed < SLEEP_MIN.as_nanos() as u64 {
             // With the pressure the debt goes too.
             self.owed_ns.store(if rate == 0 { 0 } else { owed }, Ordering::Relaxed);
             return Duration::ZERO;
         }
-        let delay = Duration::from_nanos(owed).min(SLEEP_MAX);
-        self.owed_ns.store(owed - delay.as_nanos() as u64, Ordering::Relaxed);
-        delay
+        let delay = owed.min(sleep_max);
+        self.owed_ns.store(owed - delay, Ordering::Relaxed);
+        Duration::from_nanos(delay)
     }
 }
 
@@ -186,13 +194,43 @@ mod tests {
         let delays: Vec<_> = (FREE_LEVEL0..FULL_LEVEL0 + 10).map(delay).collect();
         assert!(delays.is_sorted());
         assert_eq!(delays.last(), Some(&Duration::from_nanos(DELAY_NS_PER_KIB_MAX)));
-        // 64 MiB would owe more than a minute: no commit sleeps long, and those after it pay for a while only.
-        let slept: Vec<_> = std::iter::once(64 << 20)
+        // 40 KiB owe 40 ms: no small commit sleeps long, and those after it pay for a while only.
+        let slept: Vec<_> = std::iter::repeat_n(40 << 10, 10)
             .chain(std::iter::repeat_n(0, 100))
             .map(|bytes| pacer.delay(bytes, 0, 1 << 20))
             .collect();
         assert!(slept.iter().all(|&delay| delay <= SLEEP_MAX));
-        assert_eq!(slept.iter().sum::<Duration>(), OWED_MAX);
+        assert_eq!(slept.iter().sum::<Duration>(), OWED_MAX + 9 * SLEEP_MAX);
+        // 1 MiB would owe a second.
+        assert_eq!(pacer.delay(1 << 20, 0, 1 << 20), Duration::from_nanos(102_400_000));
+    }
+
+    /// Groups of a megabyte slept for 4 ms each, whatever was in memory: they filled it, and then all writers stopped.
+    #[test]
+    fn writers_of_any_group_size_meet_the_speed_of_flushing_before_memory_is_full() {
+        let limit = 160u64 << 20;
+        for (group, flushed_per_second) in
+            [(200, 30), (4 << 10, 30), (64 << 10, 40), (1 << 20, 25), (1 << 20, 60), (4 << 20, 60)]
+        {
+            let pacer = Pacer::default();
+            // What a group itself takes, in nanoseconds: 500 MiB a second come as fast as they can.
+            let own_ns = group * 1_000_000_000 / (500 << 20);
+            let (mut used, mut slept_max) = (limit / 2, Duration::ZERO);
+            let (mut now, mut written) = (0, 0);
+            while now < 10_000_000_000 {
+                let delay = pacer.delay(group as usize, used, limit);
+                slept_max = slept_max.max(delay);
+                let passed = own_ns + delay.as_nanos() as u64;
+                let flushed =
+                    (u128::from(passed) * (flushed_per_second << 20) / 1_000_000_000) as u64;
+                used = (used + group).saturating_sub(flushed);
+                (now, written) = (now + passed, written + group);
+                assert!(used < limit, "{group} bytes a group, {flushed_per_second} MiB/s flushed");
+            }
+            // No slower than flushing either.
+            assert!(u128::from(written) >= 10 * (flushed_per_second << 20), "{written} of {group}");
+            assert!(group > 40 << 10 || slept_max <= SLEEP_MAX);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use esker_vfs::{OpenMode, World};
 use esker_wal::{FinishedSegment, Outcome, SEGMENT_LEN_MAX, SegmentSpec, Writer};
 
 use crate::commit::log::Log;
+use crate::commit::spare::SMALL_SEGMENT_BYTES;
 use crate::core::{Core, Keyspaces, Manifest, new_file_id};
 use crate::keyspace::KeyspaceInner;
 use crate::options::{Background, Options};
@@ -25,11 +26,7 @@ use crate::options::{Background, Options};
 const RESERVE_BYTES: u64 = 1 << 20;
 
 /// The log segment that an open on a full disk makes do with.
-const SMALL_SEGMENT_BYTES: u64 = 64 << 10;
-
-/// The first log segment of every open: small, so that filling it with zeros does not delay the start. The next one is
-/// made in the background, in full size.
-const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
+const FULL_DISK_SEGMENT_BYTES: u64 = 64 << 10;
 
 /// What was read of the log, which a takeover starts from.
 #[derive(Debug)]
@@ -67,12 +64,12 @@ impl Takeover<'_> {
         keyspaces: &Keyspaces,
         filled: &mut dyn FnMut(),
     ) -> Result<Written> {
-        let segment_bytes = self.options.segment_bytes().min(FIRST_SEGMENT_BYTES);
+        let segment_bytes = self.options.segment_bytes().min(SMALL_SEGMENT_BYTES);
         match self.attempt(version, from, keyspaces, filled, segment_bytes) {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 // If it cannot be removed, the second attempt fails as the first did.
                 let _ = self.world.fs.remove_file(&self.dir.join(RESERVE));
-                let small = segment_bytes.min(SMALL_SEGMENT_BYTES);
+                let small = segment_bytes.min(FULL_DISK_SEGMENT_BYTES);
                 self.attempt(version, from, keyspaces, filled, small)
             }
             result => result,
@@ -102,7 +99,7 @@ impl Takeover<'_> {
         let segment_bytes = segment_bytes.saturating_add(esker_wal::tail_bytes(outcome));
         let segment_bytes = segment_bytes.next_multiple_of(4096).min(SEGMENT_LEN_MAX);
         // A small segment is filled in any case, so that stores to it are proven on the simulated disk.
-        let is_small = segment_bytes <= SMALL_SEGMENT_BYTES;
+        let is_small = segment_bytes <= FULL_DISK_SEGMENT_BYTES;
         let mut spec_for = |size_min: u64| {
             Ok(SegmentSpec {
                 number: take(),
@@ -289,7 +286,8 @@ impl Core {
                 takeover.remove_unnamed(&version, new.number());
                 takeover.make_reserve();
                 *manifest = Manifest::new(Some(new), version);
-                *log = Log::new(Some(writer), from.last_seq, finished);
+                let now = self.world.clock.monotonic();
+                *log = Log::new(Some(writer), from.last_seq, finished, now);
                 self.next_file.store(next_file, Ordering::Release);
                 self.health.resume();
                 drop((manifest, log));

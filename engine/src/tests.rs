@@ -24,6 +24,7 @@ mod repair;
 mod replay;
 #[cfg(feature = "shuttle")]
 mod shuttle;
+mod spare;
 mod strategies;
 mod stress;
 mod submit;

@@ -97,8 +97,13 @@ pub trait File: Debug + Send + Sync {
     /// The first `len` bytes as memory to write to, for many small writes without a system call each; `None` where that is
     /// not safe or not possible, and the caller writes as ever. `len` is at most the file's length.
     ///
-    /// Only for a file whose space was taken by writes to all of it, and that nobody truncates while the map lives:
-    /// on the real machine a store to a page without a block behind it would end the process.
+    /// Only for a file whose space was taken by writes to all of that range, and that nobody truncates while the map lives:
+    /// on the real machine a store to a page without a block behind it would end the process. The file may grow.
+    ///
+    /// Stores and [`File::write_all_at`] to the same file are seen by each other, by reads and by syncs in the order in
+    /// which one thread makes them, whichever bytes they touch: where a file held other bytes before, its user writes
+    /// zeros by a call ahead of the stores. A store makes pages ready ahead of it, up to 64 KiB, so what is not written
+    /// whole by calls may be read from the disk first.
     fn map_for_writes(&self, len: u64) -> io::Result<Option<Box<dyn WriteMap>>> {
         let _ = len;
         Ok(None)

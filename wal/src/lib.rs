@@ -27,7 +27,8 @@ pub use group::{BatchBytes, Group, GroupBuilder};
 pub use reader::{Groups, Outcome, SegmentExpectation, SegmentOutcome, replay, replay_segments};
 pub use salvage::{Piece, SalvagedSegment, look_at, salvage_segment};
 pub use segment::{
-    SEGMENT_LEN_MAX, Segment, SegmentSpec, create_segment, retired_name, segment_size_for,
+    GROWTH_MAX, SEGMENT_LEN_MAX, Segment, SegmentSpec, create_segment, retired_name,
+    segment_size_for,
 };
 pub use tail::{RewrittenTail, rewrite_tail, tail_bytes};
 pub use writer::{FinishedSegment, SealInfo, SyncHandle, Writer};

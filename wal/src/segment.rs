@@ -23,6 +23,9 @@ const SIZE_STEP: u64 = 4096;
 /// How much is zeroed at a time.
 const CHUNK_LEN: usize = 1 << 20;
 
+/// A segment may grow to so many times the length that it was made with.
+pub const GROWTH_MAX: u64 = 4;
+
 /// Larger frames are written by a call even where they could be stored: it costs 0.9 us and then 50 ns for every KiB, a
 /// store 150 ns for every KiB, where this was measured.
 const STORE_LEN_MAX: usize = 8 << 10;
@@ -60,6 +63,8 @@ pub struct Segment {
     /// The checksums of its frames.
     pub(crate) checksums: OfFile,
     map: Option<Box<dyn WriteMap>>,
+    /// How much of it `map` covers.
+    mapped_bytes: u64,
     /// Up to here at least, what is not written is zeros.
     blank_to: u64,
 }
@@ -85,6 +90,11 @@ impl Segment {
         self.size_bytes
     }
 
+    /// The size in bytes that it was made with; it may have grown since.
+    pub fn made_bytes(&self) -> u64 {
+        self.header.size_bytes.into()
+    }
+
     /// Whether buffered groups are stored through a map.
     pub fn is_mapped(&self) -> bool {
         self.map.is_some()
@@ -97,16 +107,33 @@ impl Segment {
             self.blank_ahead(frame.len(), end)?;
         }
         match &mut self.map {
-            Some(map) if by_store && frame.len() <= STORE_LEN_MAX => map.store(frame, offset),
+            Some(map) if by_store && frame.len() <= STORE_LEN_MAX && end <= self.mapped_bytes => {
+                map.store(frame, offset)
+            }
             _ => self.file.write_all_at(frame, offset),
         }
+    }
+
+    /// Makes it longer, by its first length; see [`crate::Writer::grow`].
+    pub(crate) fn grow(&mut self) -> bool {
+        let grown = self.size_bytes + self.made_bytes();
+        let most = (GROWTH_MAX * self.made_bytes()).min(SEGMENT_LEN_MAX);
+        if grown > most || self.file.allocate(grown).is_err() {
+            return false;
+        }
+        // What was added reads as zeros.
+        if self.blank_to == self.size_bytes {
+            self.blank_to = grown;
+        }
+        self.size_bytes = grown;
+        true
     }
 
     /// Makes what a recycled segment held before zeros, up to the step behind `end`. Whole pages are written, so that none
     /// has to be read from the disk first, and a disk that fails says so here and not in a store.
     #[cold]
     fn blank_ahead(&mut self, frame_len: usize, end: u64) -> std::io::Result<()> {
-        let step = blank_step(self.size_bytes);
+        let step = blank_step(self.made_bytes());
         let to = end.next_multiple_of(step).min(self.size_bytes);
         // What a large frame covers is written once.
         let is_large = frame_len as u64 > step;
@@ -119,6 +146,7 @@ impl Segment {
     /// Maps it, which must have been written to its end. Without a map it is as good, only slower.
     pub(crate) fn map(&mut self) {
         self.map = self.file.map_for_writes(self.size_bytes).ok().flatten();
+        self.mapped_bytes = self.size_bytes;
     }
 
     /// Lets go of the map: the file is about to be cut, or takes no more frames.
@@ -214,8 +242,16 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
             let is_recycled = spec.recycle.is_some();
             let blank_to = if is_recycled { blank_step(size_bytes) } else { size_bytes };
             let checksums = OfFile::new(header.file_id);
-            let mut segment =
-                Segment { file, path, header, size_bytes, checksums, map: None, blank_to };
+            let mut segment = Segment {
+                file,
+                path,
+                header,
+                size_bytes,
+                checksums,
+                map: None,
+                mapped_bytes: 0,
+                blank_to,
+            };
             if spec.map && (spec.zero_fill || is_recycled) {
                 segment.map();
             }

@@ -251,6 +251,13 @@ impl Writer {
         Ok(finished)
     }
 
+    /// Makes the current segment longer by as much as it was made with, up to [`crate::GROWTH_MAX`] times that, so that the log
+    /// need not wait for the next one; whether it did. Nothing is synced: what is written there is as durable as the next
+    /// sync makes it, length included, and a reader asks only for the length that the header says.
+    pub fn grow(&mut self) -> bool {
+        self.failed.is_none() && self.segment.grow()
+    }
+
     /// After a failed write: makes everything before it durable and says where that ends, so that the manifest can
     /// record it; then [`Writer::continue_in`] goes on. After any other failure, returns that failure.
     pub fn sync_before_failure(&mut self) -> Result<FinishedSegment> {
@@ -308,6 +315,12 @@ impl Writer {
             files.push(self.current());
         }
         Ok(SyncHandle { files, through: self.position() })
+    }
+
+    /// As [`Writer::sync_handle`], for the finished segments alone: nothing is written to those any more.
+    pub fn sync_handle_of_finished(&self) -> Result<SyncHandle> {
+        self.usable()?;
+        Ok(SyncHandle { files: self.unsynced.clone(), through: self.segment.start() })
     }
 
     /// Records the success of a [`SyncHandle`]. Syncs that end out of order do no harm; after a failure nothing more

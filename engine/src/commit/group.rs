@@ -42,6 +42,22 @@ impl Group {
         }
     }
 
+    /// As [`Group::finish`], for those commits that no thread waits for: to answer one may run a waker.
+    fn finish_submitted(&mut self, error: Option<&Error>) {
+        self.refused.retain(|(commit, error)| {
+            commit.blocking || {
+                commit.slot.complete(Err(error.clone()));
+                false
+            }
+        });
+        self.admitted.retain(|(commit, seq)| {
+            commit.blocking || {
+                commit.slot.complete(error.map_or(Ok(*seq), |error| Err(error.clone())));
+                false
+            }
+        });
+    }
+
     fn refuse(&mut self, error: &Error) {
         for commit in self.waiting.drain(..) {
             commit.slot.complete(Err(error.clone()));
@@ -165,8 +181,10 @@ fn apply(writes: &impl Writes, last: SeqNo) -> bool {
 }
 
 impl Core {
-    /// Commits `commits` in order. Only the owner of the log calls it.
-    pub(crate) fn commit_group(&self, commits: Vec<Commit>) {
+    /// Commits `commits` in order. Only the owner of the log calls it; it gives the log up in `hand_over`. Writers that
+    /// sleep are woken after that, so that the next group is written and synced meanwhile. Wakers are called before: one
+    /// may close the database, which the owner sees to.
+    pub(crate) fn commit_group(&self, commits: Vec<Commit>, hand_over: impl FnOnce()) {
         let bytes = commits.iter().map(|commit| commit.batch.encoded_bytes()).sum();
         let mut group = Group {
             admitted: Vec::with_capacity(commits.len()),
@@ -174,13 +192,16 @@ impl Core {
             refused: Vec::new(),
         };
         if let Err(error) = self.check_writable().and_then(|()| self.pace(bytes)) {
-            return group.refuse(&error);
+            group.refuse(&error);
+            return hand_over();
         }
         let mut log = self.log.lock();
         let mut payload = self.start_payload(&mut log);
         let durability = self.judge(&mut log, &mut group, &mut payload);
         let result = self.log_and_show(&mut log, payload, durability, &group.admitted);
         drop(log);
+        group.finish_submitted(result.as_ref().err());
+        hand_over();
         group.finish(result.as_ref().err());
     }
 

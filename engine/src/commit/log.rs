@@ -4,20 +4,30 @@
 //! the manifest's lock and the keyspaces' `change` locks.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use esker_base::names::FileKind;
 use esker_base::{Error, ErrorKind, FileNumber, Result, SeqNo, mutant};
 use esker_manifest::{Edit, WalEnd, WalSegmentMeta};
-use esker_wal::{
-    FinishedSegment, GroupBuilder, Segment, SegmentSpec, Writer, retired_name, segment_size_for,
-};
+use esker_wal::{FinishedSegment, GroupBuilder, Segment, SyncHandle, Writer};
 
 use crate::Durability;
+use crate::commit::spare::SPARE_PART;
 use crate::core::Core;
+use crate::sync::Mutex;
 use crate::takeover::Recovered;
 
 /// A larger group's memory is not kept for the next one.
 const IDLE_BYTES_MAX: usize = 2 << 20;
+
+/// The sync that runs without the log's lock; one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct SyncOutside {
+    /// Held by who runs it, from before the log's lock is taken to after its result is known to the log.
+    turn: Mutex<()>,
+    /// Why one failed. Held while it runs: who synced the log meanwhile waits here to hear of it.
+    pub(crate) failure: Mutex<Option<Error>>,
+}
 
 /// The writing end, and what belongs to it.
 #[derive(Debug, Default)]
@@ -33,8 +43,10 @@ pub(crate) struct Log {
     idle: Option<GroupBuilder>,
     /// Segments that take no more writes and still protect unflushed entries, oldest first.
     pub(crate) finished: VecDeque<FinishedSegment>,
-    /// The next segment, made ahead of time and listed in the manifest.
-    spare: Option<Segment>,
+    /// When the current segment was entered.
+    pub(crate) entered_at: Duration,
+    /// Whether the background was told that a spare is due.
+    pub(crate) asked_for_spare: bool,
     /// Segments that are listed, but that the log could not be led into.
     unentered: Vec<FileNumber>,
     /// What a takeover starts from, in a database that was opened on a full disk and waits for space.
@@ -46,8 +58,9 @@ impl Log {
         writer: Option<Writer>,
         last_seq: SeqNo,
         finished: VecDeque<FinishedSegment>,
+        now: Duration,
     ) -> Log {
-        Log { writer, last_seq, finished, ..Log::default() }
+        Log { writer, last_seq, finished, entered_at: now, ..Log::default() }
     }
 
     pub(crate) fn writer(&mut self) -> Result<&mut Writer> {
@@ -96,9 +109,34 @@ impl Log {
         self.recovered.take()
     }
 
-    /// Gives up the spare segment; its number.
-    pub(crate) fn take_spare(&mut self) -> Option<FileNumber> {
-        self.spare.take().map(|spare| spare.number())
+    /// Whether enough of the segment is written to make the next. A failed writer goes on in a segment of its own, which
+    /// a spare would have to follow.
+    pub(crate) fn is_spare_due(&self) -> bool {
+        let is_due = |writer: &Writer| {
+            writer.position().offset > writer.segment().made_bytes() / SPARE_PART
+                && writer.failure().is_none()
+        };
+        self.writer.as_ref().is_some_and(is_due)
+    }
+
+    /// The bytes of the live log: up to the ends of its segments.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let current = self.writer.as_ref().map_or(0, |writer| writer.position().offset);
+        self.finished.iter().map(|segment| segment.end).sum::<u64>() + current
+    }
+
+    /// About how many of them are not known to be synced.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        let Some(writer) = &self.writer else { return 0 };
+        let (known, position) = (writer.known_synced(), writer.position());
+        let all = self.finished.iter().map(|segment| (segment.number, segment.end));
+        let all = all.chain([(position.file, position.offset)]);
+        let behind = |(number, end): (FileNumber, u64)| match number.cmp(&known.file) {
+            std::cmp::Ordering::Less => 0,
+            std::cmp::Ordering::Equal => end.saturating_sub(known.offset),
+            std::cmp::Ordering::Greater => end,
+        };
+        all.map(behind).sum()
     }
 
     /// The number of segments that hold or will take entries, the spare left out.
@@ -148,6 +186,10 @@ impl Core {
             log.deferred_bytes -= len;
             self.metrics.wal_bytes.add_alone(len as u64);
             written.into_iter().for_each(|group| log.recycle(group));
+            if !log.asked_for_spare && log.is_spare_due() {
+                log.asked_for_spare = true;
+                self.background.wake();
+            }
         }
         Ok(())
     }
@@ -186,9 +228,55 @@ impl Core {
             None => writer.sync(),
             Some(_) => writer.sync_before_failure().map(|_| ()),
         };
-        synced.map_err(|error| self.health.fail(&error))?;
+        self.judge_sync(log, synced)?;
         self.metrics.synced(self.world.clock.monotonic().saturating_sub(start));
         Ok(())
+    }
+
+    /// Takes a sync that ended well for a success only if none failed that ran at the same time: the system tells but one
+    /// of those that sync the same file.
+    fn judge_sync(&self, log: &mut Log, synced: Result<()>) -> Result<()> {
+        // Waits for the one that is under way: it has the same bytes to write.
+        let outside = self.sync_outside.failure.lock().clone();
+        let error = match (synced, outside) {
+            (Ok(()), None) => return Ok(()),
+            (Err(error), _) => error,
+            (Ok(()), Some(error)) => log.writer()?.fail(error),
+        };
+        Err(self.health.fail(&error))
+    }
+
+    /// Runs the sync that `choose` asks for without the log's lock, which it is chosen under. True if it asked for one.
+    pub(crate) fn sync_outside(
+        &self,
+        choose: impl FnOnce(&mut Log) -> Result<Option<SyncHandle>>,
+    ) -> Result<bool> {
+        let _turn = self.sync_outside.turn.lock();
+        let mut log = self.log.lock();
+        let Some(handle) = choose(&mut log)? else { return Ok(false) };
+        let mut failure = self.sync_outside.failure.lock();
+        drop(log);
+        let start = self.world.clock.monotonic();
+        let synced = handle.run();
+        *failure = synced.as_ref().err().cloned();
+        drop(failure);
+        let mut log = self.log.lock();
+        let writer = log.writer()?;
+        match synced {
+            Ok(through) => {
+                writer.synced_through(through);
+                // Another sync may have been told of what this one met.
+                if let Some(error) = writer.failure().filter(|_| self.health.cause().is_some()) {
+                    return Err(error.clone());
+                }
+            }
+            Err(error) => {
+                let error = writer.fail(error);
+                return Err(self.health.fail(&error));
+            }
+        }
+        self.metrics.synced(self.world.clock.monotonic().saturating_sub(start));
+        Ok(true)
     }
 
     /// Sees to it that the writer can take a group of `len` bytes.
@@ -197,134 +285,90 @@ impl Core {
             self.resume(log, len)?;
         }
         while !log.writer()?.fits(len) {
-            let next = match log.spare.take() {
-                Some(spare) => spare,
+            match self.spare.try_take() {
+                Some(spare) => self.enter(log, spare)?,
+                // The spare is on its way, if there is a thread that makes it.
+                None if self.has_threads() && log.writer()?.grow() => self.background.wake(),
                 None => {
-                    let segment = self.create_segment(len, false)?;
-                    self.list_segment(&segment)?;
-                    segment
-                }
-            };
-            let number = next.number();
-            match log.writer()?.rotate(next) {
-                Ok(finished) => log.finished.push_back(finished),
-                Err(error) => {
-                    log.unentered.push(number);
-                    return Err(error);
+                    let next = self.spare.hold(|slot| match slot.take() {
+                        Some(spare) => Ok(spare),
+                        None => {
+                            let size_bytes = self.size_now(log, len)?;
+                            let segment = self.create_segment(size_bytes, false, false)?;
+                            self.list_segment(&segment)?;
+                            Ok(segment)
+                        }
+                    })?;
+                    self.enter(log, next)?;
                 }
             }
-            self.flush_pinning(log);
-            self.background.wake();
         }
+        Ok(())
+    }
+
+    /// Leads the log into `next`, which is listed.
+    pub(crate) fn enter(&self, log: &mut Log, next: Segment) -> Result<()> {
+        let number = next.number();
+        match log.writer()?.rotate(next) {
+            Ok(finished) => log.finished.push_back(finished),
+            Err(error) => {
+                log.unentered.push(number);
+                return Err(error);
+            }
+        }
+        log.entered_at = self.world.clock.monotonic();
+        log.asked_for_spare = false;
+        self.flush_pinning(log);
+        self.background.wake();
         Ok(())
     }
 
     /// Goes on behind a failed write: syncs what was written before it, and continues in a new segment. The manifest
     /// says where the old one ends, so the partial frame behind that is never read.
     pub(crate) fn resume(&self, log: &mut Log, len: usize) -> Result<()> {
-        let end = log.writer()?.sync_before_failure().map_err(|error| self.health.fail(&error))?;
-        let next = self.create_segment(len, false)?;
-        // Segments made before this one have lower numbers and can no longer follow.
-        let spare = log.take_spare();
-        let void: Vec<_> = spare.into_iter().chain(log.unentered.drain(..)).collect();
-        let edit = Edit {
-            wal_added: vec![self.segment_meta(&next)],
-            wal_ended: vec![WalEnd {
-                segment: end.number,
-                ends_at: end.end,
-                last_seq: Some(end.last_seq),
-                continued_by: Some(next.number()),
-            }],
-            wal_removed: void.clone(),
-            ..Edit::default()
+        let synced = log.writer()?.sync_before_failure();
+        let (end, synced) = match synced {
+            Ok(end) => (Some(end), Ok(())),
+            Err(error) => (None, Err(error)),
         };
-        if let Err(error) = self.edit(edit) {
-            log.unentered = void;
-            self.bury(FileKind::Wal, self.health.cause().is_none().then_some(next.number()));
-            return Err(error);
-        }
+        self.judge_sync(log, synced)?;
+        let end = end.expect("invariant: a failure was returned");
+        let (next, void) = self.spare.hold(|slot| {
+            let size_bytes = self.size_now(log, len)?;
+            let next = self.create_segment(size_bytes, false, false)?;
+            // Segments made before this one have lower numbers and can no longer follow.
+            let spare = slot.take().map(|spare| spare.number());
+            let void: Vec<_> = spare.into_iter().chain(log.unentered.drain(..)).collect();
+            let edit = Edit {
+                wal_added: vec![self.segment_meta(&next)],
+                wal_ended: vec![WalEnd {
+                    segment: end.number,
+                    ends_at: end.end,
+                    last_seq: Some(end.last_seq),
+                    continued_by: Some(next.number()),
+                }],
+                wal_removed: void.clone(),
+                ..Edit::default()
+            };
+            match self.edit(edit) {
+                Ok(()) => Ok((next, void)),
+                Err(error) => {
+                    log.unentered = void;
+                    let is_unnamed = self.health.cause().is_none();
+                    self.bury(FileKind::Wal, is_unnamed.then_some(next.number()));
+                    Err(error)
+                }
+            }
+        })?;
         self.bury(FileKind::Wal, void);
         log.writer()?.continue_in(next);
         log.finished.push_back(end);
+        log.entered_at = self.world.clock.monotonic();
+        log.asked_for_spare = false;
         Ok(())
     }
 
-    /// Makes the next segment ahead of time, so that a rotation need not wait for it; true if it did.
-    pub(crate) fn spare_step(&self) -> Result<bool> {
-        let wanted = |log: &mut Log| {
-            let half = self.options.segment_bytes() / 2;
-            // A failed writer goes on in a segment of its own, which a spare listed meanwhile would have to follow.
-            let due = |w: &Writer| w.failure().is_none() && w.position().offset > half;
-            log.spare.is_none() && log.writer.as_ref().is_some_and(due)
-        };
-        if !wanted(&mut self.log.lock()) {
-            return Ok(false);
-        }
-        // Zeros pay where the log is synced; elsewhere they only double what is written.
-        let is_synced = {
-            let mut log = self.log.lock();
-            let writer = log.writer()?;
-            writer.known_synced().file == writer.position().file
-        };
-        let segment = self.create_segment(0, is_synced)?;
-        let mut log = self.log.lock();
-        let current = log.writer()?.position().file;
-        if !wanted(&mut log) || segment.number() < current {
-            drop(log);
-            self.bury(FileKind::Wal, Some(segment.number()));
-            return Ok(true);
-        }
-        self.list_segment(&segment)?;
-        log.spare = Some(segment);
-        Ok(true)
-    }
-
-    /// Adds a new segment to the manifest. If that fails and the manifest certainly does not name it, it is given up.
-    fn list_segment(&self, segment: &Segment) -> Result<()> {
-        let added = vec![self.segment_meta(segment)];
-        self.edit(Edit { wal_added: added, ..Edit::default() }).inspect_err(|_| {
-            self.bury(FileKind::Wal, self.health.cause().is_none().then_some(segment.number()));
-        })
-    }
-
-    /// Makes a segment that can take a group of `len` bytes: of a retired one where there is one. Otherwise, filling it
-    /// with zeros takes time now and saves some in every sync: the file system need not record that reserved space is in
-    /// use.
-    fn create_segment(&self, len: usize, zero_fill: bool) -> Result<Segment> {
-        let usual_bytes = self.options.segment_bytes();
-        let mut spec = SegmentSpec {
-            number: self.next_file_number(),
-            file_id: self.new_file_id(),
-            epoch: self.manifest.lock().version.epoch,
-            size_bytes: usual_bytes.max(segment_size_for(len)),
-            zero_fill,
-            recycle: None,
-            map: self.options.maps_log(),
-        };
-        let is_usual = spec.size_bytes == usual_bytes;
-        if let Some(retired) = is_usual.then(|| self.retired.take()).flatten() {
-            spec.recycle = Some(retired);
-            match esker_wal::create_segment(&*self.world.fs, &self.dir, &spec) {
-                Ok(segment) => {
-                    self.retired.made(spec.number);
-                    self.metrics.wal_recycled.add(1);
-                    return Ok(segment);
-                }
-                // It may still have its name. The next open removes it, if this cannot.
-                Err(_) => {
-                    let _ = self.world.fs.remove_file(&self.dir.join(retired_name(retired)));
-                }
-            }
-            spec = SegmentSpec { number: self.next_file_number(), recycle: None, ..spec };
-        }
-        let segment = esker_wal::create_segment(&*self.world.fs, &self.dir, &spec)?;
-        if is_usual {
-            self.retired.made(spec.number);
-        }
-        Ok(segment)
-    }
-
-    fn segment_meta(&self, segment: &Segment) -> WalSegmentMeta {
+    pub(crate) fn segment_meta(&self, segment: &Segment) -> WalSegmentMeta {
         WalSegmentMeta {
             number: segment.number(),
             file_id: segment.file_id(),

@@ -3,8 +3,8 @@
 //! Commits wait in one line. At any time at most one thread owns the log; it takes commits from the front in groups. A
 //! blocking writer that finds no owner becomes it, until its own commit is done; then it hands the log to the next
 //! blocking writer in line, or to the commit thread for a submitted one. So a lone writer pays no thread switch, and
-//! many writers share one sync. One that finds nobody in line either commits what its caller lends it, without a place
-//! in line.
+//! many writers share one sync; the log is handed on before those that wait for the group are woken. A writer that finds
+//! nobody in line either commits what its caller lends it, without a place in line.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -91,8 +91,8 @@ impl Slot {
     pub(crate) fn complete(&self, result: Result<SeqNo>) {
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut *state, SlotState::Done(result));
-        self.changed.notify_one();
         drop(state);
+        self.changed.notify_one();
         if let SlotState::Polled(waker) = before {
             // A waker is the caller's code: if it panics, that is no failure of the database.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
@@ -268,8 +268,8 @@ impl CommitQueue {
         }
         let owns = self.push(&mut state, commit)?;
         drop(state);
-        // Should the caller's code panic, whoever waits for an owner is told.
-        let guard = OwnerGuard { queue: self, core };
+        // Should the caller's code panic, its commit waits for nobody, and whoever waits for an owner is told.
+        let guard = LineGuard { queue: self, core, slot: &slot, owns };
         in_line();
         std::mem::forget(guard);
         if owns {
@@ -323,20 +323,27 @@ impl CommitQueue {
     /// Runs groups as the owner until `mine` is done (or, without one, until the line is empty), then passes the log
     /// on.
     fn own(&self, core: &Core, mine: Option<&Slot>) {
-        let guard = OwnerGuard { queue: self, core };
-        loop {
-            self.run_group(core);
-            if self.pass_on(core, mine.map(|slot| slot.result().is_some())) {
-                break;
-            }
+        let mut guard = Some(OwnerGuard { queue: self, core });
+        while guard.is_some() {
+            let group = self.take_group();
+            let is_mine = |commit: &Commit, mine: &Slot| std::ptr::eq(&*commit.slot, mine);
+            let is_done = mine.map(|mine| {
+                group.iter().any(|commit| is_mine(commit, mine)) || mine.result().is_some()
+            });
+            let mut hand_over = || {
+                if self.pass_on(core, is_done) {
+                    // From here on a panic is no longer the owner's.
+                    std::mem::forget(guard.take());
+                }
+            };
+            if group.is_empty() { hand_over() } else { core.commit_group(group, hand_over) }
         }
-        std::mem::forget(guard);
     }
 
     fn run_group(&self, core: &Core) {
         let group = self.take_group();
         if !group.is_empty() {
-            core.commit_group(group);
+            core.commit_group(group, || ());
         }
     }
 
@@ -450,7 +457,7 @@ impl CommitQueue {
             if group.is_empty() {
                 return;
             }
-            core.commit_group(group);
+            core.commit_group(group, || ());
         }
     }
 
@@ -483,6 +490,30 @@ impl Drop for OwnerGuard<'_> {
                 continue;
             }
             commit.slot.complete(Err(error.clone()));
+        }
+    }
+}
+
+/// If a thread panics whose commit is in line, it cannot take over the log any more; if it has it already, those in line
+/// are told.
+struct LineGuard<'a> {
+    queue: &'a CommitQueue,
+    core: &'a Core,
+    slot: &'a Arc<Slot>,
+    owns: bool,
+}
+
+impl Drop for LineGuard<'_> {
+    fn drop(&mut self) {
+        let owns = self.owns || {
+            // The log is handed over under this lock.
+            let mut state = self.queue.state.lock();
+            let mine = state.line.iter_mut().find(|next| Arc::ptr_eq(&next.slot, self.slot));
+            mine.into_iter().for_each(|commit| commit.blocking = false);
+            matches!(*self.slot.state.lock(), SlotState::Promoted)
+        };
+        if owns {
+            drop(OwnerGuard { queue: self.queue, core: self.core });
         }
     }
 }
@@ -585,6 +616,44 @@ mod tests {
         assert_eq!(keyspace.get("key").unwrap().as_deref(), Some(&b"2"[..]));
         db.close().unwrap();
         assert!(db.write_ordered(&mut put("3"), || panic!("it is refused")).is_err());
+    }
+
+    /// The guard took the log from whoever had it, and two owners could write to it at once.
+    #[test]
+    fn a_panic_in_line_leaves_the_log_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let keyspace = db.keyspace("k").unwrap();
+        let queue = &db.core().queue;
+        let write = |then: &dyn Fn()| {
+            let mut batch = Batch::new();
+            batch.put(&keyspace, "key", "value");
+            catch_unwind(AssertUnwindSafe(|| db.write_ordered(&mut batch, then))).unwrap_err()
+        };
+        // Somebody else has the log.
+        queue.state.lock().owned = true;
+        write(&|| panic!("planned"));
+        {
+            let state = queue.state.lock();
+            assert!(state.owned && state.line.len() == 1 && !state.line[0].blocking);
+        }
+        assert!(db.core().health.cause().is_none());
+        // The commit is carried out all the same, by whom the owner hands the log to.
+        while !queue.pass_on(db.core(), Some(true)) {}
+        while keyspace.get("key").unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        while queue.state.lock().owned {
+            std::thread::yield_now();
+        }
+        // It was handed the log itself before it panicked: then nobody has it.
+        queue.state.lock().owned = true;
+        write(&|| {
+            assert!(queue.pass_on(db.core(), Some(true)));
+            panic!("planned")
+        });
+        assert!(!queue.state.lock().owned);
+        assert!(db.core().health.cause().is_some());
     }
 
     /// The commit thread may leave as soon as the queue is closed. An owner that still handed it the log left the

@@ -61,13 +61,20 @@ impl Core {
         if changes && self.has_space_to_keep() {
             buried.retain(|&(kind, number)| kind != FileKind::Wal || !self.keep(number));
         } else if changes {
-            for number in std::mem::take(&mut self.retired.0.lock().kept) {
-                if self.world.fs.remove_file(&self.dir.join(retired_name(number))).is_err() {
-                    self.metrics.background_errors.add(1);
-                }
-            }
+            self.forget_retired();
         }
         buried
+    }
+
+    /// Removes what is kept; whether there was anything.
+    pub(crate) fn forget_retired(&self) -> bool {
+        let kept = std::mem::take(&mut self.retired.0.lock().kept);
+        for number in &kept {
+            if self.world.fs.remove_file(&self.dir.join(retired_name(*number))).is_err() {
+                self.metrics.background_errors.add(1);
+            }
+        }
+        !kept.is_empty()
     }
 
     fn has_space_to_keep(&self) -> bool {

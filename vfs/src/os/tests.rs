@@ -59,3 +59,35 @@ fn a_lock_goes_with_its_guard_though_copies_of_the_descriptor_stay() {
     taken(LockMode::Exclusive).unwrap();
     drop(copy);
 }
+
+/// Who blanks a file by calls ahead of the stores relies on it.
+#[test]
+fn stores_and_writes_are_seen_in_the_order_they_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = OsFs.create_new(&dir.path().join("file")).unwrap();
+    let len = 1 << 20;
+    let mut model = vec![7; len];
+    file.write_all_at(&model, 0).unwrap();
+    let Some(mut map) = file.map_for_writes(len as u64).unwrap() else { return };
+    // Longer, behind the map.
+    file.allocate(2 * len as u64).unwrap();
+    model.resize(2 * len, 0);
+    let mut at = 5;
+    for round in 0..400_usize {
+        let bytes = vec![round as u8; 1 + round * 37 % 9000];
+        let range = at..at + bytes.len();
+        if round % 3 == 0 || range.end > len {
+            file.write_all_at(&bytes, at as u64).unwrap();
+        } else {
+            map.store(&bytes, at as u64).unwrap();
+        }
+        model[range].copy_from_slice(&bytes);
+        at = (at + bytes.len() / 2) % (2 * len - 9000);
+        if round % 50 == 0 {
+            file.sync_data().unwrap();
+        }
+    }
+    let mut found = vec![0; 2 * len];
+    file.read_exact_at(&mut found, 0).unwrap();
+    assert!(found == model);
+}

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::*;
 use crate::segment::segment_size_for;
 use crate::testing::*;
-use crate::{SegmentExpectation, create_segment};
-use esker_vfs::Call;
+use crate::{SegmentExpectation, SegmentSpec, create_segment};
 use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
 use esker_vfs::simulated::{CrashPolicy, SyncFailure};
+use esker_vfs::{Call, Fs};
 
 #[test]
 fn positions_and_what_is_known_to_be_synced_move_forward() {
@@ -282,4 +282,82 @@ fn no_power_cut_loses_a_synced_group_or_refuses_the_log() {
         }
     }
     assert!(images > 1000, "{images}");
+}
+
+/// A segment that grows while it is written, made afresh or of a retired one: the power may fail before any call, and
+/// the new length may be lost with what stands there.
+#[test]
+fn a_segment_may_grow_and_no_power_cut_minds() {
+    for recycles in [false, true] {
+        let (fs, dir) = simulated();
+        let mut used = spec(2);
+        if recycles {
+            let old = segment(&fs, &dir, 1);
+            old.file.write_all_at(&[9; 4000], 90).unwrap();
+            old.file.sync_all().unwrap();
+            fs.rename(&old.path, &dir.join(crate::retired_name(old.number()))).unwrap();
+            used = SegmentSpec { recycle: Some(FileNumber(1)), map: true, ..used };
+        }
+        let used = create_segment(&fs, &dir, &used).unwrap();
+        let start = used.start();
+        let mut writer = Writer::new(used, SeqNo(0), start);
+        fs.record_states();
+        let mut acknowledged = vec![(fs.ops(), 0)];
+        for seq in 1..=24 {
+            while !writer.fits(group(seq, 500).payload().len()) {
+                assert!(writer.grow());
+            }
+            let mut group = group(seq, 500);
+            if seq % 3 == 0 {
+                writer.append(&mut group)
+            } else {
+                writer.append_buffered(&mut group)
+            }
+            .unwrap();
+            if seq % 5 == 0 {
+                writer.sync().unwrap();
+                acknowledged.push((fs.ops(), seq));
+            }
+        }
+        assert_eq!(writer.segment().size_bytes(), 4 * writer.segment().made_bytes());
+        assert!(!writer.grow(), "only so far");
+        writer.rotate(segment(&fs, &dir, 3)).unwrap();
+        append(&mut writer, 25..=25, 20);
+        writer.sync().unwrap();
+        acknowledged.push((fs.ops(), 25));
+        let optional = SegmentExpectation { optional: true, ..expect(3) };
+        let listed = [expect(2), optional];
+        for (op, state) in fs.take_states() {
+            let last = acknowledged.iter().rev().find(|(at, _)| *at <= op).unwrap().1;
+            let policies = [CrashPolicy::Ordered, CrashPolicy::Posix, CrashPolicy::Hostile];
+            let policies = [CrashPolicy::KeepAll, CrashPolicy::DropAll].into_iter().chain(policies);
+            for (policy, seed) in policies.flat_map(|policy| (0..6).map(move |seed| (policy, seed)))
+            {
+                let (found, _) = read(&state.image(policy, seed), &dir, &listed)
+                    .unwrap_or_else(|error| panic!("{op} {policy:?} {seed}: {error}"));
+                assert!(found.len() as u64 >= last, "{op} {policy:?} {seed}: {found:?} of {last}");
+                assert!(found.iter().copied().eq(1..=found.len() as u64));
+            }
+        }
+    }
+}
+
+/// What others sync meanwhile does not count for the segment in use.
+#[test]
+fn finished_segments_can_be_synced_alone() {
+    let (fs, dir) = simulated();
+    let mut writer = writer(&fs, &dir, 1);
+    append(&mut writer, 1..=3, 20);
+    writer.rotate(segment(&fs, &dir, 2)).unwrap();
+    let handle = writer.sync_handle_of_finished().unwrap();
+    append(&mut writer, 4..=5, 20);
+    let through = handle.run().unwrap();
+    writer.synced_through(through);
+    assert_eq!((writer.known_synced(), writer.unsynced_segments()), (position(2, 64), 0));
+    let listed = [expect(1), expect(2)];
+    let (found, _) = read(&fs.image(CrashPolicy::DropAll, 0), &dir, &listed).unwrap();
+    assert_eq!(found, [1, 2, 3]);
+    writer.sync().unwrap();
+    let (found, _) = read(&fs.image(CrashPolicy::DropAll, 0), &dir, &listed).unwrap();
+    assert_eq!(found, [1, 2, 3, 4, 5]);
 }
