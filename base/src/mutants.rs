@@ -48,7 +48,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("flush_segment_removed_early", "a segment is removed before the edit is durable"),
     ("flush_drops_tombstones", "a flush drops deletes"),
     // Ingest.
-    ("ingest_shown_before_durable", "an ingest can be seen before its edit is durable"),
     ("ingest_memtables_ignored", "an ingest does not flush the memtables first"),
     ("ingest_overlap_above_ignored", "an ingest goes below files that hold the same keys"),
     ("ingest_history_forgotten", "transactions are not judged against what an ingest brought"),

@@ -184,20 +184,11 @@ impl Core {
             }
             self.snapshots.publish(stamp);
         };
-        let result = if mutant!("ingest_shown_before_durable") {
-            let early = self.manifest.lock().version.apply(&edit)?;
-            if let Some(state) = early.keyspaces.get(&id) {
+        let result = self.edit_and(edit, |version| {
+            if let Some(state) = version.keyspaces.get(&id) {
                 show(state);
             }
-            log.last_seq = stamp;
-            self.edit(edit)
-        } else {
-            self.edit_and(edit, |version| {
-                if let Some(state) = version.keyspaces.get(&id) {
-                    show(state);
-                }
-            })
-        };
+        });
         drop(merging);
         match result {
             Ok(()) => {

@@ -80,6 +80,12 @@ fn live(db: &Db, model: &mut Model) {
             13 | 20 => drop(db.compact()),
             15 if db.sync().is_ok() => model.all_durable(),
             18 => drop(db.checkpoint("/copy")),
+            9 | 19 => {
+                let ops: Vec<_> = (3..9).map(|key| ((0, key), Some(100 * at + key))).collect();
+                let entries = (3..9u32).map(|key| (key.to_be_bytes(), content(100 * at + key)));
+                let result = keyspaces[0].ingest(entries);
+                model.wrote(&ops, result.is_ok(), Durability::Sync);
+            }
             _ => {
                 drop(db.run_background_step(
                     BackgroundStep::ALL[at as usize % BackgroundStep::ALL.len()],
