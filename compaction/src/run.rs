@@ -76,12 +76,15 @@ pub struct BuildContext<'a> {
 }
 
 /// What a merge wrote.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Built {
     /// The sstables, by key.
     pub files: Vec<FileMeta>,
     /// The value files that only these sstables point into.
     pub value_files: Vec<ValueFileMeta>,
+    /// The value files out of which a value was to be copied that cannot be read, and what is wrong. Their entries point
+    /// to them as before.
+    pub damaged: Vec<(FileNumber, Error)>,
 }
 
 impl Built {
@@ -120,7 +123,11 @@ pub fn build<C: Cursor + ?Sized>(
     let policy = std::mem::replace(&mut ctx.values, ValuePolicy::none());
     let mut outputs = Outputs::new(ctx, policy);
     match outputs.run(Survivors::new(cursor, retain)) {
-        Ok(()) => Ok(Built { files: outputs.finished, value_files: outputs.values.take() }),
+        Ok(()) => Ok(Built {
+            files: outputs.finished,
+            value_files: outputs.values.take(),
+            damaged: outputs.values.take_damaged(),
+        }),
         Err(error) => {
             outputs.remove();
             Err(error)

@@ -2,8 +2,11 @@
 //!
 //! [`crate::build`] hands every entry that stays to `Values::place`. A large value becomes a pointer; a pointer into a
 //! value file that is mostly garbage becomes one into a new file, under the same key and sequence number; any other entry
-//! stays as it is. The engine asks [`worst`] for the files to empty, and [`pick`] for a merge that does it when no other
-//! merge comes by. Nothing here counts what is live: that is summed up from the picture each time.
+//! stays as it is. The engine asks [`worst`] and [`small`] for the files to empty, and [`pick`] for a merge that does it when
+//! no other merge comes by. Nothing here counts what is live: that is summed up from the picture each time.
+//!
+//! A value that cannot be read stays where it is, and the entry keeps its pointer: readers go on being told of the damage,
+//! no older version comes back, and the merge goes on. The engine hears of it and leaves that file alone from then on.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
-use esker_base::{EntryKind, Error, FileId, FileNumber, InternalKey, Result, mutant};
+use esker_base::{
+    EntryKind, Error, FileId, FileNumber, InternalKey, Result, ValueReferences, mutant,
+};
 use esker_manifest::{FileMeta, KeyspaceState, ValueFileMeta};
 use esker_sstable::{
     Compression, Identity, ReadMode, ValuePointer, ValueReader, ValueSummary, ValueWriter,
@@ -25,8 +30,15 @@ pub const GARBAGE_PERCENT_MAX: u64 = 50;
 /// Merges that are done anyway remove garbage beyond this share of what is live, in percent: they rewrite the pointers in
 /// any case, so waiting until the bound would save nothing.
 pub const GARBAGE_PERCENT_RIDE: u64 = 30;
+/// Above this share such a merge goes before others: what is to be removed is more than what is kept.
+pub const GARBAGE_PERCENT_URGENT: u64 = 100;
 /// A value file with less garbage than this share of itself, in percent, is left alone: copying it frees too little.
 const GARBAGE_PERCENT_MIN: u64 = 20;
+/// A value file below this part of the length at which one is cut is small.
+const SMALL_PART: u64 = 16;
+/// So many small value files are joined, not fewer: each copy then at least quadruples the file that a value is in, and
+/// it is not copied often until that is not small any more.
+const SMALL_COUNT: usize = 4;
 
 /// What becomes of large values; the part of [`crate::BuildContext`] that is about them.
 #[derive(Clone, Debug)]
@@ -70,8 +82,10 @@ pub(crate) struct Values {
     policy: ValuePolicy,
     writer: Option<ValueWriter>,
     finished: Vec<ValueFileMeta>,
-    /// The files that values are copied out of, opened when the first one comes.
-    sources: BTreeMap<FileNumber, (ValueReader, Arc<dyn File>)>,
+    /// The files that values are copied out of, opened when the first one comes; `None` for one that cannot be.
+    sources: BTreeMap<FileNumber, Option<(ValueReader, Arc<dyn File>)>>,
+    /// The first thing that was wrong with each file of which a value cannot be read.
+    damaged: BTreeMap<FileNumber, Error>,
     key: Vec<u8>,
     pointer: Vec<u8>,
     /// Where the value before was put.
@@ -92,6 +106,7 @@ impl Values {
             writer: None,
             finished: Vec::new(),
             sources: BTreeMap::new(),
+            damaged: BTreeMap::new(),
             key: Vec::new(),
             pointer: Vec::new(),
             last: None,
@@ -131,7 +146,10 @@ impl Values {
                 if mutant!("values_relocated_as_new") {
                     seq.0 += 50;
                 }
-                self.copy(&meta, &old, place)?
+                match self.copy(&meta, &old, place)? {
+                    Some(copied) => copied,
+                    None => return Ok((internal_key, value)),
+                }
             }
             _ => return Ok((internal_key, value)),
         };
@@ -156,26 +174,33 @@ impl Values {
                 .is_some_and(|pointer| self.policy.emptied.contains_key(&pointer.file))
     }
 
+    /// Copies a value; `None` if it cannot be read.
     fn copy(
         &mut self,
         meta: &ValueFileMeta,
         old: &ValuePointer,
         place: &mut Place<'_>,
-    ) -> Result<ValuePointer> {
-        let mut writer = self.writer(place)?;
-        let (reader, file) = match self.sources.entry(old.file) {
+    ) -> Result<Option<ValuePointer>> {
+        let source = match self.sources.entry(old.file) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => {
-                // By positions: an unreadable sector is then an error of the merge.
+                // By positions: an unreadable sector is then an error of that read.
                 let (fs, mode) = (place.fs, ReadMode::Positioned);
-                let reader = ValueReader::open(fs, place.dir, &value_identity(meta), mode)?;
-                let file = reader.file()?;
-                free.insert((reader, file))
+                let opened = ValueReader::open(fs, place.dir, &value_identity(meta), mode)
+                    .and_then(|reader| reader.file().map(|file| (reader, file)));
+                free.insert(opened.map_err(|error| self.damaged.insert(old.file, error)).ok())
             }
         };
+        if source.is_none() {
+            return Ok(None);
+        }
+        let mut writer = self.writer(place)?;
+        let Some(Some((reader, file))) = self.sources.get(&old.file) else { return Ok(None) };
         let copied = reader.copy(&**file, old, &mut writer);
         self.writer = Some(writer);
-        copied
+        copied.map(|copied| {
+            copied.map_err(|error| self.damaged.entry(old.file).or_insert(error)).ok()
+        })
     }
 
     /// The value file under construction, taken out; a new one if there is none.
@@ -196,10 +221,16 @@ impl Values {
 
     /// Completes the value file under construction.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        if let Some(writer) = self.writer.take() {
+        // Nothing is in it if the one value that was to be copied cannot be read.
+        if let Some(writer) = self.writer.take().filter(|writer| writer.written_bytes() > 0) {
             self.finished.push(value_file_meta(writer.finish()?));
         }
         Ok(())
+    }
+
+    /// The files of which a value cannot be read, and what is wrong.
+    pub(crate) fn take_damaged(&mut self) -> Vec<(FileNumber, Error)> {
+        std::mem::take(&mut self.damaged).into_iter().collect()
     }
 
     /// What was written.
@@ -228,8 +259,16 @@ pub struct ValueUsage {
 impl ValueUsage {
     /// Over all value files of `state`.
     pub fn of(state: &KeyspaceState) -> ValueUsage {
-        let total: u64 = state.value_files.values().map(|file| file.record_bytes).sum();
-        let live: u64 = state.live_values().values().map(|reference| reference.bytes).sum();
+        ValueUsage::without(state, &BTreeSet::new())
+    }
+
+    /// Over all value files of `state` but those that are `damaged`, which no merge can empty.
+    pub fn without(state: &KeyspaceState, damaged: &BTreeSet<FileNumber>) -> ValueUsage {
+        let files = state.value_files.values().filter(|file| !damaged.contains(&file.number));
+        let total: u64 = files.map(|file| file.record_bytes).sum();
+        let live = state.live_values();
+        let live = live.values().filter(|reference| !damaged.contains(&reference.file));
+        let live: u64 = live.map(|reference| reference.bytes).sum();
         ValueUsage { live_bytes: live, garbage_bytes: total.saturating_sub(live) }
     }
 
@@ -244,14 +283,15 @@ fn over(part: u64, whole: u64, percent: u64) -> bool {
 }
 
 /// The value files to empty: those with the largest share of garbage, as many as it takes until the garbage in all others
-/// is at most `percent` of what is live. None if it is already, or is at most `floor` bytes.
+/// is at most `percent` of what is live. None if it is already, or is at most `floor` bytes. The `damaged` ones are left out.
 pub fn worst(
     state: &KeyspaceState,
     percent: u64,
     floor: u64,
+    damaged: &BTreeSet<FileNumber>,
 ) -> BTreeMap<FileNumber, Arc<ValueFileMeta>> {
     let mut emptied = BTreeMap::new();
-    let usage = ValueUsage::of(state);
+    let usage = ValueUsage::without(state, damaged);
     if !usage.exceeds(percent, floor) {
         return emptied;
     }
@@ -259,6 +299,7 @@ pub fn worst(
     let mut files: Vec<_> = state
         .value_files
         .values()
+        .filter(|file| !damaged.contains(&file.number))
         .map(|file| {
             let live = live.get(&file.number).map_or(0, |reference| reference.bytes);
             let garbage = file.record_bytes.saturating_sub(live);
@@ -278,6 +319,31 @@ pub fn worst(
         emptied.insert(file.number, Arc::clone(file));
     }
     emptied
+}
+
+/// The small value files that the merge `task` joins: those into which nothing points but its inputs, so that it empties
+/// them for good; none if they are fewer than [`SMALL_COUNT`]. A value file is cut at `target_file_bytes`. The `damaged` ones
+/// are left out.
+pub fn small(
+    state: &KeyspaceState,
+    task: &Task,
+    target_file_bytes: u64,
+    damaged: &BTreeSet<FileNumber>,
+) -> BTreeMap<FileNumber, Arc<ValueFileMeta>> {
+    let mut inputs = ValueReferences::default();
+    for reference in task.inputs.iter().flat_map(|(_, file)| &file.values) {
+        inputs.add(reference.file, reference.entries, reference.bytes);
+    }
+    let live = state.live_values();
+    let joined = inputs.list().into_iter().filter_map(|held| {
+        let file = state.value_files.get(&held.file)?;
+        let is_small = file.record_bytes < target_file_bytes / SMALL_PART;
+        let is_all = live.get(&held.file) == Some(&held);
+        let joins = is_small && is_all && !damaged.contains(&held.file);
+        joins.then(|| (held.file, Arc::clone(file)))
+    });
+    let joined: BTreeMap<_, _> = joined.collect();
+    if joined.len() < SMALL_COUNT { BTreeMap::new() } else { joined }
 }
 
 /// A merge that empties some of `emptied`: the sstable that points to most of their bytes, written anew where it is.

@@ -42,9 +42,23 @@ impl Core {
             let (state, options) = self.state_of(keyspace)?;
             let strategy = for_kind(keyspace.meta.strategy);
             let picture = picture(&state, &options);
-            let debt = strategy.debt_bytes(&picture);
-            let task = strategy.pick(&picture).or_else(|| self.pick_garbage(&picture, &state))?;
-            Some((debt, keyspace, task, state))
+            let damaged = keyspace.view().levels.values().damaged();
+            let usage = ValueUsage::without(&state, &damaged);
+            let exceeds = |percent| usage.exceeds(percent, self.garbage_floor());
+            let is_due = exceeds(values::GARBAGE_PERCENT_MAX);
+            // Garbage counts as debt, or it would wait for ever behind the merges of a busier keyspace.
+            let garbage = if is_due { usage.garbage_bytes } else { 0 };
+            let debt = strategy.debt_bytes(&picture).saturating_add(garbage);
+            let empties =
+                || is_due.then(|| self.pick_garbage(&picture, &state, &damaged)).flatten();
+            // Writers wait for level 0, so that goes first. It is soon done, because it moves pointers only.
+            let is_urgent = exceeds(values::GARBAGE_PERCENT_URGENT)
+                && state.levels[0].len() < options.level0_trigger;
+            let task = match is_urgent {
+                true => empties().or_else(|| strategy.pick(&picture)),
+                false => strategy.pick(&picture).or_else(empties),
+            };
+            Some((debt, keyspace, task?, state))
         });
         let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|(debt, ..)| Reverse(*debt));
@@ -83,7 +97,9 @@ impl Core {
         let rounds = self.state_of(keyspace).map_or(0, |(state, _)| state.files().count());
         for _ in 0..rounds {
             let Some((state, options)) = self.state_of(keyspace) else { break };
-            let emptied = values::worst(&state, GARBAGE_PERCENT_ASKED, self.garbage_floor());
+            let damaged = keyspace.view().levels.values().damaged();
+            let floor = self.garbage_floor();
+            let emptied = values::worst(&state, GARBAGE_PERCENT_ASKED, floor, &damaged);
             let busy = picture(&state, &options).busy;
             let Some(task) = values::pick(&state.levels, busy, &emptied) else { break };
             self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)?;
@@ -91,13 +107,15 @@ impl Core {
         Ok(())
     }
 
-    /// A merge that does nothing but remove garbage from value files, if there is too much of it.
-    fn pick_garbage(&self, picture: &Picture<'_>, state: &KeyspaceState) -> Option<Task> {
+    /// A merge that does nothing but remove garbage from value files.
+    fn pick_garbage(
+        &self,
+        picture: &Picture<'_>,
+        state: &KeyspaceState,
+        damaged: &BTreeSet<FileNumber>,
+    ) -> Option<Task> {
         let floor = self.garbage_floor();
-        if !ValueUsage::of(state).exceeds(values::GARBAGE_PERCENT_MAX, floor) {
-            return None;
-        }
-        let emptied = values::worst(state, GARBAGE_PERCENT_RIDE, floor);
+        let emptied = values::worst(state, GARBAGE_PERCENT_RIDE, floor, damaged);
         values::pick(&state.levels, picture.busy, &emptied)
     }
 
@@ -220,11 +238,21 @@ impl Core {
         };
         let snapshots = self.snapshots.list();
         let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
-        let emptied = values::worst(state, garbage_percent, self.garbage_floor());
-        self.build(keyspace, |context| {
+        let known = view.levels.values();
+        let damaged = known.damaged();
+        let mut emptied = values::worst(state, garbage_percent, self.garbage_floor(), &damaged);
+        emptied.extend(values::small(state, task, self.options.sstable_bytes, &damaged));
+        let built = self.build(keyspace, |context| {
             context.values.emptied = emptied;
             esker_compaction::compact(task, &state.levels, rules, &open, context)
-        })
+        })?;
+        for (number, error) in &built.damaged {
+            // To be left alone from now on, or it would be merged for ever.
+            if known.find(*number).is_some_and(|file| file.set_damaged()) {
+                self.scrub.note(&self.metrics, error);
+            }
+        }
+        Ok(built)
     }
 
     fn install_compaction(

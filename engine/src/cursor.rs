@@ -13,6 +13,7 @@ use esker_base::{Error, Result, SeqNo, mutant};
 use self::visible::VisibleCursor;
 use crate::view::View;
 
+mod apart;
 mod children;
 mod visible;
 

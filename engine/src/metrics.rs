@@ -183,7 +183,8 @@ pub struct Metrics {
     pub scrub_bytes: u64,
     /// Sstables that were found sound by that.
     pub scrub_files: u64,
-    /// Sstables that were not: damaged or unreadable. A file counts in each pass.
+    /// Sstables and value files that were not: damaged or unreadable. A file counts in each pass, and once when a merge
+    /// meets a value of it that cannot be read.
     pub scrub_errors: u64,
     /// The last of these findings, with the file's name.
     pub scrub_error: Option<String>,

@@ -48,7 +48,7 @@ pub struct KeyspaceOptions {
     pub compress: bool,
     /// Values of at least this many bytes are stored in files of their own, and compaction moves pointers to them instead
     /// of the values; `None` for never. A FIFO keyspace, which is never merged, does not separate values whatever this
-    /// says. Default: `None`.
+    /// says. Default: 768; below that, the pointers cost reads and scans more than they save merges.
     pub large_value_bytes: Option<u32>,
 }
 
@@ -57,7 +57,7 @@ impl Default for KeyspaceOptions {
         KeyspaceOptions {
             strategy: CompactionStrategy::Leveled,
             compress: true,
-            large_value_bytes: None,
+            large_value_bytes: Some(768),
         }
     }
 }

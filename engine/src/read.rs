@@ -7,9 +7,10 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use esker_base::{EntryKind, Error, ErrorKind, Result, SeqNo, mutant};
-use esker_sstable::{KeyHash, Reader, key_hash};
+use esker_sstable::{KeyHash, Reader, ValuePointer, key_hash};
 
 use crate::metrics::Counters;
+use crate::values::Missing;
 use crate::view::View;
 
 /// The files that are asked for their memory ahead of the search.
@@ -58,7 +59,14 @@ pub(crate) fn get(
     counters: &Counters,
 ) -> Result<Option<Bytes>> {
     counters.reads.add(1);
-    get_owned(view, key, key_hash(key), seq, |reader, hash| reader.get_hashed(key, hash, seq))
+    let look = |reader: &Reader, hash| reader.get_hashed(key, hash, seq);
+    resolve(view, get_owned(view, key, key_hash(key), seq, look)?)
+}
+
+/// A value, or where it stands.
+enum Got {
+    Value(Option<Bytes>),
+    Apart(Bytes),
 }
 
 fn get_owned(
@@ -67,16 +75,22 @@ fn get_owned(
     hash: KeyHash,
     seq: SeqNo,
     look: impl FnMut(&Reader, KeyHash) -> Result<Option<esker_sstable::Found>>,
-) -> Result<Option<Bytes>> {
+) -> Result<Got> {
     if let Some(found) = in_memory(view, key, seq) {
-        return Ok(has_value(found.kind)?.then(|| Bytes::copy_from_slice(found.value)));
+        let value = has_value(found.kind)?.then(|| Bytes::copy_from_slice(found.value));
+        return Ok(Got::Value(value));
     }
     match in_files(view, key, hash, look)? {
-        Some(found) if found.kind == EntryKind::ValuePointer => {
-            view.levels.values().get(&found.value).map(Some)
-        }
-        Some(found) => Ok(has_value(found.kind)?.then_some(found.value)),
-        None => Ok(None),
+        Some(found) if found.kind == EntryKind::ValuePointer => Ok(Got::Apart(found.value)),
+        Some(found) => Ok(Got::Value(has_value(found.kind)?.then_some(found.value))),
+        None => Ok(Got::Value(None)),
+    }
+}
+
+fn resolve(view: &View, got: Got) -> Result<Option<Bytes>> {
+    match got {
+        Got::Value(value) => Ok(value),
+        Got::Apart(pointer) => view.levels.values().get(&pointer).map(Some),
     }
 }
 
@@ -90,6 +104,8 @@ pub(crate) fn get_many<K: AsRef<[u8]>>(
 ) -> Result<Vec<Option<Bytes>>> {
     counters.reads.add(keys.len() as u64);
     let mut values = Vec::with_capacity(keys.len());
+    let mut found = Vec::with_capacity(keys.len().min(KEYS_AHEAD));
+    let mut missing = Missing::default();
     // Not more at once than what the nearest caches hold.
     for keys in keys.chunks(KEYS_AHEAD) {
         let mut hashes = [key_hash(&[]); KEYS_AHEAD];
@@ -113,7 +129,17 @@ pub(crate) fn get_many<K: AsRef<[u8]>>(
         for (key, hash) in keys.iter().zip(hashes) {
             let key = key.as_ref();
             let look = |reader: &Reader, hash| reader.get_announced(key, hash, seq);
-            values.push(get_owned(view, key, hash, seq, look)?);
+            let got = get_owned(view, key, hash, seq, look)?;
+            if let Got::Apart(entry) = &got
+                && let Some(pointer) = ValuePointer::decode(entry)
+            {
+                view.levels.values().announce(&pointer, &mut missing);
+            }
+            found.push(got);
+        }
+        view.levels.values().fetch(&mut missing);
+        for got in found.drain(..) {
+            values.push(resolve(view, got)?);
         }
     }
     Ok(values)

@@ -95,6 +95,9 @@ pub struct LostKeys {
     pub through: Option<Vec<u8>>,
     /// The lowest and the highest sequence number of the file's entries, if known.
     pub seqs: Option<(SeqNo, SeqNo)>,
+    /// Whether the keys are gone: their values are lost in a value file, and they read as deleted now, unless another file
+    /// holds a newer version. Otherwise a key of the range may also have gone back to an older value.
+    pub is_deleted: bool,
 }
 
 /// A range of the commit sequence that the log lost. Which keys were in it is known only as far as

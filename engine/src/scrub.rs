@@ -13,6 +13,7 @@ use esker_base::{Error, FileNumber, KeyspaceId, Result};
 use esker_sstable::{BlockCache, ReadMode, Reader, ValueReader};
 
 use crate::core::Core;
+use crate::metrics::Counters;
 use crate::sync::Mutex;
 use crate::values::ValueFile;
 use crate::view::{Files, Sstable, identity};
@@ -42,6 +43,14 @@ struct State {
     values_at: Option<(Arc<ValueFile>, u64)>,
     /// Files up to this one were read in this pass.
     after: Option<(KeyspaceId, FileNumber)>,
+}
+
+impl Scrub {
+    /// Names damage in the metrics: what scrubbing or a merge has found.
+    pub(crate) fn note(&self, metrics: &Counters, error: &Error) {
+        metrics.scrub_errors.add(1);
+        *self.last_error.lock() = Some(error.clone());
+    }
 }
 
 /// A file whose turn it is.
@@ -100,8 +109,7 @@ impl Core {
             // A file that was merged away meanwhile may be gone from the disk.
             Err(_) if file.is_obsolete() => Some(0),
             Err(error) => {
-                self.metrics.scrub_errors.add(1);
-                *self.scrub.last_error.lock() = Some(error);
+                self.scrub.note(&self.metrics, &error);
                 Some(bytes_max)
             }
         }
@@ -130,8 +138,7 @@ impl Core {
             }
             Err(_) if file.is_obsolete() => 0,
             Err(error) => {
-                self.metrics.scrub_errors.add(1);
-                *self.scrub.last_error.lock() = Some(error);
+                self.scrub.note(&self.metrics, &error);
                 bytes_max
             }
         }
@@ -158,7 +165,7 @@ impl Core {
                 .iter()
                 .flatten()
                 .map(|file| ((id, file.meta.number), Scrubbed::Sstable(Arc::clone(file))));
-            let values = view.levels.values().0.iter();
+            let values = view.levels.values().all().iter();
             let values =
                 values.map(|file| ((id, file.meta.number), Scrubbed::Values(Arc::clone(file))));
             sstables.chain(values).collect::<Vec<_>>()

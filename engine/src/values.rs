@@ -4,6 +4,8 @@
 //! `view.rs` keeps one set for each view, so a reader finds every file that the sstables of its view point into, whatever
 //! was emptied meanwhile.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,9 +26,20 @@ pub(crate) struct ValueFile {
     files: Arc<Files>,
     reader: OnceLock<ValueReader>,
     obsolete: AtomicBool,
+    damaged: AtomicBool,
 }
 
 impl ValueFile {
+    /// Whether a merge has met a value of it that cannot be read.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Notes that it holds a value that cannot be read; whether that is news.
+    pub(crate) fn set_damaged(&self) -> bool {
+        !self.damaged.swap(true, Ordering::AcqRel)
+    }
+
     /// The open file. A failure is not remembered: the next call tries again.
     pub(crate) fn reader(&self) -> Result<&ValueReader> {
         if let Some(reader) = self.reader.get() {
@@ -60,7 +73,11 @@ impl Drop for ValueFile {
 
 /// The value files that the sstables of one view point into, ascending by number.
 #[derive(Debug, Default)]
-pub(crate) struct ValueFiles(pub(crate) Vec<Arc<ValueFile>>);
+pub(crate) struct ValueFiles {
+    /// Their numbers, side by side for the search.
+    numbers: Vec<FileNumber>,
+    files: Vec<Arc<ValueFile>>,
+}
 
 impl ValueFiles {
     /// The value files of `state`, with the handles of `before` where a file stays. Those of `before` that `state` does
@@ -78,21 +95,36 @@ impl ValueFiles {
                 files: Arc::clone(files),
                 reader: OnceLock::new(),
                 obsolete: AtomicBool::new(false),
+                damaged: AtomicBool::new(false),
             }),
         };
-        ValueFiles(state.value_files.values().map(open).collect())
+        ValueFiles {
+            numbers: state.value_files.keys().copied().collect(),
+            files: state.value_files.values().map(open).collect(),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[Arc<ValueFile>] {
+        &self.files
+    }
+
+    /// Those of which a merge has met a value that cannot be read.
+    pub(crate) fn damaged(&self) -> BTreeSet<FileNumber> {
+        let damaged = self.files.iter().filter(|file| file.is_damaged());
+        damaged.map(|file| file.meta.number).collect()
     }
 
     /// Marks files for removal once their last handles are gone. Only after the edit that drops them is durable.
     pub(crate) fn retire(&self, is_gone: impl Fn(FileNumber) -> bool) {
-        for file in self.0.iter().filter(|file| is_gone(file.meta.number)) {
+        for file in self.files.iter().filter(|file| is_gone(file.meta.number)) {
             file.set_obsolete();
         }
     }
 
     pub(crate) fn find(&self, number: FileNumber) -> Option<&Arc<ValueFile>> {
-        let at = self.0.binary_search_by_key(&number, |file| file.meta.number).ok()?;
-        self.0.get(at)
+        let at = self.numbers.binary_search(&number).ok()?;
+        self.files.get(at)
     }
 
     /// The pointer in an entry and the file that it leads to.
@@ -120,5 +152,58 @@ impl ValueFiles {
     pub(crate) fn get_with<T>(&self, entry: &[u8], use_it: impl FnOnce(&[u8]) -> T) -> Result<T> {
         let (pointer, reader) = self.follow(entry)?;
         reader.get_with(&pointer, use_it)
+    }
+
+    /// Says that the value that `pointer` means is about to be read: what of it is in memory is brought near. Where it has
+    /// to be expected not to be in memory, it joins `missing`.
+    pub(crate) fn announce(&self, pointer: &ValuePointer, missing: &mut Missing) {
+        // A file that cannot be opened is the reading's to report.
+        let Some(reader) = self.find(pointer.file).and_then(|file| file.reader().ok()) else {
+            return;
+        };
+        if reader.announce(pointer) {
+            missing.add(pointer);
+        }
+    }
+
+    /// Starts to fetch what is missing from memory.
+    pub(crate) fn fetch(&self, missing: &mut Missing) {
+        for (number, stretch) in missing.0.drain(..) {
+            if let Some(reader) = self.find(number).and_then(|file| file.reader().ok()) {
+                reader.fetch(stretch.start, stretch.end);
+            }
+        }
+    }
+}
+
+/// Stretches of value files that are not in memory, most likely. Neighbors are one: values that are read in the order of
+/// keys stand side by side in each file.
+#[derive(Debug, Default)]
+pub(crate) struct Missing(Vec<(FileNumber, Range<u64>)>);
+
+impl Missing {
+    /// Two records that are at most so many bytes apart are fetched as one.
+    const GAP_MAX: u64 = 32 << 10;
+
+    fn add(&mut self, pointer: &ValuePointer) {
+        let joined = self.0.iter_mut().rev().find(|(number, stretch)| {
+            *number == pointer.file
+                && stretch.start <= pointer.offset
+                && pointer.offset <= stretch.end.saturating_add(Missing::GAP_MAX)
+        });
+        match joined {
+            Some((_, stretch)) => stretch.end = stretch.end.max(pointer.end()),
+            None => self.0.push((pointer.file, pointer.offset..pointer.end())),
+        }
+    }
+
+    /// Whether anything is missing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.iter().map(|(_, stretch)| stretch.end - stretch.start).sum()
     }
 }

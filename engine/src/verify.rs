@@ -72,7 +72,7 @@ impl Core {
                 report.entries += seen.entries;
                 report.separated_values += verify_values(&view.levels, file)?;
             }
-            for file in &view.levels.values().0 {
+            for file in view.levels.values().all() {
                 file.reader()?.verify()?;
                 report.value_files += 1;
                 report.value_file_bytes += file.meta.len;

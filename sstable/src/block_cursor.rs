@@ -7,12 +7,13 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use esker_base::key;
+use esker_base::{EntryKind, key};
 
 use crate::block::{Block, Layout, Position, check_value, kind_of};
 use crate::format::{Compression, Defect, u64_at};
 use crate::lz4::{Decoder, SLACK_LEN};
 use crate::prefetch;
+use crate::value_file::ValuePointer;
 
 /// How far ahead of the current value memory is asked for, in bytes. What comes first behind the values is the next
 /// block of the file, so that its front arrives in time too.
@@ -41,6 +42,8 @@ pub(crate) struct BlockCursor {
     /// The values of one piece, and which of all they are; of a packed block only.
     piece: Vec<u8>,
     piece_values: Range<usize>,
+    /// Up to where [`BlockCursor::look_ahead`] has looked.
+    looked: Position,
 }
 
 struct Remembered {
@@ -68,6 +71,7 @@ impl BlockCursor {
         self.content = Bytes::new();
         self.layout = Layout::default();
         self.piece_values = 0..0;
+        self.looked = Position::default();
     }
 
     #[inline]
@@ -205,6 +209,52 @@ impl BlockCursor {
         }
         self.piece_values = piece.values;
         Ok(())
+    }
+
+    /// Hands the value pointers among the next `count` entries of the block to `visit`: those behind the current one that
+    /// were not looked at before, or with `from_here` the current one and those behind it. How many entries that were.
+    /// What is malformed is left to who gets there.
+    pub fn look_ahead(
+        &mut self,
+        count: usize,
+        from_here: bool,
+        visit: &mut impl FnMut(ValuePointer),
+    ) -> usize {
+        if !self.valid {
+            return 0;
+        }
+        let block = self.layout.of(&self.content);
+        let mut at = match from_here {
+            true => self.here,
+            false if self.looked.key > self.after.key => self.looked,
+            false => self.after,
+        };
+        let mut seen = 0;
+        while seen < count && at.key < block.keys.len() {
+            let Ok(entry) = block.entry(at.key) else { break };
+            let Ok(value) = block.value_range(at.value, entry.value_len) else { break };
+            let next = Position { key: entry.suffix.end, value: value.end };
+            if entry.trailer as u8 == EntryKind::ValuePointer as u8 {
+                let bytes = match self.layout.is_packed() {
+                    false => block.plain_values().get(value),
+                    true => {
+                        let from = value.start.checked_sub(self.piece_values.start);
+                        let is_held = value.end <= self.piece_values.end;
+                        let from = from.filter(|_| is_held);
+                        from.and_then(|from| self.piece.get(from..from + value.len()))
+                    }
+                };
+                // What is not unpacked yet is looked at when the walk gets there.
+                let Some(bytes) = bytes else { break };
+                if let Some(pointer) = ValuePointer::decode(bytes) {
+                    visit(pointer);
+                }
+            }
+            at = next;
+            seen += 1;
+        }
+        self.looked = at;
+        seen
     }
 
     fn read_restart(&mut self, restart: usize) -> Result<(), Defect> {

@@ -10,6 +10,7 @@ use crate::block_cursor::BlockCursor;
 use crate::format::{Defect, u64_at};
 use crate::readahead::Readahead;
 use crate::reader::Reader;
+use crate::value_file::ValuePointer;
 
 /// A cursor over all entries of a file. Holds the reader, and so the file, open.
 pub struct SstableCursor {
@@ -66,6 +67,18 @@ impl SstableCursor {
         self.check(result)?;
         self.loaded = true;
         Ok(())
+    }
+
+    /// Hands the value pointers among the next `count` entries to `visit`, as far as they stand in the current block: those
+    /// behind the current entry that were not handed out before, or with `from_here` the current one and those behind it.
+    /// How many entries that were. For who wants to have what they point to fetched.
+    pub fn look_ahead(
+        &mut self,
+        count: usize,
+        from_here: bool,
+        visit: &mut impl FnMut(ValuePointer),
+    ) -> usize {
+        self.block.look_ahead(count, from_here, visit)
     }
 
     /// The block that may hold the first entry at or after `target`.

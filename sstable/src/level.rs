@@ -9,6 +9,7 @@ use esker_base::{Cursor, Result, key};
 
 use crate::cursor::SstableCursor;
 use crate::reader::Reader;
+use crate::value_file::ValuePointer;
 
 /// One file of a run: its bounds, known without opening it, and how to open it.
 pub trait FileSource {
@@ -84,6 +85,16 @@ impl<R: Run> LevelCursor<R> {
             self.cursor = Some(self.run.files()[at].open()?.cursor(self.fill_cache));
         }
         Ok(self.cursor.as_mut().expect("made above"))
+    }
+
+    /// As [`SstableCursor::look_ahead`].
+    pub fn look_ahead(
+        &mut self,
+        count: usize,
+        from_here: bool,
+        visit: &mut impl FnMut(ValuePointer),
+    ) -> usize {
+        self.cursor.as_mut().map_or(0, |cursor| cursor.look_ahead(count, from_here, visit))
     }
 
     /// The file that holds the first entry at or after `target`.

@@ -72,8 +72,8 @@ pub use properties::Properties;
 pub use reader::{Identity, ReadMode, Reader};
 pub use salvage::{LostBlocks, Salvage, identify, salvage};
 pub use value_file::{
-    ValuePointer, ValueReader, ValueSummary, ValueWriter, can_salvage_value, check_value_identity,
-    identify_values, salvage_value,
+    ValuePointer, ValueReader, ValueSalvage, ValueSummary, ValueWriter, check_value_identity,
+    identify_values,
 };
 pub use verify::{VerifiedPiece, VerifyReport};
 pub use writer::{Summary, Writer, WriterOptions};

@@ -8,13 +8,14 @@
 pub mod format;
 
 mod reader;
+mod salvage;
+mod seen;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use format::ValuePointer;
-pub use reader::{
-    ValueReader, can_salvage_value, check_value_identity, identify_values, salvage_value,
-};
+pub use reader::{ValueReader, check_value_identity, identify_values};
+pub use salvage::ValueSalvage;
 pub use writer::{ValueSummary, ValueWriter};

@@ -55,17 +55,56 @@ fn the_worst_files_are_emptied_until_the_rest_is_within_the_bound() {
     let files = [file(1, &[(11, 10), (12, 50)]), file(2, &[(13, 90)]), file(3, &[(14, 100)])];
     let state = state(&files, &[11, 12, 13, 14]);
     assert_eq!(ValueUsage::of(&state), ValueUsage { live_bytes: 250, garbage_bytes: 150 });
-    assert_eq!(numbers(&worst(&state, 60, 0)), [] as [u64; 0]);
-    assert_eq!(numbers(&worst(&state, 50, 0)), [11]);
-    assert_eq!(numbers(&worst(&state, 20, 0)), [11, 12]);
-    assert_eq!(numbers(&worst(&state, 1, 0)), [11, 12], "13 has too little garbage");
-    assert_eq!(numbers(&worst(&state, 20, 150)), [] as [u64; 0]);
+    assert_eq!(numbers(&worst(&state, 60, 0, &BTreeSet::new())), [] as [u64; 0]);
+    assert_eq!(numbers(&worst(&state, 50, 0, &BTreeSet::new())), [11]);
+    assert_eq!(numbers(&worst(&state, 20, 0, &BTreeSet::new())), [11, 12]);
+    assert_eq!(
+        numbers(&worst(&state, 1, 0, &BTreeSet::new())),
+        [11, 12],
+        "13 has too little garbage"
+    );
+    assert_eq!(numbers(&worst(&state, 20, 150, &BTreeSet::new())), [] as [u64; 0]);
     let idle = BTreeSet::new();
-    let task = pick(&state.levels, &idle, &worst(&state, 20, 0)).unwrap();
+    let task = pick(&state.levels, &idle, &worst(&state, 20, 0, &BTreeSet::new())).unwrap();
     assert_eq!((task.inputs[0].1.number, task.output_level), (FileNumber(1), 6));
     let busy = BTreeSet::from([FileNumber(1)]);
-    assert_eq!(pick(&state.levels, &busy, &worst(&state, 20, 0)), None);
+    assert_eq!(pick(&state.levels, &busy, &worst(&state, 20, 0, &BTreeSet::new())), None);
     assert_eq!(pick(&state.levels, &idle, &BTreeMap::new()), None);
+}
+
+#[test]
+fn a_damaged_file_is_neither_emptied_nor_counted() {
+    let files = [file(1, &[(11, 10), (12, 50)]), file(2, &[(13, 90)])];
+    let state = state(&files, &[11, 12, 13]);
+    let damaged = BTreeSet::from([FileNumber(11)]);
+    let usage = ValueUsage::without(&state, &damaged);
+    assert_eq!(usage, ValueUsage { live_bytes: 140, garbage_bytes: 60 });
+    assert_eq!(numbers(&worst(&state, 40, 0, &damaged)), [12]);
+    assert_eq!(numbers(&worst(&state, 50, 0, &damaged)), [] as [u64; 0]);
+}
+
+#[test]
+fn small_files_that_a_merge_empties_for_good_are_joined() {
+    let values: Vec<_> = (11..16).map(|number| (number, 10)).collect();
+    let of = |inputs: &[&Arc<FileMeta>]| Task {
+        inputs: inputs.iter().map(|file| (6, Arc::clone(file))).collect(),
+        output_level: 6,
+        kind: TaskKind::Merge,
+        reason: "",
+    };
+    let files = [file(1, &values), file(2, &[(15, 10)])];
+    let state = state(&files, &[11, 12, 13, 14, 15]);
+    let none = BTreeSet::new();
+    // A file of 100 bytes is small where one is cut at more than 1600.
+    assert_eq!(numbers(&small(&state, &of(&[&files[0]]), 1615, &none)), [] as [u64; 0]);
+    assert_eq!(numbers(&small(&state, &of(&[&files[0]]), 1616, &none)), [11, 12, 13, 14]);
+    let both = of(&[&files[0], &files[1]]);
+    assert_eq!(numbers(&small(&state, &both, 1616, &none)), [11, 12, 13, 14, 15]);
+    assert_eq!(numbers(&small(&state, &both, 1600, &none)), [] as [u64; 0]);
+    let damaged = BTreeSet::from([FileNumber(11)]);
+    assert_eq!(numbers(&small(&state, &both, 1616, &damaged)), [12, 13, 14, 15]);
+    assert_eq!(numbers(&small(&state, &of(&[&files[0]]), 1616, &damaged)), [] as [u64; 0]);
+    assert_eq!(numbers(&small(&state, &of(&[&files[1]]), 1616, &none)), [] as [u64; 0]);
 }
 
 proptest! {
@@ -99,7 +138,7 @@ proptest! {
                 };
                 state.value_files.insert(number, Arc::new(meta));
             }
-            let emptied = worst(&state, GARBAGE_PERCENT_RIDE, 0);
+            let emptied = worst(&state, GARBAGE_PERCENT_RIDE, 0, &BTreeSet::new());
             let Some(task) = pick(&state.levels, &BTreeSet::new(), &emptied) else {
                 prop_assert!(emptied.is_empty());
                 return Ok(());

@@ -12,6 +12,7 @@ use esker_memtable::MemtableCursor;
 use esker_sstable::{LevelCursor, Run};
 
 use super::Bounds;
+use super::apart::Apart;
 use crate::view::{Levels, Sstable, View};
 
 /// One sorted source of a range.
@@ -20,6 +21,7 @@ use crate::view::{Levels, Sstable, View};
 pub(super) enum Child {
     Memtable(MemtableCursor),
     Files(LevelCursor<Files>),
+    Apart(Apart),
 }
 
 /// Some files of one level, found in the picture of all: none is counted one by one.
@@ -51,7 +53,11 @@ pub(super) fn children(view: &View, bounds: &Bounds) -> Vec<Child> {
     }
     let mut add = |level: usize, from: usize, to: usize| {
         let files = Files { levels: Arc::clone(&view.levels), level, from, to };
-        children.push(Child::Files(LevelCursor::new(files, true)));
+        let files = LevelCursor::new(files, true);
+        children.push(match view.levels.values().all() {
+            [] => Child::Files(files),
+            _ => Child::Apart(Apart::new(files, Arc::clone(&view.levels))),
+        });
     };
     for (level, files) in view.levels.0.iter().enumerate() {
         let may_hold = |file: &Arc<Sstable>| !is_before(file, bounds) && !is_behind(file, bounds);
@@ -89,6 +95,7 @@ macro_rules! each {
         match $self {
             Child::Memtable($cursor) => $call,
             Child::Files($cursor) => $call,
+            Child::Apart($cursor) => $call,
         }
     };
 }

@@ -123,7 +123,7 @@ impl Core {
             esker_compaction::build(&mut entries, everything(), context)
         })?;
         let before = std::mem::replace(&mut built.files, again.files);
-        let before = Built { files: before, value_files: Vec::new() };
+        let before = Built { files: before, ..Built::default() };
         self.bury_all(before.names());
         self.metrics.ingests_restamped.add(1);
         Ok(stamp)

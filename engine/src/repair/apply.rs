@@ -8,13 +8,17 @@ use std::sync::Arc;
 use esker_base::cursor::Cursor;
 use esker_base::merge::MergingCursor;
 use esker_base::names::{CURRENT, FileKind};
-use esker_base::{Error, FileNumber, KeyspaceId, Result, SeqNo, batch, key};
+use esker_base::{
+    EntryKind, Error, FileNumber, InternalKey, KeyspaceId, Result, SeqNo, batch, key,
+};
 use esker_compaction::{compression_of, file_meta, value_file_meta};
 use esker_manifest::{
     FileMeta, KeyspaceMeta, KeyspaceState, LEVEL_COUNT, ManifestLog, StrategyKind, Version,
 };
 use esker_memtable::Memtable;
-use esker_sstable::{BlockCache, ReadMode, Reader, ValueWriter, Writer, WriterOptions};
+use esker_sstable::{
+    BlockCache, ReadMode, Reader, ValueSalvage, ValueWriter, Writer, WriterOptions,
+};
 use esker_vfs::World;
 
 use super::examine::{DamagedFile, Plan};
@@ -159,22 +163,34 @@ impl Work<'_> {
         let Some(state) = version.keyspaces.get(&file.keyspace).cloned() else { return Ok(()) };
         let (mut writer, mut value_writer) = (None, None);
         let (fs, dir) = (Arc::clone(&self.world.fs), self.dir);
+        let mut found = ValueSalvage::new(&fs, dir);
+        let (mut new_key, mut pointer) = (Vec::new(), Vec::new());
         esker_sstable::salvage(&*fs, dir, file.number, file.file_id, |key, value| {
-            let mut pointer = Vec::new();
+            let (mut key, mut value) = (key, value);
             if let Some((old, id)) = values.unsound(key, value) {
                 let to = match &mut value_writer {
                     Some(to) => to,
                     None => value_writer.insert(self.value_writer(&state.meta)?),
                 };
-                let copied = esker_sstable::salvage_value(&*fs, dir, id, &old, to)?;
-                let Some(copied) = copied else { return Ok(()) };
-                copied.encode_into(&mut pointer);
+                pointer.clear();
+                match found.copy(id, &old, to)? {
+                    Some(copied) => copied.encode_into(&mut pointer),
+                    None => {
+                        // Without it, an older version of the key would come back.
+                        new_key.clear();
+                        let entry = InternalKey::decode(key);
+                        let entry = entry.expect("invariant: what points to a value was decoded");
+                        InternalKey { kind: EntryKind::Delete, ..entry }.encode_into(&mut new_key);
+                        key = &new_key;
+                    }
+                }
+                value = &pointer;
             }
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(self.writer(&state.meta)?),
             };
-            writer.add(key, if pointer.is_empty() { value } else { &pointer })
+            writer.add(key, value)
         })?;
         if let Some(written) = value_writer.filter(|written| written.written_bytes() > 0) {
             let meta = value_file_meta(written.finish()?);

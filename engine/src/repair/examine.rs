@@ -8,7 +8,7 @@ use esker_base::limits::COUNTER_MAX;
 use esker_base::names::FileKind;
 use esker_base::{Error, ErrorKind, FileId, FileNumber, KeyspaceId, Result, SeqNo, batch, key};
 use esker_manifest::{FileMeta, KeyspaceMeta, KeyspaceState, Remains, Shutdown, Version};
-use esker_sstable::{BlockCache, Identity, Properties, ReadMode, Reader};
+use esker_sstable::{BlockCache, Identity, LostBlocks, Properties, ReadMode, Reader};
 use esker_vfs::World;
 use esker_wal::{SealInfo, SegmentExpectation};
 
@@ -150,7 +150,10 @@ impl Examination<'_> {
                                     self.lose_of(&meta, &file)?;
                                 }
                             }
-                            self.lose_values(&meta, &file, &values)?;
+                            let keyspace = (meta.id, meta.name.clone());
+                            let seqs = Some((file.min_seq, file.max_seq));
+                            let id = Some(file.file_id);
+                            self.lose_values(keyspace, (file.number, id), seqs, &values)?;
                             damaged.push(DamagedFile {
                                 keyspace: meta.id,
                                 level,
@@ -202,6 +205,7 @@ impl Examination<'_> {
             from: Some(lost.from.unwrap_or_else(|| key::user_key(&file.smallest).to_vec())),
             through: Some(lost.through.unwrap_or_else(|| key::user_key(&file.largest).to_vec())),
             seqs: Some((file.min_seq, file.max_seq)),
+            is_deleted: false,
         }));
         Ok(())
     }
@@ -209,18 +213,19 @@ impl Examination<'_> {
     /// Notes what is lost of the values that a file points to.
     fn lose_values(
         &mut self,
-        keyspace: &KeyspaceMeta,
-        file: &FileMeta,
+        keyspace: (KeyspaceId, String),
+        (number, file_id): (FileNumber, Option<FileId>),
+        seqs: Option<(SeqNo, SeqNo)>,
         values: &KnownValues,
     ) -> Result<()> {
-        let id = Some(file.file_id);
-        let lost = values.lost_of(&*self.world.fs, self.dir, file.number, id)?;
+        let lost = values.lost_of(self.world, self.dir, number, file_id)?;
         self.report.lost_keys.extend(lost.into_iter().map(|(from, through)| LostKeys {
-            keyspace: Some((keyspace.id, keyspace.name.clone())),
-            file: file.name(),
+            keyspace: Some(keyspace.clone()),
+            file: FileKind::Sstable.name(number),
             from: Some(from),
             through: Some(through),
-            seqs: Some((file.min_seq, file.max_seq)),
+            seqs,
+            is_deleted: true,
         }));
         Ok(())
     }
@@ -308,6 +313,7 @@ impl Examination<'_> {
                             from: Some(op.key.to_vec()),
                             through: Some(op.key.to_vec()),
                             seqs: Some((seq, seq)),
+                            is_deleted: false,
                         });
                         widen(known, op.key, seq);
                     }
@@ -380,7 +386,8 @@ impl Examination<'_> {
                 let name = file.name();
                 self.report.damage.push(format!("{name} says that it is of keyspace {id}"));
                 let seqs = Some((file.min_seq, file.max_seq));
-                let lost = LostKeys { keyspace: None, file: name, from: None, through: None, seqs };
+                let (from, through, is_deleted) = (None, None, false);
+                let lost = LostKeys { keyspace: None, file: name, from, through, seqs, is_deleted };
                 self.report.lost_keys.push(lost);
                 continue;
             };
@@ -399,6 +406,10 @@ impl Examination<'_> {
         damaged: &mut Vec<DamagedFile>,
     ) -> Result<()> {
         let fs = &*self.world.fs;
+        let name_of = |id: KeyspaceId| {
+            let known = before.and_then(|version| version.keyspaces.get(&id));
+            known.map_or_else(|| unnamed(id), |state| state.meta.name.clone())
+        };
         let listed = before.and_then(|version| {
             let mut files = version
                 .keyspaces
@@ -415,10 +426,9 @@ impl Examination<'_> {
                         sound.push((id, meta));
                         return Ok(());
                     }
-                    let known = before.and_then(|version| version.keyspaces.get(&id));
-                    let name = known.map_or_else(|| unnamed(id), |s| s.meta.name.clone());
-                    self.lose_values(&KeyspaceMeta::new(id, name), &meta, values)?;
+                    let seqs = Some((meta.min_seq, meta.max_seq));
                     let (level, file_id) = (0, Some(meta.file_id));
+                    self.lose_values((id, name_of(id)), (number, file_id), seqs, values)?;
                     damaged.push(DamagedFile { keyspace: id, level, number, file_id });
                     self.report.replaced_sstables += 1;
                     return Ok(());
@@ -434,24 +444,29 @@ impl Examination<'_> {
         let properties = found.properties.as_ref();
         let keyspace = properties.map(|p| p.keyspace).or(listed.map(|(meta, _)| meta.id));
         let count = properties.map(|p| p.entry_count).or(listed.map(|(_, file)| file.entry_count));
+        let seqs = properties.map(|p| (p.min_seq, p.max_seq));
+        let seqs = seqs.or(listed.map(|(_, file)| (file.min_seq, file.max_seq)));
         if let Some(keyspace) = keyspace {
             damaged.push(DamagedFile { keyspace, level: 0, number, file_id });
             self.report.replaced_sstables += 1;
+            let of = (keyspace, name_of(keyspace));
+            self.lose_values(of, (number, file_id), seqs, values)?;
         }
         if keyspace.is_some() && count == Some(found.entries) {
             return Ok(());
         }
-        let name_of = |id: KeyspaceId| {
-            let known = before.and_then(|version| version.keyspaces.get(&id));
-            known.map_or_else(|| unnamed(id), |state| state.meta.name.clone())
+        let lost = match keyspace {
+            Some(_) => found.lost,
+            // Nobody knows whose entries they are, so all of them are lost, the readable ones too.
+            None => vec![LostBlocks::default()],
         };
-        let seqs = properties.map(|p| (p.min_seq, p.max_seq));
-        self.report.lost_keys.extend(found.lost.into_iter().map(|lost| LostKeys {
+        self.report.lost_keys.extend(lost.into_iter().map(|lost| LostKeys {
             keyspace: keyspace.map(|id| (id, name_of(id))),
             file: FileKind::Sstable.name(number),
-            from: if keyspace.is_some() { lost.from } else { None },
-            through: if keyspace.is_some() { lost.through } else { None },
-            seqs: seqs.or(listed.map(|(_, file)| (file.min_seq, file.max_seq))),
+            from: lost.from,
+            through: lost.through,
+            seqs,
+            is_deleted: false,
         }));
         Ok(())
     }

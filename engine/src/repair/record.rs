@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! damage\t<text>
-//! keys\t<keyspace id>\t<its name>\t<file>\t<from>\t<through>\t<lowest seq>\t<highest seq>
+//! keys\t<keyspace id>\t<its name>\t<file>\t<from>\t<through>\t<lowest seq>\t<highest seq>\t<gone, or unsure>
 //! commits\t<from>\t<through>
 //! unnamed\t<keyspace>
 //! end
@@ -168,13 +168,14 @@ fn encode(report: &RepairReport) -> String {
         let name = lost.keyspace.as_ref().map_or("", |(_, name)| name);
         let (low, high) = lost.seqs.map_or((None, None), |(low, high)| (Some(low.0), Some(high.0)));
         lines.push(format!(
-            "keys\t{id}\t{}\t{}\t{}\t{}\t{}\t{}",
+            "keys\t{id}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
             escape(name.as_bytes()),
             escape(lost.file.as_bytes()),
             key(&lost.from),
             key(&lost.through),
             number(low),
             number(high),
+            if lost.is_deleted { "gone" } else { "unsure" },
         ));
     }
     for lost in &report.lost_commits {
@@ -207,7 +208,7 @@ fn decode(record: &str) -> Option<RepairReport> {
         let fields: Vec<&str> = lines.next()?.split('\t').collect();
         match fields[..] {
             ["damage", what] => report.damage.push(text(what)?),
-            ["keys", id, name, file, from, through, low, high] => {
+            ["keys", id, name, file, from, through, low, high, certainty] => {
                 let keyspace = match optional(id, number)? {
                     Some(id) => Some((KeyspaceId(id), text(name)?)),
                     None => None,
@@ -219,6 +220,11 @@ fn decode(record: &str) -> Option<RepairReport> {
                     from: optional(from, unescape)?,
                     through: optional(through, unescape)?,
                     seqs: low.zip(high).map(|(low, high)| (SeqNo(low), SeqNo(high))),
+                    is_deleted: match certainty {
+                        "gone" => true,
+                        "unsure" => false,
+                        _ => return None,
+                    },
                 });
             }
             ["commits", from, through] => report.lost_commits.push(LostCommits {
@@ -246,6 +252,7 @@ mod tests {
             from: from.map(<[u8]>::to_vec),
             through: through.map(<[u8]>::to_vec),
             seqs: Some((SeqNo(1), SeqNo(9))),
+            is_deleted: through.is_none(),
         };
         let report = RepairReport {
             damage: vec!["corruption: two\nlines".to_owned()],

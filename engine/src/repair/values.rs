@@ -1,7 +1,8 @@
 //! Value files in a repair: which are sound, which values are lost with the others, and the copies of those that are not.
 //!
 //! A value file that is damaged anywhere goes aside. The sstables that point into it are written anew: what can still be
-//! read of it is copied to a new value file, and the entries of lost values are left out and named.
+//! read of it is copied to a new value file. Where a value is lost, a delete takes its entry's place, at the same sequence
+//! number, so that no older version of the key comes back; the keys are named.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,10 +12,8 @@ use esker_base::names::FileKind;
 use esker_base::{EntryKind, Error, FileId, FileNumber, InternalKey, Result};
 use esker_compaction::value_identity;
 use esker_manifest::{KeyspaceState, ValueFileMeta, Version};
-use esker_sstable::{
-    Identity, ReadMode, ValuePointer, ValueReader, can_salvage_value, identify_values,
-};
-use esker_vfs::{Fs, World};
+use esker_sstable::{Identity, ReadMode, ValuePointer, ValueReader, ValueSalvage, identify_values};
+use esker_vfs::World;
 
 use super::examine::is_damage;
 use super::numbered;
@@ -32,6 +31,9 @@ pub(super) struct KnownValues {
 
 /// The user keys of adjacent entries whose values are lost, the first and the last.
 pub(super) type LostRange = (Vec<u8>, Vec<u8>);
+
+/// So many keys of an sstable are named one by one; those behind them, if there are more, by ranges.
+const NAMED_MAX: usize = 1000;
 
 impl KnownValues {
     /// Looks at every value file that `version` names.
@@ -100,22 +102,26 @@ impl KnownValues {
     /// What is lost of the values that the readable entries of sstable `number` point to.
     pub(super) fn lost_of(
         &self,
-        fs: &dyn Fs,
+        world: &World,
         dir: &Path,
         number: FileNumber,
         file_id: Option<FileId>,
     ) -> Result<Vec<LostRange>> {
         let (mut lost, mut adjoins): (Vec<LostRange>, bool) = (Vec::new(), false);
-        esker_sstable::salvage(fs, dir, number, file_id, |key, value| {
+        let mut found = ValueSalvage::new(&world.fs, dir);
+        esker_sstable::salvage(&*world.fs, dir, number, file_id, |key, value| {
             let is_lost = match self.unsound(key, value) {
-                Some((pointer, id)) => !can_salvage_value(fs, dir, id, &pointer)?,
+                Some((pointer, id)) => !found.can_read(id, &pointer)?,
                 None => false,
             };
             if is_lost {
-                let user_key = esker_base::key::user_key(key).to_vec();
-                match lost.last_mut().filter(|_| adjoins) {
-                    Some(range) => range.1 = user_key,
-                    None => lost.push((user_key.clone(), user_key)),
+                let user_key = esker_base::key::user_key(key);
+                let is_many = lost.len() >= NAMED_MAX;
+                match lost.last_mut() {
+                    // Another version of the same key.
+                    Some(range) if range.1 == user_key => {}
+                    Some(range) if adjoins && is_many => range.1 = user_key.to_vec(),
+                    _ => lost.push((user_key.to_vec(), user_key.to_vec())),
                 }
             }
             adjoins = is_lost;

@@ -8,7 +8,9 @@ use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
 use esker_vfs::simulated::{CrashPolicy, Simulation, SyncFailure};
 use esker_vfs::{Call, OpenMode, World};
 
-use crate::{Background, BackgroundStep, Builder, Db, Durability, ErrorKind, ReadMode};
+use crate::{
+    Background, BackgroundStep, Builder, Db, Durability, ErrorKind, KeyspaceOptions, ReadMode,
+};
 
 fn builder(world: World) -> Builder {
     Db::builder()
@@ -418,7 +420,9 @@ fn a_lost_edit_that_led_the_log_on_is_told_from_a_tear() {
 fn scrubbing_names_a_damaged_file_and_the_database_goes_on() {
     let sim = Simulation::new(17);
     let db = builder(sim.world()).open("/db").unwrap();
-    let [first, second] = ["first", "second"].map(|name| db.keyspace(name).unwrap());
+    let options = KeyspaceOptions { large_value_bytes: None, ..KeyspaceOptions::default() };
+    let [first, second] =
+        ["first", "second"].map(|name| db.create_keyspace(name, options).unwrap());
     let value = |at: u32| (0..1000).map(|i| ((i * at) >> 3) as u8 ^ i as u8).collect::<Vec<_>>();
     for at in 0..100u32 {
         first.put(at.to_be_bytes(), value(at)).unwrap();

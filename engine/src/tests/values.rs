@@ -352,3 +352,210 @@ fn a_repair_without_a_manifest_finds_the_values() {
     }
     assert_eq!(db.verify().unwrap().value_files, 2);
 }
+
+fn damage(sim: &Simulation, name: &str, at: u64) {
+    let file = sim.world().fs.open(&Path::new(DIR).join(name), OpenMode::ReadWrite).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+}
+
+/// Where value `number` of [`filled`] stands in its file.
+fn inside_value(number: u64) -> u64 {
+    48 + number * 513 + 100
+}
+
+/// A merge that meets a value that it cannot read once failed, and with it every later one of the keyspace.
+#[test]
+fn a_damaged_value_holds_up_no_merge_and_is_not_forgotten() {
+    for compact in [true, false] {
+        let (sim, db, ks) = filled();
+        drop(ks);
+        db.close().unwrap();
+        drop(db);
+        let name = value_names(&*sim.world().fs, DIR).remove(0);
+        damage(&sim, &name, inside_value(2));
+        let db = small(sim.world()).open(DIR).unwrap();
+        let ks = db.existing_keyspace("k").unwrap().unwrap();
+        for round in 0..12u8 {
+            for key in 4..20u8 {
+                ks.put([key], vec![key ^ round; 400]).unwrap();
+            }
+            db.flush().unwrap();
+        }
+        if compact {
+            ks.compact().unwrap();
+        }
+        let mut steps = 0;
+        while db.run_background_step(BackgroundStep::Compact).unwrap() {
+            steps += 1;
+            assert!(steps < 200, "merges come to rest");
+        }
+        let metrics = db.metrics();
+        assert_eq!((metrics.scrub_errors, metrics.background_errors), (1, 0));
+        assert!(metrics.scrub_error.unwrap().contains(&name));
+        let check = |ks: &Keyspace| {
+            assert_eq!(ks.get([2]).unwrap_err().kind(), ErrorKind::Corruption);
+            for key in (0..20u8).filter(|key| *key != 2) {
+                let expected = if key < 4 { vec![key; 500] } else { vec![key ^ 11; 400] };
+                assert_eq!(ks.get([key]).unwrap().unwrap(), expected);
+            }
+        };
+        check(&ks);
+        let live = metrics.value_file_bytes - metrics.value_garbage_bytes;
+        let held = 20 * 513;
+        assert!(metrics.value_garbage_bytes <= live / 2 + held + 1024, "only that file is kept");
+        drop(ks);
+        db.close().unwrap();
+        drop(db);
+        let db = small(sim.world()).open(DIR).unwrap();
+        let ks = db.existing_keyspace("k").unwrap().unwrap();
+        check(&ks);
+        // What is not needed any more goes as ever.
+        ks.delete([2]).unwrap();
+        ks.compact().unwrap();
+        while db.run_background_step(BackgroundStep::CleanUp).unwrap() {}
+        assert!(!value_names(&*sim.world().fs, DIR).contains(&name));
+        db.verify().unwrap();
+    }
+}
+
+/// Garbage was no debt, so it waited as long as any other keyspace had something to merge.
+#[test]
+fn garbage_does_not_wait_for_the_merges_of_a_busier_keyspace() {
+    let sim = Simulation::new(1);
+    let db = small(sim.world()).open(DIR).unwrap();
+    let ks = db.create_keyspace("k", options(CompactionStrategy::Leveled, false)).unwrap();
+    let busy = db.create_keyspace("busy", KeyspaceOptions::default()).unwrap();
+    // Of each value file one value stays.
+    for round in 0..12u8 {
+        for key in round..20u8 {
+            ks.put([key], vec![key ^ round; 500]).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    assert!(db.run_background_step(BackgroundStep::Compact).unwrap());
+    let garbage = || db.metrics().value_garbage_bytes;
+    assert!(garbage() > 50_000, "{}", garbage());
+    for round in 0..60u32 {
+        for at in 0..12u32 {
+            let key = (round * 12 + at).wrapping_mul(0x9e37_79b9).to_be_bytes();
+            busy.put(b"a", []).unwrap();
+            busy.put(key, [7; 300]).unwrap();
+            busy.put(b"z", []).unwrap();
+            db.flush().unwrap();
+        }
+        assert!(db.run_background_step(BackgroundStep::Compact).unwrap());
+    }
+    assert!(garbage() <= 10_260 / 2 + 256, "{}", garbage());
+}
+
+/// Each flush leaves a value file, however few large values there are.
+#[test]
+fn small_value_files_are_joined() {
+    let sim = Simulation::new(1);
+    let db = small(sim.world()).open(DIR).unwrap();
+    let ks = db.create_keyspace("k", options(CompactionStrategy::Leveled, false)).unwrap();
+    for key in 0..12u8 {
+        ks.put([key], [key; 20]).unwrap();
+        db.flush().unwrap();
+    }
+    assert_eq!(db.metrics().value_files, 12);
+    ks.compact().unwrap();
+    while db.run_background_step(BackgroundStep::CleanUp).unwrap() {}
+    assert_eq!(value_names(&*sim.world().fs, DIR).len(), 1);
+    assert_eq!((db.metrics().value_files, db.metrics().value_garbage_bytes), (1, 0));
+    for key in 0..12u8 {
+        assert_eq!(ks.get([key]).unwrap().unwrap(), vec![key; 20]);
+    }
+    db.verify().unwrap();
+}
+
+fn repaired(sim: &Simulation) -> crate::RepairReport {
+    let options =
+        RepairOptions { apply: true, world: Some(sim.world()), ..RepairOptions::default() };
+    repair(DIR, &options).unwrap()
+}
+
+fn lose_manifest(sim: &Simulation) {
+    let fs = sim.world().fs;
+    for name in fs.list(Path::new(DIR)).unwrap() {
+        if name.ends_with(".manifest") || name == "CURRENT" {
+            fs.remove_file(&Path::new(DIR).join(name)).unwrap();
+        }
+    }
+}
+
+/// The key whose newest value is lost had an older one: it must not come back as if nothing had been.
+#[test]
+fn a_repair_that_loses_a_value_does_not_bring_an_older_one_back() {
+    for keeps_manifest in [true, false] {
+        let (sim, db, ks) = filled();
+        for key in 0..10u8 {
+            ks.put([key], vec![key + 100; 500]).unwrap();
+        }
+        db.flush().unwrap();
+        drop(ks);
+        db.close().unwrap();
+        drop(db);
+        let names = value_names(&*sim.world().fs, DIR);
+        damage(&sim, &names[1], inside_value(2));
+        // An older version of a key that has a newer one: lost, and nobody sees it.
+        damage(&sim, &names[0], inside_value(5));
+        if !keeps_manifest {
+            lose_manifest(&sim);
+        }
+        let report = repaired(&sim);
+        let gone: Vec<_> = report.lost_keys.iter().filter(|lost| lost.is_deleted).collect();
+        let is_named = |key: &[u8]| gone.iter().any(|lost| lost.from.as_deref() == Some(key));
+        assert!(is_named(&[2]) && is_named(&[5]) && gone.len() == 2, "{report:?}");
+        let db = small(sim.world()).open(DIR).unwrap();
+        let ks = db.existing_keyspace(&db.keyspaces().unwrap()[0]).unwrap().unwrap();
+        let check = || {
+            for key in 0..20u8 {
+                let expected = match key {
+                    2 => None,
+                    0..10 => Some(vec![key + 100; 500]),
+                    _ => Some(vec![key; 500]),
+                };
+                assert_eq!(ks.get([key]).unwrap().map(|value| value.to_vec()), expected);
+            }
+        };
+        check();
+        db.verify().unwrap();
+        ks.compact().unwrap();
+        check();
+    }
+}
+
+/// A damaged sstable without a manifest: what its readable entries point to may be lost too, and is named then.
+#[test]
+fn a_rebuild_names_the_lost_values_of_a_damaged_sstable() {
+    let (sim, db, ks) = filled();
+    drop(ks);
+    db.close().unwrap();
+    drop(db);
+    lose_manifest(&sim);
+    let fs = sim.world().fs;
+    let names = fs.list(Path::new(DIR)).unwrap();
+    let table = names.iter().find(|name| name.ends_with(".sst")).unwrap();
+    let len = fs.metadata(&Path::new(DIR).join(table)).unwrap().len;
+    damage(&sim, &value_names(&*fs, DIR)[0], inside_value(7));
+    for at in (0..len).step_by(3) {
+        let sim = Simulation::with_fs(sim.fs.fork(), at);
+        damage(&sim, table, at);
+        let report = repaired(&sim);
+        let db = small(sim.world()).open(DIR).unwrap();
+        let keyspaces = db.keyspaces().unwrap();
+        let ks = keyspaces.first().map(|name| db.existing_keyspace(name).unwrap().unwrap());
+        for key in 0..20u8 {
+            let found = ks.as_ref().and_then(|ks| ks.get([key]).unwrap());
+            let is_named = report.lost_keys.iter().any(|lost| {
+                lost.from.as_deref().is_none_or(|from| from <= &[key][..])
+                    && lost.through.as_deref().is_none_or(|through| &[key][..] <= through)
+            });
+            assert!(found.is_some() || is_named, "{at}: {key} is lost and not named: {report:?}");
+        }
+        db.verify().unwrap();
+    }
+}

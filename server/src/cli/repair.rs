@@ -111,7 +111,11 @@ fn text(
         };
         let from = lost.from.as_deref().map_or("the first".to_string(), key);
         let through = lost.through.as_deref().map_or("the last".to_string(), key);
-        let _ = write!(out, "Lost: keys of {keyspace} from {from} through {through}");
+        let _ = match (lost.is_deleted, from == through) {
+            (true, true) => write!(out, "Gone: key {from} of {keyspace}"),
+            (true, false) => write!(out, "Gone: keys of {keyspace} from {from} through {through}"),
+            _ => write!(out, "Lost: keys of {keyspace} from {from} through {through}"),
+        };
         if let Some((min, max)) = lost.seqs {
             let _ = write!(out, ", of commits {min} to {max}");
         }

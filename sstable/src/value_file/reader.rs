@@ -1,28 +1,50 @@
 //! Reading a value file: one value by its pointer, records to be copied to another file, and every byte for `verify`.
 //!
-//! When a record is verified: each time it is read. That costs 80 ns a KiB, a small part of bringing the value into the
-//! processor's cache, and needs no memory of what was verified before. Nothing is allocated from a length that was not
-//! held against the file's own length first.
+//! When a record is verified: in mapped mode on its first touch by this reader, as a block of an sstable is (`seen.rs`
+//! remembers which were); without a map each time it is read. Copies, `verify` and scrubbing read from disk and look at
+//! everything each time. Nothing is allocated from a length that was not held against the file's own length first.
+//!
+//! A map is advised for random access and faults page by page, so a record of several pages is asked for in one go where
+//! pages have to be expected not to be in memory. To ask the system each time would cost more than a warm read: one read
+//! in some looks, as point reads of sstables do.
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use esker_base::checksum::Running;
 use esker_base::names::FileKind;
-use esker_base::{Error, ErrorKind, FileId, FileNumber, Result};
-use esker_vfs::{File, Fs, OpenMode};
+use esker_base::{Error, ErrorKind, FileNumber, Result};
+use esker_vfs::os::memory;
+use esker_vfs::{Advice, File, Fs, OpenMode};
 
 use super::format::{
     self, FOOTER_LEN, Footer, HEADER_LEN, RECORD_HEADER_LEN, RECORD_OVERHEAD, Record, ValuePointer,
 };
+use super::seen::Seen;
 use super::writer::ValueWriter;
-use crate::format::{Compression, Defect, decompress};
+use crate::format::{Compression, decompress};
+use crate::prefetch;
 use crate::reader::{Identity, ReadMode, defect_error};
 
 /// How much is read at a time where everything is.
 const CHUNK_LEN: u64 = 1 << 20;
+
+/// Of how many reads of mapped records one looks whether the record is in memory. A prime, so that it does not fall in
+/// step with batches.
+const READS_PER_LOOK: u32 = 61;
+/// Reads of a file that are taken for cold after one was, and after it was opened.
+const COLD_READS: (u32, u32) = (1024, 32);
+/// Cache lines at the front of a record that are asked for at once.
+const FRONT_LINES: usize = 8;
+
+thread_local! {
+    /// Reads of mapped records by this thread.
+    static READS: Cell<u32> = const { Cell::new(0) };
+}
 
 /// An open value file. Share it by `Arc`; everything takes `&self`.
 pub struct ValueReader {
@@ -34,8 +56,43 @@ pub struct ValueReader {
 }
 
 enum Source {
-    Mapped(Bytes),
+    Mapped(Map),
     Positioned(Arc<dyn File>),
+}
+
+/// A mapped file, and what is known of its pages.
+struct Map {
+    bytes: Bytes,
+    /// The records that were verified.
+    seen: Seen,
+    /// How many more reads are to expect that the device has to be waited for.
+    cold_reads: AtomicU32,
+}
+
+impl Map {
+    fn new(bytes: Bytes) -> Map {
+        let seen = Seen::new(bytes.len() as u64);
+        Map { bytes, seen, cold_reads: AtomicU32::new(COLD_READS.1) }
+    }
+
+    /// Where a record stands; its bounds were checked.
+    fn at(&self, pointer: &ValuePointer) -> &[u8] {
+        &self.bytes[pointer.offset as usize..pointer.end() as usize]
+    }
+
+    /// Whether records have to be expected not to be in memory. Looks at this one from time to time.
+    fn is_cold(&self, record: &[u8]) -> bool {
+        let reads = READS.get().wrapping_add(1);
+        READS.set(reads);
+        if reads.is_multiple_of(READS_PER_LOOK) && !memory::is_resident(record) {
+            self.cold_reads.store(COLD_READS.0, Ordering::Relaxed);
+        }
+        let left = self.cold_reads.load(Ordering::Relaxed);
+        if left > 0 {
+            self.cold_reads.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
 }
 
 /// Checks that the value file of `identity` in `dir` has its length and its id; what opening a database looks at.
@@ -53,7 +110,7 @@ pub fn check_value_identity(fs: &dyn Fs, dir: &Path, identity: &Identity) -> Res
     check_header(&path, &header, identity)
 }
 
-fn open_file(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn File>> {
+pub(super) fn open_file(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn File>> {
     fs.open(path, OpenMode::Read).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::corruption(path, 0, "the value file is missing"),
         _ => Error::io("open", path, error),
@@ -96,7 +153,7 @@ impl ValueReader {
             ReadMode::Mapped => {
                 let map = file.map().map_err(|error| Error::io("map", &path, error))?;
                 let len = map.len() as u64;
-                (Source::Mapped(map), len)
+                (Source::Mapped(Map::new(map)), len)
             }
             ReadMode::Positioned => {
                 let len = file.len().map_err(|error| Error::io("stat", &path, error))?;
@@ -125,21 +182,28 @@ impl ValueReader {
     /// `len` bytes from `offset`, which the caller has held against the file's length.
     fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
         match &self.source {
-            Source::Mapped(map) => Ok(map.slice(offset as usize..offset as usize + len)),
+            Source::Mapped(map) => Ok(map.bytes.slice(offset as usize..offset as usize + len)),
             Source::Positioned(file) => read_exact(&**file, &self.path, offset, len),
         }
     }
 
     /// The value that `pointer` means: a slice of the map where that is possible.
     pub fn get(&self, pointer: &ValuePointer) -> Result<Bytes> {
-        self.check_bounds(pointer)?;
-        let bytes = self.read(pointer.offset, pointer.record_len as usize)?;
-        let record = self.open_pointed(pointer, &bytes)?;
-        match record.compression {
-            Compression::None => {
-                let end = bytes.len() - 4;
-                Ok(bytes.slice(RECORD_HEADER_LEN..end))
+        let file = match &self.source {
+            Source::Mapped(map) => {
+                let record = self.look(map, pointer)?;
+                return match record.compression {
+                    Compression::None => Ok(map.bytes.slice_ref(record.stored)),
+                    Compression::Lz4 => self.decompress(pointer, &record).map(Bytes::from),
+                };
             }
+            Source::Positioned(file) => file,
+        };
+        self.check_bounds(pointer)?;
+        let bytes = read_exact(&**file, &self.path, pointer.offset, pointer.record_len as usize)?;
+        let record = self.open_pointed(pointer, &bytes, false)?;
+        match record.compression {
+            Compression::None => Ok(bytes.slice_ref(record.stored)),
             Compression::Lz4 => self.decompress(pointer, &record).map(Bytes::from),
         }
     }
@@ -154,13 +218,56 @@ impl ValueReader {
         let Source::Mapped(map) = &self.source else {
             return self.get(pointer).map(|value| use_it(&value));
         };
-        self.check_bounds(pointer)?;
-        let record =
-            self.open_pointed(pointer, &map[pointer.offset as usize..pointer.end() as usize])?;
+        let record = self.look(map, pointer)?;
         match record.compression {
             Compression::None => Ok(use_it(record.stored)),
             Compression::Lz4 => Ok(use_it(&self.decompress(pointer, &record)?)),
         }
+    }
+
+    /// The record that `pointer` means, verified when it is touched for the first time.
+    fn look<'a>(&self, map: &'a Map, pointer: &ValuePointer) -> Result<Record<'a>> {
+        self.check_bounds(pointer)?;
+        let bytes = map.at(pointer);
+        if map.is_cold(bytes) && memory::spans_pages(bytes) {
+            // Each page would be a fault and a read of its own.
+            memory::will_need(bytes);
+        }
+        let was_verified = map.seen.has(pointer);
+        let record = self.open_pointed(pointer, bytes, was_verified)?;
+        if !was_verified {
+            map.seen.add(pointer);
+        }
+        Ok(record)
+    }
+
+    /// Says that the record that `pointer` means is about to be read, most likely: the front of it is asked for. Whether
+    /// it has to be expected not to be in memory; then [`ValueReader::fetch`] it, best together with its neighbors.
+    pub fn announce(&self, pointer: &ValuePointer) -> bool {
+        let Source::Mapped(map) = &self.source else { return true };
+        if self.check_bounds(pointer).is_err() {
+            return false;
+        }
+        let bytes = map.at(pointer);
+        prefetch::front(bytes, FRONT_LINES);
+        map.is_cold(bytes)
+    }
+
+    /// Starts to fetch the bytes from `from` up to `to`, as far as they are in the file; a hint.
+    pub fn fetch(&self, from: u64, to: u64) {
+        let to = to.min(self.identity.len);
+        if from >= to {
+            return;
+        }
+        match &self.source {
+            Source::Mapped(map) => memory::will_need(&map.bytes[from as usize..to as usize]),
+            Source::Positioned(file) => file.advise(from, to - from, Advice::WillNeed),
+        }
+    }
+
+    /// Whether records are read through a map.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.source, Source::Mapped(_))
     }
 
     fn check_bounds(&self, pointer: &ValuePointer) -> Result<()> {
@@ -173,8 +280,13 @@ impl ValueReader {
         }
     }
 
-    fn open_pointed<'a>(&self, pointer: &ValuePointer, bytes: &'a [u8]) -> Result<Record<'a>> {
-        format::open_pointed(self.identity.file_id, pointer, bytes)
+    fn open_pointed<'a>(
+        &self,
+        pointer: &ValuePointer,
+        bytes: &'a [u8],
+        was_verified: bool,
+    ) -> Result<Record<'a>> {
+        format::open_pointed(self.identity.file_id, pointer, bytes, was_verified)
             .map_err(|defect| defect_error(&self.path, pointer.offset, defect))
     }
 
@@ -212,24 +324,33 @@ impl ValueReader {
     }
 
     /// Reads the record that `pointer` means from `file`, verifies it and copies it to `writer` as it is stored; where it
-    /// stands there.
+    /// stands there. The inner error is of the reading, and then nothing was written; the outer one is the writer's.
     pub fn copy(
         &self,
         file: &dyn File,
         pointer: &ValuePointer,
         writer: &mut ValueWriter,
-    ) -> Result<ValuePointer> {
-        self.check_bounds(pointer)?;
-        let bytes = read_exact(file, &self.path, pointer.offset, pointer.record_len as usize)?;
-        writer.append(self.open_pointed(pointer, &bytes)?)
+    ) -> Result<Result<ValuePointer>> {
+        let bytes = match self.read_pointed(file, pointer) {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(error)),
+        };
+        match self.open_pointed(pointer, &bytes, false) {
+            Ok(record) => writer.append(record).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     /// Checks the record that `pointer` means, from `file`.
     pub fn check(&self, file: &dyn File, pointer: &ValuePointer) -> Result<()> {
-        self.check_bounds(pointer)?;
-        let bytes = read_exact(file, &self.path, pointer.offset, pointer.record_len as usize)?;
-        let record = self.open_pointed(pointer, &bytes)?;
+        let bytes = self.read_pointed(file, pointer)?;
+        let record = self.open_pointed(pointer, &bytes, false)?;
         self.check_content(pointer.offset, &record)
+    }
+
+    fn read_pointed(&self, file: &dyn File, pointer: &ValuePointer) -> Result<Bytes> {
+        self.check_bounds(pointer)?;
+        read_exact(file, &self.path, pointer.offset, pointer.record_len as usize)
     }
 
     fn check_content(&self, offset: u64, record: &Record<'_>) -> Result<()> {
@@ -305,7 +426,7 @@ impl std::fmt::Debug for ValueReader {
     }
 }
 
-fn read_exact(file: &dyn File, path: &Path, offset: u64, len: usize) -> Result<Bytes> {
+pub(super) fn read_exact(file: &dyn File, path: &Path, offset: u64, len: usize) -> Result<Bytes> {
     let mut buffer = vec![0; len];
     file.read_exact_at(&mut buffer, offset).map_err(|error| Error::io("read", path, error))?;
     Ok(Bytes::from(buffer))
@@ -346,55 +467,4 @@ pub fn identify_values(
         Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Io) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Reads the record that `pointer` means from a file that may be damaged anywhere, and hands it to `take` if it is sound;
-/// `None` if it is lost. `file_id` is what the manifest says; without, the header must be sound.
-fn salvage_record<T>(
-    fs: &dyn Fs,
-    dir: &Path,
-    file_id: Option<FileId>,
-    pointer: &ValuePointer,
-    take: impl FnOnce(Record<'_>) -> Result<T>,
-) -> Result<Option<T>> {
-    let path = dir.join(FileKind::Values.name(pointer.file));
-    let Ok(file) = fs.open(&path, OpenMode::Read) else { return Ok(None) };
-    let mut header = [0; HEADER_LEN];
-    let own = file.read_exact_at(&mut header, 0).ok().map(|()| format::decode_header(&header));
-    let own = match own {
-        Some(Err(defect @ Defect::Unsupported(_))) => return Err(defect_error(&path, 0, defect)),
-        Some(Ok(file_id)) => Some(file_id),
-        _ => None,
-    };
-    let Some(file_id) = file_id.or(own) else { return Ok(None) };
-    if !file.len().is_ok_and(|len| pointer.end() <= len) {
-        return Ok(None);
-    }
-    let Ok(bytes) = read_exact(&*file, &path, pointer.offset, pointer.record_len as usize) else {
-        return Ok(None);
-    };
-    format::open_pointed(file_id, pointer, &bytes).ok().map(take).transpose()
-}
-
-/// Whether the value that `pointer` means can be read from a file that may be damaged anywhere. `file_id` is what the
-/// manifest says, or else the header. Unsupported for a file of a newer format.
-pub fn can_salvage_value(
-    fs: &dyn Fs,
-    dir: &Path,
-    file_id: Option<FileId>,
-    pointer: &ValuePointer,
-) -> Result<bool> {
-    salvage_record(fs, dir, file_id, pointer, |_| Ok(())).map(|found| found.is_some())
-}
-
-/// Copies the value that `pointer` means to `writer`, if [`can_salvage_value`]; where it stands then. Errors are also the
-/// writer's.
-pub fn salvage_value(
-    fs: &dyn Fs,
-    dir: &Path,
-    file_id: Option<FileId>,
-    pointer: &ValuePointer,
-    writer: &mut ValueWriter,
-) -> Result<Option<ValuePointer>> {
-    salvage_record(fs, dir, file_id, pointer, |record| writer.append(record))
 }

@@ -11,7 +11,7 @@ use esker_vfs::{Fs, OpenMode};
 
 use super::format::{self, Footer, ValuePointer};
 use super::{ValueReader, ValueSummary, ValueWriter};
-use super::{check_value_identity, identify_values, salvage_value};
+use super::{ValueSalvage, check_value_identity, identify_values};
 use crate::format::Compression;
 use crate::{Identity, ReadMode};
 
@@ -118,8 +118,11 @@ fn a_record_is_copied_as_it_is_stored() {
     // The copy is not asked to compress, and keeps what is compressed.
     let mut writer = ValueWriter::create(fs.clone(), dir(), number, id, Compression::None).unwrap();
     let file = reader.file().unwrap();
-    let copied: Vec<_> =
-        pointers.iter().rev().map(|p| reader.copy(&*file, p, &mut writer).unwrap()).collect();
+    let copied: Vec<_> = pointers
+        .iter()
+        .rev()
+        .map(|p| reader.copy(&*file, p, &mut writer).unwrap().unwrap())
+        .collect();
     let copy = writer.finish().unwrap();
     assert_eq!(copy.record_bytes, summary.record_bytes);
     let reader = open(&fs, &copy.identity, ReadMode::Positioned).unwrap();
@@ -147,9 +150,10 @@ fn every_flipped_byte_is_found_and_costs_one_value() {
         let mut writer =
             ValueWriter::create(fs.clone(), dir(), number, id, Compression::None).unwrap();
         let mut lost = 0;
+        let mut salvage = ValueSalvage::new(&fs, dir());
         for pointer in &pointers {
             let known = Some(summary.identity.file_id);
-            match salvage_value(&*fs, dir(), known, pointer, &mut writer) {
+            match salvage.copy(known, pointer, &mut writer) {
                 Ok(Some(_)) => assert!(!(pointer.offset..pointer.end()).contains(&offset)),
                 Ok(None) => {
                     lost += 1;
