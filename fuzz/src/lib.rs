@@ -13,6 +13,8 @@ pub mod db_ops_with_crash;
 pub mod db_ops_with_faults;
 #[path = "decompress.rs"]
 pub mod decompress;
+#[path = "expression.rs"]
+pub mod expression;
 #[path = "frame.rs"]
 pub mod frame;
 #[path = "http_request.rs"]
@@ -125,6 +127,7 @@ pub const TARGETS: &[Target] = &[
         cost_us: 500,
     },
     Target { name: "decompress", check: decompress::check, seeds: decompress::seeds, cost_us: 10 },
+    Target { name: "expression", check: expression::check, seeds: expression::seeds, cost_us: 100 },
     Target { name: "frame", check: frame::check, seeds: frame::seeds, cost_us: 10 },
     Target {
         name: "http_request",

@@ -78,6 +78,7 @@ const TARGETS: &[Target] = &[
     awaited::<operation::PutItem>("PutItem"),
     blocking::<operation::Query>("Query", 2 << 20),
     blocking::<operation::Scan>("Scan", 2 << 20),
+    awaited::<operation::UpdateItem>("UpdateItem"),
 ];
 
 /// Every operation of the service that is not here.
@@ -123,7 +124,6 @@ const NOT_AVAILABLE: &[&str] = &[
     "UpdateContributorInsights",
     "UpdateGlobalTable",
     "UpdateGlobalTableSettings",
-    "UpdateItem",
     "UpdateKinesisStreamingDestination",
     "UpdateTable",
     "UpdateTableReplicaAutoScaling",
@@ -250,8 +250,8 @@ mod tests {
             assert_eq!(message(unknown), "UnknownOperationException", "{unknown:?}");
         }
         assert_eq!(
-            message(Some("DynamoDB_20120810.UpdateItem")),
-            "UnknownOperationException: UpdateItem is not available in this version of Esker"
+            message(Some("DynamoDB_20120810.UpdateTable")),
+            "UnknownOperationException: UpdateTable is not available in this version of Esker"
         );
         assert!(TARGETS.iter().all(|t| !NOT_AVAILABLE.contains(&t.name)));
     }

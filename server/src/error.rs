@@ -4,8 +4,9 @@
 
 use std::fmt;
 
-use esker_table::{TableError, TableErrorKind};
+use esker_table::{Item, TableError, TableErrorKind};
 
+use crate::json::{self, ItemOut};
 use crate::message;
 
 const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810#";
@@ -22,6 +23,8 @@ pub(crate) struct WireError {
     prefix: &'static str,
     exception: &'static str,
     message: Option<String>,
+    /// The item that failed a condition, where the request asked for it.
+    item: Option<Box<Item>>,
 }
 
 impl WireError {
@@ -36,7 +39,7 @@ impl WireError {
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
             message.push_str("...");
         }
-        Self { status, prefix, exception, message: Some(message) }
+        Self { status, prefix, exception, message: Some(message), item: None }
     }
 
     /// The request breaks a rule.
@@ -56,6 +59,7 @@ impl WireError {
             prefix: CORAL_SERVICE,
             exception: "UnknownOperationException",
             message: None,
+            item: None,
         }
     }
 
@@ -134,6 +138,10 @@ impl WireError {
             serde_json::to_writer(&mut body, message)
                 .expect("invariant: a string written to memory cannot fail");
         }
+        if let Some(item) = &self.item {
+            body.extend_from_slice(b",\"Item\":");
+            body.extend_from_slice(&json::to_bytes(&ItemOut(item)));
+        }
         body.push(b'}');
         body
     }
@@ -154,7 +162,8 @@ impl From<TableError> for WireError {
             TableErrorKind::Internal => (500, DYNAMODB),
             _ => (400, DYNAMODB),
         };
-        Self::new(status, prefix, kind.exception_name(), error.message())
+        let item = error.item().cloned().map(Box::new);
+        Self { item, ..Self::new(status, prefix, kind.exception_name(), error.message()) }
     }
 }
 

@@ -64,6 +64,7 @@ service! {
     awaited {
         put_item_async(PutItemRequest) -> PutItemResponse;
         delete_item_async(DeleteItemRequest) -> DeleteItemResponse;
+        update_item_async(UpdateItemRequest) -> UpdateItemResponse;
         batch_write_item_async(BatchWriteItemRequest) -> BatchWriteItemResponse;
     }
 }

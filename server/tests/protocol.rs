@@ -38,7 +38,7 @@ fn answers_errors_and_health_have_their_form() {
     let unknown = "com.amazon.coral.service#UnknownOperationException";
     refused(&send(post("Authorization: x\r\n", "{}")), 400, unknown);
     refused(&send(request("NoSuchThing", "{}")), 400, unknown);
-    refused(&send(request("UpdateItem", "{}")), 400, unknown);
+    refused(&send(request("UpdateTable", "{}")), 400, unknown);
     let missing = "com.amazon.coral.service#MissingAuthenticationTokenException";
     refused(&send(post("X-Amz-Target: DynamoDB_20120810.ListTables\r\n", "{}")), 400, missing);
     let serialization = "com.amazon.coral.service#SerializationException";
@@ -110,6 +110,22 @@ fn items_go_in_and_out_unchanged() {
     assert_eq!(server.ok("Query", query), expected);
     let scan = server.ok("Scan", r#"{"TableName":"Things","Select":"COUNT"}"#);
     assert_eq!(scan, r#"{"Count":3,"ScannedCount":3}"#);
+    let filtered = r##"{"TableName":"Things","FilterExpression":"#r > :r AND s = :s","ProjectionExpression":"#r, m.l[1]","ExpressionAttributeNames":{"#r":"r"},"ExpressionAttributeValues":{":r":{"N":"2"},":s":{"SS":["a",""]}}}"##;
+    assert_eq!(
+        server.ok("Scan", filtered),
+        r#"{"Items":[{"m":{"M":{"l":{"L":[{"BOOL":false}]}}},"r":{"N":"10"}}],"Count":1,"ScannedCount":3}"#
+    );
+    let part = format!("{},\"ProjectionExpression\":\"gone\"}}", &key[..key.len() - 1]);
+    assert_eq!(server.ok("GetItem", &part), r#"{"Item":{}}"#);
+    let mut stream = server.connect();
+    let put = format!(
+        r#"{{"TableName":"Things","Item":{},"ConditionExpression":"attribute_not_exists(h)","ReturnValuesOnConditionCheckFailure":"ALL_OLD"}}"#,
+        item(10)
+    );
+    let answer = exchange(&mut stream, &request("PutItem", &put)).unwrap();
+    refused(&answer, 400, "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException");
+    let tail = format!(r#""message":"The conditional request failed","Item":{}}}"#, item(10));
+    assert!(answer.body.ends_with(&tail), "{answer:?}");
     let delete = format!("{},\"ReturnValues\":\"ALL_OLD\"}}", &key[..key.len() - 1]);
     assert_eq!(server.ok("DeleteItem", &delete), format!(r#"{{"Attributes":{}}}"#, item(10)));
     assert_eq!(server.ok("GetItem", key), "{}");

@@ -100,6 +100,14 @@ impl TableError {
         Self::new(TableErrorKind::Internal, message)
     }
 
+    /// A `ConditionalCheckFailedException`, with the item where it is to be answered.
+    pub(crate) fn condition_failed(item: Option<Item>) -> Self {
+        let mut error =
+            Self::new(TableErrorKind::ConditionalCheckFailed, message::CONDITION_FAILED);
+        error.inner.item = item;
+        error
+    }
+
     /// The kind of exception.
     pub fn kind(&self) -> TableErrorKind {
         self.inner.kind

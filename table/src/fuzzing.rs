@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::expression::Placeholders;
+use crate::expression::condition::{ConditionExpression, Kind};
 use crate::expression::key_condition::KeyConditionExpression;
+use crate::expression::projection::ProjectionExpression;
+use crate::expression::update::UpdateExpression;
+use crate::expression::{Placeholders, prepare_values};
+use crate::item::EncodedItem;
 use crate::key_schema::TableKey;
 use crate::schema::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use crate::{AttributeValue, Item};
@@ -38,4 +42,58 @@ pub fn key_condition(source: &str) -> bool {
         Some(bound)
     };
     bind() == Some(true)
+}
+
+/// Takes a text for an expression of every other kind, and where it is one, evaluates it over an item and over none.
+/// The placeholders are `#p` (the attribute `p`), `:n` and `:m` (numbers), `:s`, `:set`, `:l` (a list) and `:t`.
+pub fn expression(source: &str) {
+    let list = || {
+        AttributeValue::L(vec![
+            1.into(),
+            AttributeValue::M(Item::from([("x".to_owned(), 2.into())])),
+        ])
+    };
+    let set = || AttributeValue::Ss(vec!["b".to_owned(), "a".to_owned()]);
+    let map =
+        || AttributeValue::M(Item::from([("c".to_owned(), 3.into()), ("d".to_owned(), list())]));
+    let names = BTreeMap::from([("#p".to_owned(), "p".to_owned())]);
+    let mut values = Item::from([
+        (":n".to_owned(), (-5).into()),
+        (":m".to_owned(), 7.into()),
+        (":s".to_owned(), "SS".into()),
+        (":set".to_owned(), set()),
+        (":l".to_owned(), list()),
+        (":t".to_owned(), AttributeValue::Bool(true)),
+    ]);
+    let mut item = Item::from([
+        ("a".to_owned(), 1.into()),
+        ("s".to_owned(), "SSS".into()),
+        ("ss".to_owned(), set()),
+        ("l".to_owned(), list()),
+        ("p".to_owned(), map()),
+    ]);
+    let mut evaluate = || -> crate::error::Result<()> {
+        prepare_values(Some(&mut values))?;
+        let encoded = EncodedItem::encode(&mut item)?;
+        let placeholders = || Placeholders::new(Some(&names), Some(&values));
+        if let Ok(condition) = ConditionExpression::parse(Kind::Filter, source)
+            && let Ok(bound) = condition.bind(&mut placeholders()?)
+        {
+            bound.holds(Some(encoded.view()))?;
+            bound.holds(None)?;
+        }
+        if let Ok(projection) = ProjectionExpression::parse(source)
+            && let Ok(parts) = projection.bind(&mut placeholders()?)
+        {
+            parts.of_view(encoded.view())?;
+        }
+        if let Ok(update) = UpdateExpression::parse(source)
+            && let Ok(bound) = update.bind(&mut placeholders()?)
+            && let Ok(mut updated) = bound.apply(item.clone())
+        {
+            EncodedItem::encode(&mut updated.item)?;
+        }
+        Ok(())
+    };
+    evaluate().expect("invariant: the item and the values are valid, and stay so");
 }

@@ -25,6 +25,12 @@ pub(crate) struct TableKey {
 pub(crate) type KeyValues<'a> = (KeyPart<'a>, Option<KeyPart<'a>>);
 
 impl TableKey {
+    /// The names of the key attributes.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let sort = self.sort.iter().map(|attribute| attribute.name.as_str());
+        std::iter::once(self.partition.name.as_str()).chain(sort).collect()
+    }
+
     /// The key of a validated schema; `None` where the schema is not valid.
     pub(crate) fn new(
         schema: &[KeySchemaElement],

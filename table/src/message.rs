@@ -97,6 +97,67 @@ pub(crate) fn reserved_keyword(name: &str) -> String {
     format!("Attribute name is a reserved keyword; reserved keyword: {name}")
 }
 
+pub(crate) fn misused_function(name: &str) -> String {
+    format!("The function is not allowed to be used this way in an expression; function: {name}")
+}
+
+pub(crate) fn too_many_operators(count: usize) -> String {
+    format!("The expression contains too many operators; operator count: {count}")
+}
+
+pub(crate) fn too_many_in_operands(count: usize) -> String {
+    format!("The IN operator is provided with too many operands; number of operands: {count}")
+}
+
+pub(crate) fn not_distinct(operator: &str, path: &str) -> String {
+    format!(
+        "The first operand must be distinct from the remaining operands for this operator or \
+         function; operator: {operator}, first operand: {path}"
+    )
+}
+
+pub(crate) fn needs_path(function: &str) -> String {
+    format!("Operator or function requires a document path; operator or function: {function}")
+}
+
+pub(crate) fn unknown_type(name: &str) -> String {
+    format!(
+        "Invalid attribute type name found; type: {name}, valid types: \
+         {{B,NULL,SS,BOOL,L,BS,N,NS,S,M}}"
+    )
+}
+
+pub(crate) fn section_operand_type(section: &str, type_name: &str) -> String {
+    format!(
+        "Incorrect operand type for operator or function; operator: {section}, operand type: \
+         {type_name}, typeSet: ALLOWED_FOR_ADD_OPERAND"
+    )
+}
+
+pub(crate) fn repeated_section(section: &str) -> String {
+    format!("The \"{section}\" section can only be used once in an update expression;")
+}
+
+/// How the type of an operand is named that may have any.
+pub(crate) const ANY_TYPE: &str = "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}";
+
+/// `index` as written.
+pub(crate) fn list_index(index: &str) -> String {
+    format!("List index is not within the allowable range; index: [{index}]")
+}
+
+pub(crate) fn path_depth(steps: usize) -> String {
+    format!("The document path has too many nesting elements; nesting levels: {steps}")
+}
+
+/// `how` is `overlap` or `conflict`.
+pub(crate) fn paths_together(how: &str, one: &str, two: &str) -> String {
+    format!(
+        "Two document paths {how} with each other; must remove or rewrite one of these paths; path \
+         one: {one}, path two: {two}"
+    )
+}
+
 pub(crate) fn unknown_function(name: &str) -> String {
     format!("Invalid function name; function: {name}")
 }
@@ -169,6 +230,10 @@ pub(crate) fn expression_name_key(key: &str) -> String {
 
 pub(crate) fn expression_value_key(key: &str) -> String {
     format!("ExpressionAttributeValues contains invalid key: Syntax error; key: \"{key}\"")
+}
+
+pub(crate) fn expression_value_invalid(key: &str, why: &str) -> String {
+    format!("ExpressionAttributeValues contains invalid value: {why} for key {key}")
 }
 
 /// These three stand alone, without `Invalid KeyConditionExpression: `.
@@ -290,17 +355,40 @@ pub(crate) fn counts_problem(stored: Counts, counted: Counts) -> String {
 
 // Reads and writes of items.
 pub(crate) const RETURN_VALUES: &str = "Return values set to invalid value";
+pub(crate) const INVALID_UPDATE_PATH: &str =
+    "The document path provided in the update expression is invalid for update";
+pub(crate) const MISSING_OPERAND: &str =
+    "The provided expression refers to an attribute that does not exist in the item";
+pub(crate) const WRONG_OPERAND: &str =
+    "An operand in the update expression has an incorrect data type";
+pub(crate) const UPDATED_ITEM_SIZE: &str =
+    "Item size to update has exceeded the maximum allowed size";
+pub(crate) const UPDATED_NESTING: &str = "Nesting Levels have exceeded supported limits";
+
+pub(crate) fn key_update(name: &str) -> String {
+    format!("{INVALID_PARAMETERS}Cannot update attribute {name}. This attribute is part of the key")
+}
+
+pub(crate) const CONDITION_FAILED: &str = "The conditional request failed";
 pub(crate) const NO_KEY_CONDITION: &str = "Either the KeyConditions or \
      KeyConditionExpression parameter must be specified in the request.";
 pub(crate) const NAMES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeNames can only be specified \
      when using expressions: KeyConditionExpression is null";
 pub(crate) const VALUES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeValues can only be \
      specified when using expressions: KeyConditionExpression is null";
+pub(crate) const NAMES_WITHOUT_ANY: &str =
+    "ExpressionAttributeNames can only be specified when using expressions";
+pub(crate) const VALUES_WITHOUT_ANY: &str =
+    "ExpressionAttributeValues can only be specified when using expressions";
 pub(crate) const PROJECTED_WITHOUT_INDEX: &str = "One or more parameter values were invalid: \
      ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName";
 pub(crate) const SPECIFIC_WITHOUT_PROJECTION: &str = "One or more parameter values were invalid: \
      Must specify the AttributesToGet or ProjectionExpression when choosing to get \
      SPECIFIC_ATTRIBUTES";
+pub(crate) const ALL_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
+     Cannot specify the ProjectionExpression when choosing to get ALL_ATTRIBUTES";
+pub(crate) const COUNT_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
+     Cannot specify the ProjectionExpression when choosing to get only the Count";
 pub(crate) const START_KEY_OUTSIDE: &str =
     "The provided starting key is outside query boundaries based on provided conditions";
 pub(crate) const START_KEY_RANGE: &str =
@@ -309,6 +397,13 @@ pub(crate) const SEGMENT_MISSING: &str = "The Segment parameter is required but 
      the request when parameter TotalSegments is present";
 pub(crate) const TOTAL_SEGMENTS_MISSING: &str = "The TotalSegments parameter is required but was \
      not present in the request when Segment parameter is present";
+
+pub(crate) fn key_in_filter(name: &str) -> String {
+    format!(
+        "Filter Expression can only contain non-primary key attributes: Primary key attribute: \
+         {name}"
+    )
+}
 
 pub(crate) fn start_key_invalid(why: &str) -> String {
     format!("The provided starting key is invalid: {why}")

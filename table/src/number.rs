@@ -86,6 +86,44 @@ impl Number {
         Ok(Self { negative, coefficient, scale })
     }
 
+    /// The sum, exact, or why it is no number: out of range, or of more than 38 digits.
+    pub(crate) fn plus(self, other: Self) -> Result<Self> {
+        if self.coefficient == 0 {
+            return Ok(other);
+        }
+        if other.coefficient == 0 {
+            return Ok(self);
+        }
+        let (high, low) = if self.scale >= other.scale { (self, other) } else { (other, self) };
+        // A lowest digit that only one of them has stays: what does not fit here has too many digits.
+        let too_long = || TableError::validation(message::NUMBER_PRECISION);
+        let shift = u32::from(high.scale.abs_diff(low.scale));
+        let scaled = (10u128.checked_pow(shift))
+            .and_then(|power| high.coefficient.checked_mul(power))
+            .ok_or_else(too_long)?;
+        let (negative, mut sum) = if high.negative == low.negative {
+            (high.negative, scaled.checked_add(low.coefficient).ok_or_else(too_long)?)
+        } else if scaled >= low.coefficient {
+            (high.negative, scaled - low.coefficient)
+        } else {
+            (low.negative, low.coefficient - scaled)
+        };
+        let mut scale = i64::from(low.scale);
+        while sum > 0 && sum.is_multiple_of(10) {
+            sum /= 10;
+            scale += 1;
+        }
+        if sum >= 10u128.pow(MAX_DIGITS as u32) {
+            return Err(too_long());
+        }
+        Self::normalized(negative, sum, scale)
+    }
+
+    /// The number with the other sign.
+    pub(crate) fn negated(self) -> Self {
+        Self { negative: !self.negative && self.coefficient != 0, ..self }
+    }
+
     /// The size in bytes as the service counts it, after trimming the outer zeros: 1 for zero,
     /// otherwise 1 plus half of the integer digits and half of the fraction digits, each rounded
     /// up, plus 1 if negative.

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::Item;
 use crate::error::{Result, TableError};
+use crate::expression::condition::BoundCondition;
+use crate::expression::projection::Parts;
 use crate::item::EncodedItem;
 use crate::key_codec::{KeyRange, base_key, decode_base_key};
 use crate::message;
@@ -17,12 +19,16 @@ use crate::table::Table;
 const PAGE_BYTES_MAX: u64 = 1 << 20;
 
 /// What to read.
-pub(crate) struct PageRequest {
+pub(crate) struct PageRequest<'r> {
     pub(crate) range: KeyRange,
     /// The key after which to go on, in the direction of reading; within the range.
     pub(crate) start_after: Option<Vec<u8>>,
     pub(crate) forward: bool,
     pub(crate) limit: Option<u32>,
+    /// Which of the items that are read are answered.
+    pub(crate) filter: Option<&'r BoundCondition<'r>>,
+    /// What of them is answered.
+    pub(crate) parts: Option<&'r Parts<'r>>,
     /// Count the items and leave them.
     pub(crate) count_only: bool,
 }
@@ -32,6 +38,8 @@ pub(crate) struct Page {
     /// `None` where they were only counted.
     pub(crate) items: Option<Vec<Item>>,
     pub(crate) count: u32,
+    /// How many items were read, also those that the filter left out.
+    pub(crate) scanned_count: u32,
     /// Logical bytes of what was read.
     pub(crate) size_bytes: u64,
     /// The last item's key if the page ended before the range.
@@ -39,9 +47,9 @@ pub(crate) struct Page {
 }
 
 /// Reads one page.
-pub(crate) fn read_page(table: &Table, request: PageRequest) -> Result<Page> {
+pub(crate) fn read_page(table: &Table, request: PageRequest<'_>) -> Result<Page> {
     let items = (!request.count_only).then(Vec::new);
-    let mut page = Page { items, count: 0, size_bytes: 0, last_key: None };
+    let mut page = Page { items, count: 0, scanned_count: 0, size_bytes: 0, last_key: None };
     let KeyRange { start, end } = &request.range;
     if request.range.is_empty() {
         return Ok(page);
@@ -65,12 +73,19 @@ pub(crate) fn read_page(table: &Table, request: PageRequest) -> Result<Page> {
         let Some(entry) = entry else { return Ok(page) };
         let (key, value): (Bytes, Bytes) = entry?;
         let item = EncodedItem::from_bytes(value)?;
-        page.count += 1;
+        page.scanned_count += 1;
         page.size_bytes += u64::from(item.logical_size());
-        if let Some(items) = &mut page.items {
-            items.push(item.decode()?);
+        if request.filter.map_or(Ok(true), |filter| filter.holds(Some(item.view())))? {
+            page.count += 1;
+            if let Some(items) = &mut page.items {
+                items.push(match request.parts {
+                    Some(parts) => parts.of_view(item.view())?,
+                    None => item.decode()?,
+                });
+            }
         }
-        if page.size_bytes >= PAGE_BYTES_MAX || request.limit.is_some_and(|max| page.count >= max) {
+        let is_full = request.limit.is_some_and(|limit| page.scanned_count >= limit);
+        if page.size_bytes >= PAGE_BYTES_MAX || is_full {
             let sort = table.key.sort.as_ref().map(|attribute| attribute.scalar_type);
             page.last_key = Some(table.key.to_item(decode_base_key(&key, sort)?));
             return Ok(page);
@@ -92,9 +107,17 @@ pub(crate) fn check_limit(limit: Option<i32>) -> Result<Option<u32>> {
 }
 
 /// Whether a request's Select wants only the number of items.
-pub(crate) fn counts_only(select: Option<Select>) -> Result<bool> {
+pub(crate) fn counts_only(select: Option<Select>, has_projection: bool) -> Result<bool> {
     match select {
-        None | Some(Select::AllAttributes) => Ok(false),
+        None => Ok(false),
+        Some(Select::SpecificAttributes) if has_projection => Ok(false),
+        Some(Select::AllAttributes) if has_projection => {
+            Err(TableError::validation(message::ALL_WITH_PROJECTION))
+        }
+        Some(Select::Count) if has_projection => {
+            Err(TableError::validation(message::COUNT_WITH_PROJECTION))
+        }
+        Some(Select::AllAttributes) => Ok(false),
         Some(Select::Count) => Ok(true),
         Some(Select::AllProjectedAttributes) => {
             Err(TableError::validation(message::PROJECTED_WITHOUT_INDEX))

@@ -5,8 +5,10 @@ mod answers;
 mod batches;
 mod concurrency;
 mod crash;
+mod expressions;
 mod model;
 mod pages;
+mod updates;
 
 use crate::operation::{
     CreateTableRequest, DeleteItemRequest, DescribeTableRequest, GetItemRequest, PutItemRequest,

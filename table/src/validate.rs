@@ -16,7 +16,7 @@ pub const MAX_ATTRIBUTE_NAME_BYTES: usize = 65_535;
 
 /// What every element of a list or map, and every list or map itself, adds to the size.
 const ELEMENT_OVERHEAD_BYTES: usize = 1;
-const CONTAINER_OVERHEAD_BYTES: usize = 3;
+pub(crate) const CONTAINER_OVERHEAD_BYTES: usize = 3;
 
 /// Checks an item, sorts its sets and answers its logical size in bytes.
 pub(crate) fn prepare_item(item: &mut Item) -> Result<usize> {
@@ -42,7 +42,8 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn prepare_value(value: &mut AttributeValue, level: usize) -> Result<()> {
+/// Checks a value and sorts its sets; `level` is 1 for an attribute's own.
+pub(crate) fn prepare_value(value: &mut AttributeValue, level: usize) -> Result<()> {
     if level > MAX_NESTING_LEVELS {
         return Err(TableError::validation(message::NESTING));
     }

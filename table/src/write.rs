@@ -1,4 +1,4 @@
-//! The write path that PutItem, DeleteItem and BatchWriteItem share: item locks, the old images,
+//! The write path that PutItem, DeleteItem, UpdateItem and BatchWriteItem share: item locks, the old images,
 //! one batch with the items and the counts, the commit, and what follows from it. Whatever happens
 //! to the caller, item locks are held until the commit is published.
 
@@ -13,20 +13,49 @@ use esker::{Batch, PendingCommit, mutant};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
-use crate::error::Result;
+use crate::error::{Result, TableError};
+use crate::expression::condition::BoundCondition;
 use crate::item::{ItemView, NewItem};
 use crate::item_lock::{ItemGuard, ItemLocks};
 use crate::key_codec::StoredKey;
+use crate::operation::ReturnValuesOnConditionCheckFailure;
 use crate::spare::Spare;
 use crate::table::{Counter, Counts, CountsDelta, Table};
 use crate::{Item, Tables};
 
 /// One item to be written or deleted.
-pub(crate) struct ItemWrite {
+pub(crate) struct ItemWrite<'r> {
     pub(crate) table: Arc<Table>,
     pub(crate) key: StoredKey,
     /// `None` deletes.
     pub(crate) new: Option<NewItem>,
+    /// What must hold of the item that is written over.
+    pub(crate) check: Option<Check<'r>>,
+}
+
+/// A condition of a write, and what a failure answers.
+pub(crate) struct Check<'r> {
+    condition: BoundCondition<'r>,
+    returns_item: bool,
+}
+
+impl<'r> Check<'r> {
+    pub(crate) fn new(
+        condition: BoundCondition<'r>,
+        on_failure: Option<ReturnValuesOnConditionCheckFailure>,
+    ) -> Self {
+        let returns_item = on_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
+        Self { condition, returns_item }
+    }
+
+    /// Refuses the write unless the condition holds of an item, or of its absence.
+    pub(crate) fn check(&self, item: Option<ItemView<'_>>) -> Result<()> {
+        if self.condition.holds(item)? {
+            return Ok(());
+        }
+        let shown = item.filter(|_| self.returns_item).map(|item| item.decode()).transpose()?;
+        Err(TableError::condition_failed(shown))
+    }
 }
 
 /// What a write replaced.
@@ -85,7 +114,7 @@ impl Tables {
     /// durable as the database's default says.
     pub(crate) async fn commit(
         &self,
-        writes: &[ItemWrite],
+        writes: &[ItemWrite<'_>],
         wants_old: bool,
         waiting: Waiting,
     ) -> Result<Olds> {
@@ -102,22 +131,54 @@ impl Tables {
             }
             olds.push(read_old(write, wants_old)?);
         }
+        self.finish(writes, &olds, guard, waiting).await?;
+        Ok(olds)
+    }
+
+    /// Commits what `change` makes of the item that is there, unless it makes nothing; answers what was there, whole,
+    /// and the new item's size.
+    pub(crate) async fn commit_update(
+        &self,
+        mut write: ItemWrite<'_>,
+        waiting: Waiting,
+        change: impl FnOnce(Option<&Item>) -> Result<Option<NewItem>>,
+    ) -> Result<(Option<OldItem>, Option<u32>)> {
+        let stripe = ItemLocks::stripe_of(write.table.id(), &write.key);
+        let guard = Arc::clone(self.locks()).lock(std::iter::once(stripe).collect()).await;
+        let old = [read_old(&write, true)?];
+        write.new = change(old[0].as_ref().and_then(|old| old.item.as_ref()))?;
+        let new_bytes = write.new.as_ref().map(NewItem::logical_size);
+        if new_bytes.is_some() {
+            self.finish(&[write], &old, guard, waiting).await?;
+        }
+        let [old] = old;
+        Ok((old, new_bytes))
+    }
+
+    /// Commits writes under their item locks.
+    async fn finish(
+        &self,
+        writes: &[ItemWrite<'_>],
+        olds: &[Option<OldItem>],
+        guard: ItemGuard,
+        waiting: Waiting,
+    ) -> Result<()> {
         match waiting {
-            Waiting::Blocks => self.write(writes, &olds, guard)?,
+            Waiting::Blocks => self.write(writes, olds, guard),
             Waiting::Polls => {
                 // Without anything to change, the answer is from what was published under the locks.
-                if let Some(in_flight) = self.submit(writes, &olds, guard)? {
+                if let Some(in_flight) = self.submit(writes, olds, guard)? {
                     in_flight.await?;
                 }
+                Ok(())
             }
         }
-        Ok(olds)
     }
 
     /// Commits the batch, with the counts of its tables, on this thread.
     fn write(
         &self,
-        writes: &[ItemWrite],
+        writes: &[ItemWrite<'_>],
         olds: &[Option<OldItem>],
         guard: ItemGuard,
     ) -> Result<()> {
@@ -141,7 +202,7 @@ impl Tables {
     /// Puts the batch in line, with the counts of its tables.
     fn submit(
         &self,
-        writes: &[ItemWrite],
+        writes: &[ItemWrite<'_>],
         olds: &[Option<OldItem>],
         guard: ItemGuard,
     ) -> Result<Option<InFlight>> {
@@ -170,7 +231,7 @@ fn set_counters(counters: Counters<'_>) {
 }
 
 /// Puts the items into the batch, without the counts; how these change.
-fn changes(batch: &mut Batch, writes: &[ItemWrite], olds: &[Option<OldItem>]) -> Deltas {
+fn changes(batch: &mut Batch, writes: &[ItemWrite<'_>], olds: &[Option<OldItem>]) -> Deltas {
     let mut deltas = Deltas::new();
     for (write, old) in writes.iter().zip(olds) {
         match &write.new {
@@ -208,13 +269,20 @@ fn lock_counters<'t>(
 }
 
 /// The item that a write replaces, the whole of it only where it `is_wanted`. Only under its item lock.
-fn read_old(write: &ItemWrite, is_wanted: bool) -> Result<Option<OldItem>> {
+fn read_old(write: &ItemWrite<'_>, is_wanted: bool) -> Result<Option<OldItem>> {
     let read = |bytes: &[u8]| -> Result<OldItem> {
         let old = ItemView::new(bytes)?;
+        if let Some(check) = &write.check {
+            check.check(Some(old))?;
+        }
         let item = if is_wanted { Some(old.decode()?) } else { None };
         Ok(OldItem { size_bytes: old.logical_size(), item })
     };
-    write.table.items.get_and(&write.key, read)?.transpose()
+    let old = write.table.items.get_and(&write.key, read)?.transpose()?;
+    if let (None, Some(check)) = (&old, &write.check) {
+        check.check(None)?;
+    }
+    Ok(old)
 }
 
 /// A commit under way, with what has to happen when it is done.

@@ -45,6 +45,7 @@ impl Members for Input {
 struct Keys {
     keys: Option<Decoded<Vec<Item>>>,
     consistent_read: Option<bool>,
+    projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
     unsupported: Unsupported,
 }
@@ -57,7 +58,8 @@ impl Members for Keys {
             "Keys" => self.keys = json::items(map)?,
             "ConsistentRead" => self.consistent_read = json::flag(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
-            _ => or_unsupported!(self, name, map, ["AttributesToGet", "ProjectionExpression"]),
+            "ProjectionExpression" => self.projection_expression = json::text(map)?,
+            _ => or_unsupported!(self, name, map, ["AttributesToGet"]),
         }
         Ok(())
     }
@@ -92,6 +94,8 @@ impl Serialize for KeysOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Writer::start(serializer)?
             .member("Keys", ItemsOut(&self.0.keys))?
+            .optional("ProjectionExpression", self.0.projection_expression.as_ref())?
+            .optional("ExpressionAttributeNames", self.0.expression_attribute_names.as_ref())?
             .optional("ConsistentRead", self.0.consistent_read)?
             .end()
     }
@@ -121,10 +125,16 @@ impl Operation for BatchGetItem {
         let mut request_items = BTreeMap::new();
         for (table, list, keys) in wanted {
             keys.unsupported.check()?;
-            without_expression(keys.names.as_ref(), false)?;
-            let consistent_read = keys.consistent_read;
-            let keys = list.transpose()?.unwrap_or_default();
-            request_items.insert(table, KeysAndAttributes { keys, consistent_read });
+            if keys.projection_expression.is_none() {
+                without_expression(keys.names.as_ref(), false)?;
+            }
+            let wanted = KeysAndAttributes {
+                keys: list.transpose()?.unwrap_or_default(),
+                projection_expression: keys.projection_expression,
+                expression_attribute_names: keys.names,
+                consistent_read: keys.consistent_read,
+            };
+            request_items.insert(table, wanted);
         }
         Ok(BatchGetItemRequest { request_items, return_consumed_capacity })
     }

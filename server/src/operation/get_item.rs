@@ -22,6 +22,7 @@ pub(crate) struct Input {
     key: Option<Decoded<Item>>,
     consistent_read: Option<bool>,
     return_consumed_capacity: Option<String>,
+    projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
     unsupported: Unsupported,
 }
@@ -36,7 +37,8 @@ impl Members for Input {
             "ConsistentRead" => self.consistent_read = json::flag(map)?,
             "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
-            _ => or_unsupported!(self, name, map, ["AttributesToGet", "ProjectionExpression"]),
+            "ProjectionExpression" => self.projection_expression = json::text(map)?,
+            _ => or_unsupported!(self, name, map, ["AttributesToGet"]),
         }
         Ok(())
     }
@@ -64,10 +66,14 @@ impl Operation for GetItem {
         );
         checks.check()?;
         input.unsupported.check()?;
-        without_expression(input.names.as_ref(), false)?;
+        if input.projection_expression.is_none() {
+            without_expression(input.names.as_ref(), false)?;
+        }
         Ok(GetItemRequest {
             table_name,
             key: key.transpose()?.unwrap_or_default(),
+            projection_expression: input.projection_expression,
+            expression_attribute_names: input.names,
             consistent_read: input.consistent_read,
             return_consumed_capacity,
         })

@@ -17,6 +17,7 @@ mod query;
 pub(crate) mod requests;
 mod scan;
 mod shared;
+mod update_item;
 
 pub(crate) use batch_get_item::BatchGetItem;
 pub(crate) use batch_write_item::BatchWriteItem;
@@ -29,6 +30,7 @@ pub(crate) use list_tables::ListTables;
 pub(crate) use put_item::PutItem;
 pub(crate) use query::Query;
 pub(crate) use scan::Scan;
+pub(crate) use update_item::UpdateItem;
 
 use std::pin::Pin;
 use std::sync::Arc;

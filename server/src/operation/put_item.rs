@@ -29,6 +29,7 @@ pub(crate) struct Input {
     return_consumed_capacity: Option<String>,
     return_item_collection_metrics: Option<String>,
     return_values_on_failure: Option<String>,
+    condition_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
     values: Option<Decoded<Item>>,
     unsupported: Unsupported,
@@ -51,12 +52,8 @@ impl Members for Input {
             }
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
             "ExpressionAttributeValues" => self.values = json::item(map)?,
-            _ => or_unsupported!(
-                self,
-                name,
-                map,
-                ["ConditionExpression", "ConditionalOperator", "Expected"]
-            ),
+            "ConditionExpression" => self.condition_expression = json::text(map)?,
+            _ => or_unsupported!(self, name, map, ["ConditionalOperator", "Expected"]),
         }
         Ok(())
     }
@@ -89,16 +86,27 @@ impl Operation for PutItem {
             "returnItemCollectionMetrics",
             RETURN_ITEM_COLLECTION_METRICS,
         );
-        checks.choice(
+        let return_values_on_condition_check_failure = checks.choice(
             input.return_values_on_failure.as_deref(),
             "returnValuesOnConditionCheckFailure",
             RETURN_VALUES_ON_FAILURE,
         );
         checks.check()?;
         input.unsupported.check()?;
-        without_expression(input.names.as_ref(), input.values.is_some())?;
+        if input.condition_expression.is_none() {
+            without_expression(input.names.as_ref(), input.values.is_some())?;
+        }
         let item = item.transpose()?.unwrap_or_default();
-        Ok(PutItemRequest { table_name, item, return_values, return_consumed_capacity })
+        Ok(PutItemRequest {
+            table_name,
+            item,
+            condition_expression: input.condition_expression,
+            expression_attribute_names: input.names,
+            expression_attribute_values: input.values.transpose()?,
+            return_values_on_condition_check_failure,
+            return_values,
+            return_consumed_capacity,
+        })
     }
 
     fn response(response: &Self::Response) -> impl Serialize {

@@ -22,6 +22,8 @@ pub(crate) struct Query;
 pub(crate) struct Input {
     table_name: Option<String>,
     key_condition_expression: Option<String>,
+    filter_expression: Option<String>,
+    projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
     values: Option<Decoded<Item>>,
     scan_index_forward: Option<bool>,
@@ -40,6 +42,8 @@ impl Members for Input {
         match name {
             "TableName" => self.table_name = json::text(map)?,
             "KeyConditionExpression" => self.key_condition_expression = json::text(map)?,
+            "FilterExpression" => self.filter_expression = json::text(map)?,
+            "ProjectionExpression" => self.projection_expression = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
             "ExpressionAttributeValues" => self.values = json::item(map)?,
             "ScanIndexForward" => self.scan_index_forward = json::flag(map)?,
@@ -55,10 +59,8 @@ impl Members for Input {
                 [
                     "AttributesToGet",
                     "ConditionalOperator",
-                    "FilterExpression",
                     "IndexName",
                     "KeyConditions",
-                    "ProjectionExpression",
                     "QueryFilter",
                 ]
             ),
@@ -92,12 +94,19 @@ impl Operation for Query {
         );
         checks.check()?;
         input.unsupported.check()?;
-        if input.key_condition_expression.is_none() {
+        let expressions = [
+            &input.key_condition_expression,
+            &input.filter_expression,
+            &input.projection_expression,
+        ];
+        if expressions.into_iter().all(Option::is_none) {
             without_expression(input.names.as_ref(), input.values.is_some())?;
         }
         Ok(QueryRequest {
             table_name,
             key_condition_expression: input.key_condition_expression,
+            filter_expression: input.filter_expression,
+            projection_expression: input.projection_expression,
             expression_attribute_names: input.names,
             expression_attribute_values: input.values.transpose()?,
             scan_index_forward: input.scan_index_forward,

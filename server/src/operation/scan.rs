@@ -28,6 +28,8 @@ pub(crate) struct Input {
     consistent_read: Option<bool>,
     select: Option<String>,
     return_consumed_capacity: Option<String>,
+    filter_expression: Option<String>,
+    projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
     values: Option<Decoded<Item>>,
     unsupported: Unsupported,
@@ -46,20 +48,15 @@ impl Members for Input {
             "ConsistentRead" => self.consistent_read = json::flag(map)?,
             "Select" => self.select = json::text(map)?,
             "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
+            "FilterExpression" => self.filter_expression = json::text(map)?,
+            "ProjectionExpression" => self.projection_expression = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
             "ExpressionAttributeValues" => self.values = json::item(map)?,
             _ => or_unsupported!(
                 self,
                 name,
                 map,
-                [
-                    "AttributesToGet",
-                    "ConditionalOperator",
-                    "FilterExpression",
-                    "IndexName",
-                    "ProjectionExpression",
-                    "ScanFilter",
-                ]
+                ["AttributesToGet", "ConditionalOperator", "IndexName", "ScanFilter",]
             ),
         }
         Ok(())
@@ -91,9 +88,15 @@ impl Operation for Scan {
         );
         checks.check()?;
         input.unsupported.check()?;
-        without_expression(input.names.as_ref(), input.values.is_some())?;
+        if input.filter_expression.is_none() && input.projection_expression.is_none() {
+            without_expression(input.names.as_ref(), input.values.is_some())?;
+        }
         Ok(ScanRequest {
             table_name,
+            filter_expression: input.filter_expression,
+            projection_expression: input.projection_expression,
+            expression_attribute_names: input.names,
+            expression_attribute_values: input.values.transpose()?,
             segment: input.segment,
             total_segments: input.total_segments,
             limit: input.limit,

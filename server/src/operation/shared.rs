@@ -2,7 +2,8 @@
 //! names and values come with an expression. Called by the operations only.
 
 use esker_table::operation::{
-    ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity, ReturnValues, Select,
+    ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity, ReturnValues,
+    ReturnValuesOnConditionCheckFailure, Select,
 };
 use esker_table::schema::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -22,8 +23,10 @@ pub(super) const RETURN_CONSUMED_CAPACITY: &[(&str, ReturnConsumedCapacity)] = &
 /// Without local indexes there are no item collections to report on, so both values mean the same.
 pub(super) const RETURN_ITEM_COLLECTION_METRICS: &[(&str, ())] = &[("SIZE", ()), ("NONE", ())];
 
-/// Without conditions no check can fail, so both values mean the same.
-pub(super) const RETURN_VALUES_ON_FAILURE: &[(&str, ())] = &[("ALL_OLD", ()), ("NONE", ())];
+pub(super) const RETURN_VALUES_ON_FAILURE: &[(&str, ReturnValuesOnConditionCheckFailure)] = &[
+    ("ALL_OLD", ReturnValuesOnConditionCheckFailure::AllOld),
+    ("NONE", ReturnValuesOnConditionCheckFailure::None),
+];
 
 pub(super) const RETURN_VALUES: &[(&str, ReturnValues)] = &[
     ("ALL_NEW", ReturnValues::AllNew),

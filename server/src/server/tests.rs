@@ -71,6 +71,7 @@ impl Service for Scripted {
         batch_get_item(BatchGetItemRequest) -> BatchGetItemResponse;
     }
     refused_writes! {
+        update_item_async(UpdateItemRequest) -> UpdateItemResponse;
         batch_write_item_async(BatchWriteItemRequest) -> BatchWriteItemResponse;
     }
 }

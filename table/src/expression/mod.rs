@@ -2,18 +2,69 @@
 //! expressions once, bind them to the request's placeholders, and evaluate them over encoded items.
 //! Each language has a file; the lexer, the reserved words and the placeholders are common to all.
 
+pub(crate) mod condition;
+mod cursor;
 pub(crate) mod key_condition;
 mod lexer;
+mod path;
+pub(crate) mod projection;
 mod reserved;
+pub(crate) mod update;
 
 use std::collections::BTreeSet;
 
 use crate::error::{Result, TableError};
 use crate::operation::{ExpressionAttributeNames, ExpressionAttributeValues};
+use crate::validate::prepare_value;
 use crate::{AttributeValue, message};
+use condition::{ConditionExpression, Kind};
+use projection::{Parts, ProjectionExpression};
 
 /// UTF-8 bytes of the longest expression.
 pub(crate) const MAX_EXPRESSION_BYTES: usize = 4096;
+
+/// Why an expression is refused, without the words in front that say which expression it is.
+type Why = String;
+
+fn invalid(kind: &str, why: &str) -> TableError {
+    TableError::validation(message::invalid_expression(kind, why))
+}
+
+/// Parses a request's ConditionExpression.
+pub(crate) fn condition(source: Option<&str>) -> Result<Option<ConditionExpression>> {
+    source.map(|source| ConditionExpression::parse(Kind::Condition, source)).transpose()
+}
+
+/// Parses a request's FilterExpression.
+pub(crate) fn filter(source: Option<&str>) -> Result<Option<ConditionExpression>> {
+    source.map(|source| ConditionExpression::parse(Kind::Filter, source)).transpose()
+}
+
+/// Parses a request's ProjectionExpression.
+pub(crate) fn projection(source: Option<&str>) -> Result<Option<ProjectionExpression>> {
+    source.map(ProjectionExpression::parse).transpose()
+}
+
+/// Binds the projection of a request that has no other expression.
+pub(crate) fn parts<'r>(
+    projection: Option<&'r ProjectionExpression>,
+    names: Option<&'r ExpressionAttributeNames>,
+) -> Result<Option<Parts<'r>>> {
+    let mut placeholders = Placeholders::of_optional(names, None, projection.is_some())?;
+    let parts = projection.map(|projection| projection.bind(&mut placeholders)).transpose()?;
+    placeholders.check_all_used()?;
+    Ok(parts)
+}
+
+/// Checks the values of a request and sorts their sets, as those of items are.
+pub(crate) fn prepare_values(values: Option<&mut ExpressionAttributeValues>) -> Result<()> {
+    for (key, value) in values.into_iter().flatten() {
+        prepare_value(value, 1).map_err(|error| {
+            TableError::validation(message::expression_value_invalid(key, error.message()))
+        })?;
+    }
+    Ok(())
+}
 
 /// The placeholders of a request and which of them its expressions have used.
 pub(crate) struct Placeholders<'r> {
@@ -24,6 +75,23 @@ pub(crate) struct Placeholders<'r> {
 }
 
 impl<'r> Placeholders<'r> {
+    /// Takes the placeholders of a request that may do without expressions, and then has none.
+    pub(crate) fn of_optional(
+        names: Option<&'r ExpressionAttributeNames>,
+        values: Option<&'r ExpressionAttributeValues>,
+        has_expressions: bool,
+    ) -> Result<Self> {
+        match (names, values) {
+            (Some(_), _) if !has_expressions => {
+                Err(TableError::validation(message::NAMES_WITHOUT_ANY))
+            }
+            (None, Some(_)) if !has_expressions => {
+                Err(TableError::validation(message::VALUES_WITHOUT_ANY))
+            }
+            _ => Self::new(names, values),
+        }
+    }
+
     /// Takes a request's placeholders; refuses empty maps and keys that are no placeholders.
     pub(crate) fn new(
         names: Option<&'r ExpressionAttributeNames>,

@@ -38,6 +38,7 @@
 
 use std::collections::BTreeMap;
 
+use super::place::Peek;
 use super::view::{PartsView, ValueView};
 use crate::error::{Result, TableError};
 use crate::validate::MAX_NESTING_LEVELS;
@@ -210,6 +211,13 @@ fn put_value(out: &mut Vec<u8>, value: &AttributeValue) {
     }
 }
 
+/// What can be stepped into.
+#[derive(Clone, Copy)]
+pub(super) enum Container {
+    Map,
+    List,
+}
+
 /// Reads values from the front of a byte slice.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -218,6 +226,50 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
+    }
+
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Reads the head of a map or list: how many it holds, or `None` where the value is none.
+    pub(super) fn enter(&mut self, container: Container) -> Result<Option<usize>> {
+        let tag = Tag::try_from(self.byte()?)?;
+        let is_wanted = match container {
+            Container::Map => tag == Tag::M,
+            Container::List => tag == Tag::L,
+        };
+        if is_wanted { self.varint().map(Some) } else { Ok(None) }
+    }
+
+    /// Reads a text, a number or bytes; `None` where the value is of another type.
+    pub(super) fn scalar(&mut self) -> Result<Option<Peek<'a>>> {
+        Ok(match Tag::try_from(self.byte()?)? {
+            Tag::S => Some(Peek::S(self.text()?)),
+            Tag::N => Some(Peek::N(self.number()?)),
+            Tag::B => Some(Peek::B(self.bytes()?)),
+            _ => None,
+        })
+    }
+
+    /// Passes over one value; `level` is 1 for an attribute's own.
+    pub(super) fn skip(&mut self, level: usize) -> Result<()> {
+        if level > MAX_NESTING_LEVELS {
+            return Err(damaged("an item is nested too deep"));
+        }
+        match Tag::try_from(self.byte()?)? {
+            Tag::S | Tag::B => self.bytes().map(|_| ()),
+            Tag::N => self.number().map(|_| ()),
+            Tag::False | Tag::True | Tag::Null => Ok(()),
+            Tag::M => (0..self.varint()?).try_for_each(|_| {
+                self.bytes()?;
+                self.skip(level + 1)
+            }),
+            Tag::L => (0..self.varint()?).try_for_each(|_| self.skip(level + 1)),
+            Tag::Ss | Tag::Bs => (0..self.varint()?).try_for_each(|_| self.bytes().map(|_| ())),
+            Tag::Ns => (0..self.varint()?).try_for_each(|_| self.number().map(|_| ())),
+        }
     }
 
     fn byte(&mut self) -> Result<u8> {

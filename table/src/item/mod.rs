@@ -3,6 +3,7 @@
 //! expressions use.
 
 mod format;
+mod place;
 mod view;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use crate::error::Result;
 use crate::spare::Spare;
 use crate::validate::prepare_item;
 use crate::value::{AttributeValue, Item};
+pub(crate) use place::{Peek, Place};
 pub use view::{ItemView, PartsView, ValueView};
 
 /// An item in its stored form. Cheap to clone: the bytes are shared.

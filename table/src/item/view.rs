@@ -2,6 +2,7 @@
 //! reads do with those that the engine lends them. The format is in `format.rs`. Nothing here trusts the bytes.
 
 use super::format::{COUNT_OFFSET, FLAG_WIDE, Reader, VERSION, damaged};
+use super::place::Place;
 use crate::Number;
 use crate::error::Result;
 use crate::value::{AttributeValue, Item};
@@ -167,6 +168,16 @@ impl<'a> ItemView<'a> {
     }
 
     fn find(&self, name: &str) -> Result<Option<ValueView<'a>>> {
+        self.locate(name)?.map(|reader| reader.last_value()).transpose()
+    }
+
+    /// One attribute's value, to be stepped into where it lies.
+    pub(crate) fn place(&self, name: &str) -> Result<Option<Place<'a>>> {
+        Ok(self.locate(name)?.map(|reader| Place::of_attribute(reader.rest())))
+    }
+
+    /// A reader of the value of the attribute of this name.
+    fn locate(&self, name: &str) -> Result<Option<Reader<'a>>> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -175,7 +186,7 @@ impl<'a> ItemView<'a> {
             match reader.bytes()?.cmp(name.as_bytes()) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return reader.last_value().map(Some),
+                std::cmp::Ordering::Equal => return Ok(Some(reader)),
             }
         }
         Ok(None)

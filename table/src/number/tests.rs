@@ -199,3 +199,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn sums_are_exact_or_refused() {
+    let number = |text: &str| text.parse::<Number>().unwrap();
+    let sum = |one: &str, two: &str| {
+        let sum = number(one).plus(number(two)).map_err(|error| error.message().to_owned());
+        assert_eq!(sum, number(two).plus(number(one)).map_err(|error| error.message().to_owned()));
+        sum.map(|sum| sum.to_string())
+    };
+    let nines = "9".repeat(38);
+    let precision = Err(crate::message::NUMBER_PRECISION.to_owned());
+    for (one, two, expected) in [
+        ("0.1", "0.2", Ok("0.3")),
+        ("5", "-5.0", Ok("0")),
+        ("0", "-7", Ok("-7")),
+        ("1e-2", "99.99", Ok("100")),
+        ("-3", "2.5", Ok("-0.5")),
+        (&nines, "1", Ok("100000000000000000000000000000000000000")),
+        ("1e38", "-1", Ok(nines.as_str())),
+    ] {
+        assert_eq!(sum(one, two), expected.map(str::to_owned), "{one} + {two}");
+    }
+    assert_eq!(sum(&nines, "2"), precision);
+    assert_eq!(sum("1e39", "-1"), precision);
+    assert_eq!(sum("9e38", "-1"), precision);
+    assert_eq!(sum("1e125", "1e-130"), precision);
+    assert_eq!(sum("9e125", "9e125"), Err(crate::message::NUMBER_OVERFLOW.to_owned()));
+    assert_eq!(number("5").negated(), number("-5"));
+    assert_eq!(Number::ZERO.negated(), Number::ZERO);
+}

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity, check_batch};
+use super::{ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity, check_batch};
 use crate::error::{Result, TableError};
+use crate::expression::{parts, projection};
 use crate::item::EncodedItem;
 use crate::key_codec::base_key;
 use crate::schema::check::table_name;
@@ -21,6 +22,10 @@ const RESPONSE_BYTES_MAX: u64 = 16 << 20;
 pub struct KeysAndAttributes {
     /// The keys, each with the key attributes and no others.
     pub keys: Vec<Item>,
+    /// Which parts of the items are answered.
+    pub projection_expression: Option<String>,
+    /// What the expression's `#names` stand for.
+    pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// Whether the reads are charged as consistent ones; every read here is.
     pub consistent_read: Option<bool>,
 }
@@ -69,6 +74,8 @@ impl Tables {
         for (given, mut wanted) in request.request_items {
             let name = table_name(&given)?.to_owned();
             wanted.keys.iter_mut().try_for_each(|key| prepare_item(key).map(|_| ()))?;
+            let projection = projection(wanted.projection_expression.as_deref())?;
+            parts(projection.as_ref(), wanted.expression_attribute_names.as_ref())?;
             reads.push((given, name, wanted));
         }
         let reads: Vec<TableReads> = (reads.into_iter())
@@ -81,6 +88,9 @@ impl Tables {
             let mut units = 0.0;
             let mut found = Vec::new();
             let mut left = Vec::new();
+            let projection = projection(read.wanted.projection_expression.as_deref())?;
+            let names = read.wanted.expression_attribute_names.as_ref();
+            let parts = parts(projection.as_ref(), names)?;
             for (key, stored_key) in read.wanted.keys.into_iter().zip(read.keys) {
                 if total_bytes >= RESPONSE_BYTES_MAX {
                     left.push(key);
@@ -98,7 +108,11 @@ impl Tables {
                 }
                 total_bytes += size;
                 units += capacity::read_units(size, read.wanted.consistent_read);
-                found.extend(stored.map(|item| item.decode()).transpose()?);
+                let answered = |item: EncodedItem| match &parts {
+                    Some(parts) => parts.of_view(item.view()),
+                    None => item.decode(),
+                };
+                found.extend(stored.map(answered).transpose()?);
             }
             consumed.extend(capacity::consumed(
                 request.return_consumed_capacity,

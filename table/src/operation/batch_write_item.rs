@@ -105,7 +105,7 @@ impl Tables {
     fn prepare_writes(
         &self,
         request_items: BTreeMap<String, Vec<WriteRequest>>,
-    ) -> Result<Vec<ItemWrite>> {
+    ) -> Result<Vec<ItemWrite<'static>>> {
         let lengths: Vec<usize> = request_items.values().map(Vec::len).collect();
         check_batch("BatchWriteItem", &lengths, WRITES_MAX)?;
         let mut prepared = Vec::with_capacity(lengths.iter().sum());
@@ -131,7 +131,7 @@ impl Tables {
             if !seen.insert((table.id(), key.clone())) {
                 return Err(TableError::validation(message::BATCH_DUPLICATES));
             }
-            writes.push(ItemWrite { table: Arc::clone(&table), key, new });
+            writes.push(ItemWrite { table: Arc::clone(&table), key, new, check: None });
         }
         Ok(writes)
     }

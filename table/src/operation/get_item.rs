@@ -1,7 +1,8 @@
 //! GetItem: its request, its response and what it does.
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity};
+use super::{ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity};
 use crate::error::Result;
+use crate::expression::{parts, projection};
 use crate::item::{EncodedItem, ItemView};
 use crate::key_codec::{StoredKey, stored_key};
 use crate::table::Table;
@@ -15,6 +16,10 @@ pub struct GetItemRequest {
     pub table_name: String,
     /// The key attributes, and no others.
     pub key: Item,
+    /// Which parts of the item are answered.
+    pub projection_expression: Option<String>,
+    /// What the expression's `#names` stand for.
+    pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// Whether the read is charged as a consistent one; every read here is.
     pub consistent_read: Option<bool>,
     /// Which capacity to report.
@@ -37,6 +42,9 @@ impl Tables {
     /// `Validation` for a wrong key; `ResourceNotFound` if there is no such table.
     pub fn get_item(&self, mut request: GetItemRequest) -> Result<GetItemResponse> {
         let found = self.lookup(&request.table_name)?;
+        let projection = projection(request.projection_expression.as_deref())?;
+        let names = request.expression_attribute_names.as_ref();
+        let parts = parts(projection.as_ref(), names)?;
         // A key of the table has no fault that any item could have; what is none may have such a
         // fault, which is told first.
         let (table, key) = (found.table())
@@ -45,7 +53,11 @@ impl Tables {
         // Decoded where it lies, so that only what the answer holds is copied.
         let read = |bytes: &[u8]| -> Result<(u64, Item)> {
             let stored = ItemView::new(bytes)?;
-            Ok((stored.logical_size().into(), stored.decode()?))
+            let item = match &parts {
+                Some(parts) => parts.of_view(stored)?,
+                None => stored.decode()?,
+            };
+            Ok((stored.logical_size().into(), item))
         };
         let (size, item) = table.items.get_and(key, read)?.transpose()?.unzip();
         let units = capacity::read_units(size.unwrap_or(0), request.consistent_read);

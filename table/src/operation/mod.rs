@@ -15,6 +15,7 @@ mod list_tables;
 mod put_item;
 mod query;
 mod scan;
+mod update_item;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub use list_tables::{ListTablesRequest, ListTablesResponse};
 pub use put_item::{PutItemRequest, PutItemResponse};
 pub use query::{QueryRequest, QueryResponse};
 pub use scan::{ScanRequest, ScanResponse};
+pub use update_item::{UpdateItemRequest, UpdateItemResponse};
 
 use crate::error::{Result, TableError};
 use crate::{AttributeValue, message};
@@ -53,6 +55,16 @@ pub enum ReturnValues {
     AllNew,
     /// The updated attributes as they are now.
     UpdatedNew,
+}
+
+/// What a conditional write whose condition does not hold answers of the item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReturnValuesOnConditionCheckFailure {
+    /// Nothing.
+    #[default]
+    None,
+    /// The whole item as it is: [`TableError::item`].
+    AllOld,
 }
 
 /// Which consumed capacity a response reports.

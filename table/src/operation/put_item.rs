@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity, ReturnValues, returns_old};
+use super::{
+    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
+    ReturnValues, ReturnValuesOnConditionCheckFailure, returns_old,
+};
 use crate::block_on::block_on;
 use crate::error::Result;
+use crate::expression::{Placeholders, condition, prepare_values};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
-use crate::write::{ItemWrite, Waiting};
+use crate::write::{Check, ItemWrite, Waiting};
 use crate::{Item, Tables, capacity};
 
 /// Writes an item, replacing the one with the same key.
@@ -17,6 +21,14 @@ pub struct PutItemRequest {
     pub table_name: String,
     /// The item, with its key attributes.
     pub item: Item,
+    /// What must hold of the item as it is, or of its absence.
+    pub condition_expression: Option<String>,
+    /// What the expression's `#names` stand for.
+    pub expression_attribute_names: Option<ExpressionAttributeNames>,
+    /// What the expression's `:values` stand for.
+    pub expression_attribute_values: Option<ExpressionAttributeValues>,
+    /// What is answered of the item where the condition does not hold.
+    pub return_values_on_condition_check_failure: Option<ReturnValuesOnConditionCheckFailure>,
     /// `None` or `AllOld`.
     pub return_values: Option<ReturnValues>,
     /// Which capacity to report.
@@ -37,7 +49,7 @@ impl Tables {
     /// the database's default says.
     ///
     /// # Errors
-    /// `Validation` for a wrong item or key; `ResourceNotFound` if there is no such table.
+    /// `ConditionalCheckFailed`; `Validation` for a wrong item or key; `ResourceNotFound` if there is no such table.
     pub fn put_item(&self, request: PutItemRequest) -> Result<PutItemResponse> {
         block_on(self.put_item_as(request, Waiting::Blocks))
     }
@@ -59,16 +71,25 @@ impl Tables {
         let wants_old = returns_old(request.return_values)?;
         let new = NewItem::encode(&mut request.item)?;
         let new_bytes = u64::from(new.logical_size());
+        prepare_values(request.expression_attribute_values.as_mut())?;
+        let condition = condition(request.condition_expression.as_deref())?;
+        let mut placeholders = Placeholders::of_optional(
+            request.expression_attribute_names.as_ref(),
+            request.expression_attribute_values.as_ref(),
+            condition.is_some(),
+        )?;
+        let check = (condition.as_ref())
+            .map(|condition| condition.bind(&mut placeholders))
+            .transpose()?
+            .map(|condition| {
+                Check::new(condition, request.return_values_on_condition_check_failure)
+            });
+        placeholders.check_all_used()?;
         let table = found.table()?;
         let (partition, sort) = table.key.of_item(&request.item)?;
         let key = stored_key(&partition, sort.as_ref());
-        let old = self
-            .commit(
-                &[ItemWrite { table: Arc::clone(table), key, new: Some(new) }],
-                wants_old,
-                waiting,
-            )
-            .await?;
+        let writes = [ItemWrite { table: Arc::clone(table), key, new: Some(new), check }];
+        let old = self.commit(&writes, wants_old, waiting).await?;
         let old = old.into_iter().next().flatten();
         let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
         let units = capacity::write_units(old_bytes, new_bytes);

@@ -5,8 +5,8 @@ use super::{
     Select,
 };
 use crate::error::{Result, TableError};
-use crate::expression::Placeholders;
 use crate::expression::key_condition::KeyConditionExpression;
+use crate::expression::{Placeholders, filter, prepare_values, projection};
 use crate::key_codec::{KeyRange, SortForm, partition_prefix};
 use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
 use crate::schema::check::table_name;
@@ -19,9 +19,13 @@ pub struct QueryRequest {
     pub table_name: String,
     /// Which items: the partition key's equality, and at most one condition on the sort key.
     pub key_condition_expression: Option<String>,
-    /// What the expression's `#names` stand for.
+    /// Which of the items that are read are answered.
+    pub filter_expression: Option<String>,
+    /// Which parts of the items are answered.
+    pub projection_expression: Option<String>,
+    /// What the expressions' `#names` stand for.
     pub expression_attribute_names: Option<ExpressionAttributeNames>,
-    /// What the expression's `:values` stand for.
+    /// What the expressions' `:values` stand for.
     pub expression_attribute_values: Option<ExpressionAttributeValues>,
     /// False reads backward; true when absent.
     pub scan_index_forward: Option<bool>,
@@ -58,24 +62,35 @@ impl Tables {
     ///
     /// # Errors
     /// `Validation` for a wrong request; `ResourceNotFound` if there is no such table.
-    pub fn query(&self, request: QueryRequest) -> Result<QueryResponse> {
+    pub fn query(&self, mut request: QueryRequest) -> Result<QueryResponse> {
         let name = table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
-        let count_only = counts_only(request.select)?;
+        let count_only = counts_only(request.select, request.projection_expression.is_some())?;
+        prepare_values(request.expression_attribute_values.as_mut())?;
         let names = request.expression_attribute_names.as_ref();
         let values = request.expression_attribute_values.as_ref();
         let Some(expression) = &request.key_condition_expression else {
+            let has_others =
+                request.filter_expression.is_some() || request.projection_expression.is_some();
             return Err(TableError::validation(match (names, values) {
+                _ if has_others => message::NO_KEY_CONDITION,
                 (Some(_), _) => message::NAMES_WITHOUT_EXPRESSION,
                 (None, Some(_)) => message::VALUES_WITHOUT_EXPRESSION,
                 (None, None) => message::NO_KEY_CONDITION,
             }));
         };
         let mut placeholders = Placeholders::new(names, values)?;
+        let filter = filter(request.filter_expression.as_deref())?;
         let expression = KeyConditionExpression::parse(expression)?;
+        let projection = projection(request.projection_expression.as_deref())?;
+        let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
+        let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
         let table = self.table(name)?;
         let condition = expression.bind(&mut placeholders, &table.key)?;
         placeholders.check_all_used()?;
+        if let Some(name) = filter.as_ref().and_then(|f| f.names_one_of(&table.key.names())) {
+            return Err(TableError::validation(message::key_in_filter(name)));
+        }
         let prefix = partition_prefix(&condition.partition);
         let range = match &condition.sort {
             Some(sort) => sort.range(&prefix, SortForm::Raw),
@@ -97,13 +112,21 @@ impl Tables {
             }
         };
         let forward = request.scan_index_forward.unwrap_or(true);
-        let page =
-            read_page(&table, PageRequest { range, start_after, forward, limit, count_only })?;
+        let request_page = PageRequest {
+            range,
+            start_after,
+            forward,
+            limit,
+            filter: filter.as_ref(),
+            parts: parts.as_ref(),
+            count_only,
+        };
+        let page = read_page(&table, request_page)?;
         let units = capacity::read_units(page.size_bytes, request.consistent_read);
         Ok(QueryResponse {
             items: page.items,
             count: page.count,
-            scanned_count: page.count,
+            scanned_count: page.scanned_count,
             last_evaluated_key: page.last_key,
             consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })

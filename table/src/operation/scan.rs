@@ -1,7 +1,11 @@
 //! Scan: its request, its response and what it does.
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity, Select};
+use super::{
+    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
+    Select,
+};
 use crate::error::{Result, TableError};
+use crate::expression::{Placeholders, filter, prepare_values, projection};
 use crate::key_codec::segment_range;
 use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
 use crate::schema::check::table_name;
@@ -14,6 +18,14 @@ const TOTAL_SEGMENTS_MAX: i32 = 1_000_000;
 pub struct ScanRequest {
     /// The table's name.
     pub table_name: String,
+    /// Which of the items that are read are answered.
+    pub filter_expression: Option<String>,
+    /// Which parts of the items are answered.
+    pub projection_expression: Option<String>,
+    /// What the expressions' `#names` stand for.
+    pub expression_attribute_names: Option<ExpressionAttributeNames>,
+    /// What the expressions' `:values` stand for.
+    pub expression_attribute_values: Option<ExpressionAttributeValues>,
     /// Which segment, from 0; together with `total_segments`.
     pub segment: Option<i32>,
     /// How many segments there are: 1 to 1,000,000.
@@ -51,11 +63,23 @@ impl Tables {
     ///
     /// # Errors
     /// `Validation` for a wrong request; `ResourceNotFound` if there is no such table.
-    pub fn scan(&self, request: ScanRequest) -> Result<ScanResponse> {
+    pub fn scan(&self, mut request: ScanRequest) -> Result<ScanResponse> {
         let name = table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
         let (segment, total) = segments(&request)?;
-        let count_only = counts_only(request.select)?;
+        let has_projection = request.projection_expression.is_some();
+        let count_only = counts_only(request.select, has_projection)?;
+        prepare_values(request.expression_attribute_values.as_mut())?;
+        let mut placeholders = Placeholders::of_optional(
+            request.expression_attribute_names.as_ref(),
+            request.expression_attribute_values.as_ref(),
+            has_projection || request.filter_expression.is_some(),
+        )?;
+        let filter = filter(request.filter_expression.as_deref())?;
+        let projection = projection(request.projection_expression.as_deref())?;
+        let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
+        let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
+        placeholders.check_all_used()?;
         let table = self.table(name)?;
         let range = segment_range(segment, total);
         let start_after = match &request.exclusive_start_key {
@@ -69,13 +93,21 @@ impl Tables {
                 Some(key)
             }
         };
-        let request_page = PageRequest { range, start_after, forward: true, limit, count_only };
+        let request_page = PageRequest {
+            range,
+            start_after,
+            forward: true,
+            limit,
+            filter: filter.as_ref(),
+            parts: parts.as_ref(),
+            count_only,
+        };
         let page = read_page(&table, request_page)?;
         let units = capacity::read_units(page.size_bytes, request.consistent_read);
         Ok(ScanResponse {
             items: page.items,
             count: page.count,
-            scanned_count: page.count,
+            scanned_count: page.scanned_count,
             last_evaluated_key: page.last_key,
             consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })

@@ -255,6 +255,7 @@ fn capacity_is_reported_where_it_is_asked_for() {
             key: item([("pk", pk.into())]),
             consistent_read,
             return_consumed_capacity: Some(ReturnConsumedCapacity::Total),
+            ..Default::default()
         };
         tables.get_item(request).unwrap().consumed_capacity.unwrap().capacity_units
     };

@@ -24,7 +24,7 @@ fn write(tables: &Tables, requests: Vec<WriteRequest>) -> Result<(), TableError>
 }
 
 fn read(tables: &Tables, keys: Vec<Item>) -> Result<BatchGetItemResponse, TableError> {
-    let wanted = KeysAndAttributes { keys, consistent_read: None };
+    let wanted = KeysAndAttributes { keys, ..Default::default() };
     tables.batch_get_item(BatchGetItemRequest {
         request_items: BTreeMap::from([(TABLE.to_owned(), wanted)]),
         return_consumed_capacity: Some(ReturnConsumedCapacity::Total),

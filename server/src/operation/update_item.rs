@@ -1,0 +1,128 @@
+//! UpdateItem on the wire.
+
+use std::sync::Arc;
+
+use esker_table::Item;
+use esker_table::operation::{ExpressionAttributeNames, UpdateItemRequest, UpdateItemResponse};
+use serde::Serialize;
+use serde::de::MapAccess;
+
+use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::shared::{
+    CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
+    RETURN_VALUES_ON_FAILURE, serialize_members, without_expression,
+};
+use super::{Awaited, Operation};
+use crate::error::WireError;
+use crate::json::{self, Decoded, ItemOut, Members};
+use crate::service::{Pending, Service};
+
+/// UpdateItem.
+pub(crate) struct UpdateItem;
+
+/// Its members.
+#[derive(Default)]
+pub(crate) struct Input {
+    table_name: Option<String>,
+    key: Option<Decoded<Item>>,
+    update_expression: Option<String>,
+    condition_expression: Option<String>,
+    names: Option<ExpressionAttributeNames>,
+    values: Option<Decoded<Item>>,
+    return_values: Option<String>,
+    return_consumed_capacity: Option<String>,
+    return_item_collection_metrics: Option<String>,
+    return_values_on_failure: Option<String>,
+    unsupported: Unsupported,
+}
+
+impl Members for Input {
+    const NAME: &'static str = "UpdateItemInput";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "TableName" => self.table_name = json::text(map)?,
+            "Key" => self.key = json::item(map)?,
+            "UpdateExpression" => self.update_expression = json::text(map)?,
+            "ConditionExpression" => self.condition_expression = json::text(map)?,
+            "ExpressionAttributeNames" => self.names = json::text_map(map)?,
+            "ExpressionAttributeValues" => self.values = json::item(map)?,
+            "ReturnValues" => self.return_values = json::text(map)?,
+            "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
+            "ReturnItemCollectionMetrics" => {
+                self.return_item_collection_metrics = json::text(map)?;
+            }
+            "ReturnValuesOnConditionCheckFailure" => {
+                self.return_values_on_failure = json::text(map)?;
+            }
+            _ => or_unsupported!(
+                self,
+                name,
+                map,
+                ["AttributeUpdates", "ConditionalOperator", "Expected"]
+            ),
+        }
+        Ok(())
+    }
+}
+
+serialize_members!(Output, UpdateItemResponse, |response, writer| {
+    writer
+        .optional("Attributes", response.attributes.as_ref().map(ItemOut))?
+        .optional("ConsumedCapacity", response.consumed_capacity.as_ref().map(CapacityOut))?
+});
+
+impl Operation for UpdateItem {
+    type Input = Input;
+    type Request = UpdateItemRequest;
+    type Response = UpdateItemResponse;
+
+    fn request(input: Input) -> Result<Self::Request, WireError> {
+        let mut checks = Constraints::default();
+        let table_name = checks.required(input.table_name, "tableName");
+        let key = checks.required(input.key.map(Some), "key");
+        let return_values =
+            checks.choice(input.return_values.as_deref(), "returnValues", RETURN_VALUES);
+        let return_consumed_capacity = checks.choice(
+            input.return_consumed_capacity.as_deref(),
+            "returnConsumedCapacity",
+            RETURN_CONSUMED_CAPACITY,
+        );
+        checks.choice(
+            input.return_item_collection_metrics.as_deref(),
+            "returnItemCollectionMetrics",
+            RETURN_ITEM_COLLECTION_METRICS,
+        );
+        let return_values_on_condition_check_failure = checks.choice(
+            input.return_values_on_failure.as_deref(),
+            "returnValuesOnConditionCheckFailure",
+            RETURN_VALUES_ON_FAILURE,
+        );
+        checks.check()?;
+        input.unsupported.check()?;
+        if input.update_expression.is_none() && input.condition_expression.is_none() {
+            without_expression(input.names.as_ref(), input.values.is_some())?;
+        }
+        Ok(UpdateItemRequest {
+            table_name,
+            key: key.transpose()?.unwrap_or_default(),
+            update_expression: input.update_expression,
+            condition_expression: input.condition_expression,
+            expression_attribute_names: input.names,
+            expression_attribute_values: input.values.transpose()?,
+            return_values_on_condition_check_failure,
+            return_values,
+            return_consumed_capacity,
+        })
+    }
+
+    fn response(response: &Self::Response) -> impl Serialize {
+        Output(response)
+    }
+}
+
+impl Awaited for UpdateItem {
+    fn start(service: Arc<dyn Service>, request: Self::Request) -> Pending<Self::Response> {
+        service.update_item_async(request)
+    }
+}

@@ -1,0 +1,157 @@
+//! UpdateItem: its request, its response and what it does.
+
+use std::sync::Arc;
+
+use super::{
+    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
+    ReturnValues, ReturnValuesOnConditionCheckFailure,
+};
+use crate::block_on::block_on;
+use crate::error::{Result, TableError};
+use crate::expression::update::{BoundUpdate, UpdateExpression, Updated};
+use crate::expression::{Placeholders, condition, prepare_values};
+use crate::item::NewItem;
+use crate::key_codec::stored_key;
+use crate::validate::prepare_item;
+use crate::write::{Check, ItemWrite, Waiting};
+use crate::{Item, Tables, capacity, message};
+
+/// Changes an item, or makes one where there is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateItemRequest {
+    /// The table's name.
+    pub table_name: String,
+    /// The key attributes, and no others.
+    pub key: Item,
+    /// How the item is changed. Without it, an item of nothing but its key is made where there is none.
+    pub update_expression: Option<String>,
+    /// What must hold of the item as it is, or of its absence.
+    pub condition_expression: Option<String>,
+    /// What the expressions' `#names` stand for.
+    pub expression_attribute_names: Option<ExpressionAttributeNames>,
+    /// What the expressions' `:values` stand for.
+    pub expression_attribute_values: Option<ExpressionAttributeValues>,
+    /// What is answered of the item where the condition does not hold.
+    pub return_values_on_condition_check_failure: Option<ReturnValuesOnConditionCheckFailure>,
+    /// What is answered of the item.
+    pub return_values: Option<ReturnValues>,
+    /// Which capacity to report.
+    pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+}
+
+/// What UpdateItem did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateItemResponse {
+    /// What was asked for of the item, where there is any of it.
+    pub attributes: Option<Item>,
+    /// The capacity used, if it was asked for.
+    pub consumed_capacity: Option<ConsumedCapacity>,
+}
+
+impl Tables {
+    /// Changes an item, or makes one where there is none; what only takes away makes none. Returns when the write is as
+    /// durable as the database's default says.
+    ///
+    /// # Errors
+    /// `ConditionalCheckFailed`; `Validation` for a wrong key or expression, or one that does not fit the item;
+    /// `ResourceNotFound` if there is no such table.
+    pub fn update_item(&self, request: UpdateItemRequest) -> Result<UpdateItemResponse> {
+        block_on(self.update_item_as(request, Waiting::Blocks))
+    }
+
+    /// As [`Tables::update_item`], without blocking on the commit.
+    ///
+    /// # Errors
+    /// As [`Tables::update_item`].
+    pub async fn update_item_async(
+        &self,
+        request: UpdateItemRequest,
+    ) -> Result<UpdateItemResponse> {
+        self.update_item_as(request, Waiting::Polls).await
+    }
+
+    async fn update_item_as(
+        &self,
+        mut request: UpdateItemRequest,
+        waiting: Waiting,
+    ) -> Result<UpdateItemResponse> {
+        let found = self.lookup(&request.table_name)?;
+        prepare_item(&mut request.key)?;
+        prepare_values(request.expression_attribute_values.as_mut())?;
+        let mut placeholders = Placeholders::of_optional(
+            request.expression_attribute_names.as_ref(),
+            request.expression_attribute_values.as_ref(),
+            request.update_expression.is_some() || request.condition_expression.is_some(),
+        )?;
+        let expression =
+            request.update_expression.as_deref().map(UpdateExpression::parse).transpose()?;
+        let update = (expression.as_ref()).map(|u| u.bind(&mut placeholders)).transpose()?;
+        let condition = condition(request.condition_expression.as_deref())?;
+        let check = (condition.as_ref())
+            .map(|condition| condition.bind(&mut placeholders))
+            .transpose()?
+            .map(|condition| {
+                Check::new(condition, request.return_values_on_condition_check_failure)
+            });
+        placeholders.check_all_used()?;
+        let table = found.table()?;
+        let (partition, sort) = table.key.of_key(&request.key)?;
+        let key = stored_key(&partition, sort.as_ref());
+        if let Some(name) = update.as_ref().and_then(|u| u.changes_one_of(&table.key.names())) {
+            return Err(TableError::validation(message::key_update(name)));
+        }
+        let only_takes_away = expression.as_ref().is_some_and(UpdateExpression::only_takes_away);
+        let mut updated = None;
+        let change = |old: Option<&Item>| -> Result<Option<NewItem>> {
+            if old.is_none() && only_takes_away {
+                return Ok(None);
+            }
+            let item = old.unwrap_or(&request.key).clone();
+            let result = match &update {
+                Some(update) => update.apply(item)?,
+                None => Updated { item, written: Item::new() },
+            };
+            let result = updated.insert(result);
+            NewItem::encode(&mut result.item).map(Some).map_err(as_update)
+        };
+        let write = ItemWrite { table: Arc::clone(table), key, new: None, check };
+        let (old, new_bytes) = self.commit_update(write, waiting, change).await?;
+        let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
+        let units = capacity::write_units(old_bytes, new_bytes.map_or(0, u64::from));
+        let old = old.and_then(|old| old.item);
+        Ok(UpdateItemResponse {
+            attributes: answered(request.return_values, old, updated, update.as_ref()),
+            consumed_capacity: capacity::consumed(
+                request.return_consumed_capacity,
+                &table.name,
+                units,
+            ),
+        })
+    }
+}
+
+/// What a response shows of the item.
+fn answered(
+    values: Option<ReturnValues>,
+    old: Option<Item>,
+    updated: Option<Updated>,
+    update: Option<&BoundUpdate<'_>>,
+) -> Option<Item> {
+    let shown = |item: Item| (!item.is_empty()).then_some(item);
+    match values.unwrap_or_default() {
+        ReturnValues::None => None,
+        ReturnValues::AllOld => old,
+        ReturnValues::AllNew => updated.map(|updated| updated.item),
+        ReturnValues::UpdatedOld => shown(update?.parts_of(&old?)),
+        ReturnValues::UpdatedNew => shown(updated?.written),
+    }
+}
+
+/// What is wrong with an updated item is worded in its own way.
+fn as_update(error: TableError) -> TableError {
+    TableError::validation(match error.message() {
+        message::ITEM_SIZE => message::UPDATED_ITEM_SIZE,
+        message::NESTING => message::UPDATED_NESTING,
+        other => other,
+    })
+}
