@@ -77,13 +77,16 @@ pub fn value_identity(meta: &ValueFileMeta) -> Identity {
     Identity { number: meta.number, file_id: meta.file_id, len: meta.len, checksum: meta.checksum }
 }
 
+/// A value file that values are copied out of.
+type Source = (ValueReader, Arc<dyn File>);
+
 /// The large values of one merge on their way.
 pub(crate) struct Values {
     policy: ValuePolicy,
     writer: Option<ValueWriter>,
     finished: Vec<ValueFileMeta>,
     /// The files that values are copied out of, opened when the first one comes; `None` for one that cannot be.
-    sources: BTreeMap<FileNumber, Option<(ValueReader, Arc<dyn File>)>>,
+    sources: BTreeMap<FileNumber, Option<Source>>,
     /// The first thing that was wrong with each file of which a value cannot be read.
     damaged: BTreeMap<FileNumber, Error>,
     key: Vec<u8>,
