@@ -19,6 +19,7 @@ use esker_sstable::Reader;
 use crate::core::Core;
 use crate::flush::added_values;
 use crate::keyspace::KeyspaceInner;
+use crate::pacing::Use;
 use crate::view::{Levels, View};
 
 /// When somebody asks for a compaction, value files with more garbage than this share of what is live, in percent, are
@@ -28,9 +29,12 @@ const GARBAGE_PERCENT_ASKED: u64 = 5;
 /// Files in level 0 from which on they are merged.
 const LEVEL0_TRIGGER: usize = 4;
 
-/// The same while writes dominate: each merge rewrites what it meets below, so the more files it brings the less is
-/// written a byte. Reads pay a look into a filter for each of them.
-const LEVEL0_TRIGGER_WRITING: usize = 12;
+/// The same while much is written and read: each merge rewrites what it meets below, so the more files it brings the less
+/// is written a byte. Reads pay a look into a filter for each of them.
+const LEVEL0_TRIGGER_MIXED: usize = 12;
+
+/// The same while hardly anything is read.
+const LEVEL0_TRIGGER_FILLED: usize = 24;
 
 impl Core {
     /// Runs the most useful compaction of some keyspace; false if none is due.
@@ -140,10 +144,14 @@ impl Core {
 
     /// How many files in level 0 of a leveled keyspace make it worth merging now.
     pub(crate) fn level0_trigger(&self) -> usize {
-        if self.writes_dominate() { LEVEL0_TRIGGER_WRITING } else { LEVEL0_TRIGGER }
+        match self.used_for() {
+            Use::Quiet => LEVEL0_TRIGGER,
+            Use::Mixed => LEVEL0_TRIGGER_MIXED,
+            Use::Filled => LEVEL0_TRIGGER_FILLED,
+        }
     }
 
-    /// Whether there will be something to merge as soon as writes do not dominate any more.
+    /// Whether there will be something to merge as soon as the load changes.
     pub(crate) fn compaction_waits(&self) -> bool {
         let level0 = |keyspace: &Arc<KeyspaceInner>| {
             keyspace.view_guard().levels.0.first().map_or(0, Vec::len)

@@ -272,6 +272,7 @@ impl Keyspace {
         bounds: cursor::Bounds,
         checked: Result<()>,
     ) -> Range {
+        self.db.core.metrics.reads.add(1);
         Range::new(view, seq, bounds, checked.err())
     }
 

@@ -123,7 +123,7 @@ impl Counters {
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// Point reads.
+    /// Keys that were asked for, and ranges that were opened.
     pub reads: u64,
     /// Committed batches.
     pub commits: u64,
@@ -200,7 +200,7 @@ pub struct Metrics {
     pub wal_segment_bytes: u64,
     /// The most files that a keyspace has in level 0.
     pub level0_files: u64,
-    /// From how many on they are merged now: more while writes dominate.
+    /// From how many on they are merged now: more while much is written, and yet more while hardly anything is read.
     pub level0_trigger: u64,
     /// Memory for blocks that are read without a map, in bytes: what memtables, indexes and filters leave of the budget.
     pub block_cache_capacity_bytes: u64,

@@ -14,9 +14,9 @@ use esker_base::Result;
 use crate::core::Core;
 use crate::sync::{AtomicU64, Mutex};
 
-/// Up to so many files in level 0 there is no delay: a few times what compaction lets gather there while writes
-/// dominate.
-const FREE_LEVEL0: u64 = 36;
+/// Up to so many files in level 0 there is no delay: twice what compaction lets gather there while hardly anything but
+/// writes comes.
+const FREE_LEVEL0: u64 = 48;
 
 /// At so many the delay is greatest.
 const FULL_LEVEL0: u64 = 96;
@@ -42,6 +42,9 @@ const SLEEP_NS_PER_KIB_MAX: u64 = 100_000;
 /// Writes dominate if they would fill a memtable within so many seconds.
 const MEMTABLE_SECONDS_MAX: u64 = 5;
 
+/// Reads count beside writes if there is more than one for so many.
+const WRITES_FOR_A_READ: u64 = 16;
+
 /// How long writes are counted before their rate is told.
 pub(crate) const RATE_WINDOW: Duration = Duration::from_millis(100);
 
@@ -60,12 +63,32 @@ pub(crate) struct Pacer {
     rate: Mutex<Rate>,
 }
 
-/// How many bytes were logged when, and how many a second by that.
+/// What was counted in all, at one time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    at: Duration,
+    wal_bytes: u64,
+    operations: u64,
+    reads: u64,
+}
+
+/// What was counted last, and what came in the window before.
 #[derive(Debug, Default)]
 struct Rate {
-    at: Duration,
-    bytes: u64,
-    per_second: u64,
+    last: Seen,
+    bytes_per_second: u64,
+    is_read: bool,
+}
+
+/// How the database is used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Not much is written.
+    Quiet,
+    /// Memtables are flushed one after the other, and it is read from beside that.
+    Mixed,
+    /// Hardly anything but writes comes.
+    Filled,
 }
 
 impl Pacer {
@@ -77,18 +100,23 @@ impl Pacer {
         self.level0_ns_per_kib.store(delay, Ordering::Relaxed);
     }
 
-    /// How many bytes a second are logged, given that it were `bytes` in all by `now`; as of the last look if that was
-    /// a moment ago.
-    fn write_rate(&self, now: Duration, bytes: u64) -> u64 {
+    /// How many bytes a second are logged, and whether reads count, given what was counted by now; as of the last look if
+    /// that was a moment ago.
+    fn rate(&self, now: Seen) -> (u64, bool) {
         let mut rate = self.rate.lock();
-        let passed = now.saturating_sub(rate.at);
+        let passed = now.at.saturating_sub(rate.last.at);
         if passed >= RATE_WINDOW {
-            let written = bytes.saturating_sub(rate.bytes);
+            let written = now.wal_bytes.saturating_sub(rate.last.wal_bytes);
             let per_second = u128::from(written) * 1000 / passed.as_millis();
-            let per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
-            *rate = Rate { at: now, bytes, per_second };
+            let operations = now.operations.saturating_sub(rate.last.operations);
+            let reads = now.reads.saturating_sub(rate.last.reads);
+            *rate = Rate {
+                last: now,
+                bytes_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
+                is_read: reads > operations / WRITES_FOR_A_READ,
+            };
         }
-        rate.per_second
+        (rate.bytes_per_second, rate.is_read)
     }
 
     /// The delay that a group of `bytes` has to take now, with `used` of `limit` bytes of memtables in use.
@@ -125,12 +153,24 @@ fn memory_delay(used: u64, limit: u64) -> u64 {
 }
 
 impl Core {
-    /// Whether writes come so fast that memtables are flushed one after the other. Never where the caller decides what
-    /// runs when: there nothing depends on time.
-    pub(crate) fn writes_dominate(&self) -> bool {
-        let (now, bytes) = (self.world.clock.monotonic(), self.metrics.wal_bytes.get());
-        let limit = self.options.memtable_bytes() as u64 / MEMTABLE_SECONDS_MAX;
-        self.has_threads() && self.pacer.write_rate(now, bytes) >= limit
+    /// How the database is used. Quiet where the caller decides what runs when: there nothing depends on time.
+    pub(crate) fn used_for(&self) -> Use {
+        if !self.has_threads() {
+            return Use::Quiet;
+        }
+        let (bytes_per_second, is_read) = self.pacer.rate(Seen {
+            at: self.world.clock.monotonic(),
+            wal_bytes: self.metrics.wal_bytes.get(),
+            operations: self.metrics.operations.get(),
+            reads: self.metrics.reads.get(),
+        });
+        let is_quiet =
+            bytes_per_second < self.options.memtable_bytes() as u64 / MEMTABLE_SECONDS_MAX;
+        match (is_quiet, is_read) {
+            (true, _) => Use::Quiet,
+            (false, true) => Use::Mixed,
+            (false, false) => Use::Filled,
+        }
     }
 
     /// Delays the commit owner as pressure asks, and waits while memtables are full. Fails if they are full because
@@ -246,13 +286,16 @@ mod tests {
     }
 
     #[test]
-    fn the_write_rate_is_that_of_the_last_window() {
+    fn the_rate_is_that_of_the_last_window() {
         let pacer = Pacer::default();
-        let ms = Duration::from_millis;
-        assert_eq!(pacer.write_rate(ms(1000), 5000), 5000);
-        assert_eq!(pacer.write_rate(ms(1050), 9000), 5000, "too soon to tell");
-        assert_eq!(pacer.write_rate(ms(1200), 9000), 20_000);
-        assert_eq!(pacer.write_rate(ms(1300), 9000), 0);
+        let rate = |ms, wal_bytes, operations, reads| {
+            pacer.rate(Seen { at: Duration::from_millis(ms), wal_bytes, operations, reads })
+        };
+        assert_eq!(rate(1000, 5000, 100, 6), (5000, false));
+        assert_eq!(rate(1050, 9000, 100, 100), (5000, false), "too soon to tell");
+        assert_eq!(rate(1200, 9000, 200, 13), (20_000, true));
+        assert_eq!(rate(1300, 9000, 200, 13), (0, false));
+        assert_eq!(rate(1400, 9000, 200, 14), (0, true));
     }
 
     #[test]
