@@ -6,13 +6,15 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// A read that took longer has waited for the disk (or for a processor, which looks the same).
 const SLOW: Duration = Duration::from_micros(200);
@@ -40,6 +42,12 @@ impl InlineReads {
     #[cfg(test)]
     pub(crate) fn slow() -> Self {
         Self { start: Instant::now(), slow_until_us: AtomicU64::new(u64::MAX) }
+    }
+
+    /// From now on as after a slow read.
+    #[cfg(test)]
+    pub(crate) fn turn_slow(&self) {
+        self.slow_until_us.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// When a read begins, and whether it may run on a worker.
@@ -70,10 +78,22 @@ impl InlineReads {
 #[derive(Clone, Copy)]
 pub(crate) struct Begun(u64);
 
+/// For how long an operation that is to go on elsewhere is left to a thread that may block before it goes on here all the
+/// same: one that is free has it long before.
+const HANDOVER: Duration = Duration::from_millis(1);
+
 /// Carries an operation out where the connection is served, as long as reads are fast; the rest of one that has met a slow
 /// read, or has waited until there was one, is done on a thread that may block. So what holds up a worker is one slow read,
-/// not all those that follow it, as far as the operation yields between them.
+/// not all those that follow it, as far as the operation yields between them and a thread is free.
 pub(crate) async fn while_fast<T: Send + 'static>(
+    operation: impl Future<Output = T> + Send + 'static,
+    reads: &InlineReads,
+) -> Result<T, Panicked> {
+    handed_over_within(HANDOVER, operation, reads).await
+}
+
+async fn handed_over_within<T: Send + 'static>(
+    handover: Duration,
     operation: impl Future<Output = T> + Send + 'static,
     reads: &InlineReads,
 ) -> Result<T, Panicked> {
@@ -92,8 +112,48 @@ pub(crate) async fn while_fast<T: Send + 'static>(
     if let Some(result) = here.await {
         return result;
     }
-    let elsewhere = spawn_blocking(move || Handle::current().block_on(operation));
-    elsewhere.await.unwrap_or_else(|error| Err(Panicked(error.to_string())))
+    // It may hold locks. The threads that may block are limited in number, and all of them may be waiting for those locks:
+    // it is never without somebody who goes on with it until one of them has it.
+    let offered = Offered(Arc::new(Mutex::new(Some(operation))));
+    let theirs = Arc::clone(&offered.0);
+    let elsewhere = spawn_blocking(move || {
+        let operation = theirs.lock().take();
+        operation.map(|operation| Handle::current().block_on(operation))
+    });
+    let here = async {
+        sleep(handover).await;
+        poll_fn(|context| offered.poll(context)).await
+    };
+    tokio::select! {
+        result = here => result,
+        outcome = elsewhere => match outcome {
+            Ok(result) => result.expect("invariant: only its end here takes it from a thread"),
+            Err(error) => Err(Panicked(error.to_string())),
+        },
+    }
+}
+
+/// An operation under way that goes on with whoever takes it. If this is dropped before, it is seen through.
+struct Offered<T: Send + 'static>(Arc<Mutex<Option<SeenThrough<T>>>>);
+
+impl<T: Send + 'static> Offered<T> {
+    /// Goes on with it here, unless somebody has taken it.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Result<T, Panicked>> {
+        let mut slot = self.0.lock();
+        let Some(operation) = slot.as_mut() else { return Poll::Pending };
+        let progress = Pin::new(operation).poll(context);
+        if progress.is_ready() {
+            *slot = None;
+        }
+        progress
+    }
+}
+
+impl<T: Send + 'static> Drop for Offered<T> {
+    fn drop(&mut self) {
+        let operation = self.0.lock().take();
+        drop(operation);
+    }
 }
 
 /// The text of a panic.
@@ -187,17 +247,23 @@ mod tests {
         });
     }
 
+    /// A runtime with so many threads that may block.
+    fn runtime_with(threads: usize) -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().max_blocking_threads(threads).build().expect("a runtime")
+    }
+
     #[test]
     fn what_has_met_a_slow_read_goes_on_elsewhere() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = runtime_with(2);
         let here = std::thread::current().id();
         let threads_of = |slow_poll: Option<usize>| {
-            let reads = std::sync::Arc::new(InlineReads::new());
-            let (of_operation, mut threads) = (std::sync::Arc::clone(&reads), Vec::new());
+            let reads = Arc::new(InlineReads::new());
+            let (of_operation, mut threads) = (Arc::clone(&reads), Vec::new());
             let operation = poll_fn(move |context| {
                 threads.push(std::thread::current().id());
                 if Some(threads.len()) == slow_poll {
-                    of_operation.slow_until_us.store(u64::MAX, Ordering::Relaxed);
+                    of_operation.turn_slow();
                 }
                 if threads.len() == 4 {
                     return Poll::Ready(std::mem::take(&mut threads));
@@ -205,11 +271,72 @@ mod tests {
                 context.waker().wake_by_ref();
                 Poll::Pending
             });
-            let threads = runtime.block_on(while_fast(operation, &reads)).ok().expect("no panic");
+            // So that the test does not depend on how soon a thread starts.
+            let hour = Duration::from_secs(3600);
+            let threads = runtime.block_on(handed_over_within(hour, operation, &reads));
+            let threads = threads.ok().expect("no panic");
             threads.iter().map(|thread| *thread == here).collect::<Vec<_>>()
         };
         assert_eq!(threads_of(None), [true; 4]);
         assert_eq!(threads_of(Some(2)), [true, true, false, false]);
+    }
+
+    /// Operations were moved into the queue of the threads that may block with the locks they held. When all of those
+    /// threads were waiting for one of the locks, nothing went on any more.
+    #[test]
+    fn what_holds_a_lock_does_not_wait_for_threads_that_wait_for_it() {
+        for is_dropped in [false, true] {
+            let runtime = runtime_with(2);
+            let is_done = runtime.block_on(async {
+                let reads = Arc::new(InlineReads::new());
+                let lock = Arc::new(tokio::sync::Mutex::new(()));
+                let (nudge, nudged) = tokio::sync::oneshot::channel::<()>();
+                let (commit, committed) = tokio::sync::oneshot::channel::<()>();
+                let of_operation = Arc::clone(&lock);
+                let operation = async move {
+                    let _held = of_operation.lock().await;
+                    nudged.await.is_ok() && committed.await.is_ok()
+                };
+                let of_task = Arc::clone(&reads);
+                let write = tokio::spawn(async move { while_fast(operation, &of_task).await.ok() });
+                // It begins, and takes the lock.
+                while lock.try_lock().is_ok() {
+                    tokio::task::yield_now().await;
+                }
+                let mut others = Vec::new();
+                for _ in 0..2 {
+                    let lock = Arc::clone(&lock);
+                    let (waits, is_waiting) = tokio::sync::oneshot::channel();
+                    others.push(spawn_blocking(move || {
+                        let _ = waits.send(());
+                        Handle::current().block_on(async { drop(lock.lock().await) });
+                    }));
+                    is_waiting.await.expect("it has begun");
+                }
+                reads.turn_slow();
+                // It is to go on elsewhere, where no thread is free.
+                nudge.send(()).expect("it is waited for");
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+                if is_dropped {
+                    write.abort();
+                    tokio::task::yield_now().await;
+                }
+                commit.send(()).expect("it is still waited for");
+                // Far longer than it takes: only one that hangs runs into it.
+                let all = async {
+                    for other in others {
+                        other.await.expect("no panic");
+                    }
+                    let outcome = write.await;
+                    assert_eq!(outcome.ok().flatten(), (!is_dropped).then_some(true));
+                };
+                tokio::time::timeout(Duration::from_secs(60), all).await.is_ok()
+            });
+            runtime.shutdown_background();
+            assert!(is_done, "dropped: {is_dropped}");
+        }
     }
 
     #[test]

@@ -8,8 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use esker_table::TableError;
 use esker_table::operation::*;
+use esker_table::schema::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use esker_table::{Item, TableError, Tables};
 use tokio::sync::oneshot;
 
 use super::Server;
@@ -373,4 +376,64 @@ fn reads_and_writes_leave_the_worker_while_reads_are_slow() {
         assert_eq!(thread_with(InlineReads::new()), refusal(&thread_name()), "{operation}");
         assert_eq!(thread_with(InlineReads::slow()), refusal("may-block"), "{operation}");
     }
+}
+
+/// Writes of one item wait for each other, some of them on threads that may block, of which there are few. The one whose
+/// turn it was once waited for such a thread.
+#[test]
+fn writes_of_one_item_go_on_however_few_threads_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(esker::Db::open(dir.path()).unwrap()).unwrap();
+    let key_attribute = AttributeDefinition {
+        attribute_name: "k".to_owned(),
+        attribute_type: ScalarAttributeType::S,
+    };
+    let request = CreateTableRequest {
+        table_name: "Things".to_owned(),
+        attribute_definitions: vec![key_attribute],
+        key_schema: vec![KeySchemaElement {
+            attribute_name: "k".to_owned(),
+            key_type: KeyType::Hash,
+        }],
+        billing_mode: Some(BillingMode::PayPerRequest),
+        ..Default::default()
+    };
+    tables.create_table(request).unwrap();
+    let service: Arc<dyn Service> = Arc::new(tables.clone());
+    let target = dispatch::find(Some("DynamoDB_20120810.UpdateItem")).ok().unwrap();
+    let body = r#"{"TableName":"Things","Key":{"k":{"S":"v"}},"UpdateExpression":"ADD n :n",
+        "ExpressionAttributeValues":{":n":{"N":"1"}}}"#;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(2).build().unwrap();
+    let are_done = runtime.block_on(async {
+        let reads = Arc::new(InlineReads::new());
+        let budgets = Arc::new(Budgets::new(&Limits::default()));
+        let update = |_| {
+            let (service, reads) = (Arc::clone(&service), Arc::clone(&reads));
+            let budgets = Arc::clone(&budgets);
+            tokio::spawn(async move {
+                let body = RequestBody::of(body, &budgets.bodies);
+                target.run(service, &budgets, &reads, body).await
+            })
+        };
+        let mut writes: Vec<_> = (0..20).map(update).collect();
+        // They begin, and wait in line.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        reads.turn_slow();
+        writes.extend((0..20).map(update));
+        let all = async {
+            for write in writes {
+                write.await.unwrap().unwrap();
+            }
+        };
+        // Far longer than it takes: only writes that hang run into it.
+        tokio::time::timeout(Duration::from_secs(60), all).await.is_ok()
+    });
+    runtime.shutdown_background();
+    assert!(are_done);
+    let key = Item::from([("k".to_owned(), "v".into())]);
+    let request = GetItemRequest { table_name: "Things".to_owned(), key, ..Default::default() };
+    assert_eq!(tables.get_item(request).unwrap().item.unwrap()["n"], 40.into());
 }
