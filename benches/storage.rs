@@ -13,7 +13,10 @@ use esker_base::{
     Batch, Cursor, EntryKind, Epoch, FileId, FileNumber, KeyspaceId, LogPosition, SeqNo,
 };
 use esker_memtable::Memtable;
-use esker_sstable::{BlockCache, Identity, ReadMode, Reader, Summary, WriterOptions};
+use esker_sstable::{
+    BlockCache, Compression, FilterKind, Identity, ReadMode, Reader, Summary, WriterOptions,
+    key_hash,
+};
 use esker_vfs::{Fs, World};
 use esker_wal::{GroupBuilder, SegmentSpec, create_segment};
 
@@ -106,7 +109,16 @@ fn memtable(c: &mut Criterion) {
 }
 
 fn write_sstable(fs: &Arc<dyn Fs>, dir: &Path, number: u64, from: &Arc<Memtable>) -> Summary {
-    let options = WriterOptions::default();
+    write_with(WriterOptions::default(), fs, dir, number, from)
+}
+
+fn write_with(
+    options: WriterOptions,
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    number: u64,
+    from: &Arc<Memtable>,
+) -> Summary {
     let number = FileNumber(number);
     let mut writer =
         esker_sstable::Writer::create(fs.clone(), dir, number, FileId([1; 16]), options)
@@ -172,5 +184,77 @@ fn sstable(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, log, memtable, sstable);
+/// Building a filter is what writing costs with it beyond writing without; a probe asks for a key that is not there.
+fn filter(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (fs, dir) = (World::real().fs, folder.path());
+    let entries = filled();
+    let mut group = c.benchmark_group("filter");
+    group.sample_size(20);
+    let mut number = 0;
+    for (name, bits, kind) in [
+        ("none", 0, FilterKind::Blocked),
+        ("blocked", 12, FilterKind::Blocked),
+        ("bloom", 12, FilterKind::Bloom),
+    ] {
+        let options = WriterOptions {
+            filter_bits_per_key: bits,
+            filter_kind: kind,
+            compression: Compression::None,
+            ..WriterOptions::default()
+        };
+        group.throughput(Throughput::Elements(ENTRIES));
+        group.bench_function(format!("write_100k_{name}"), |b| {
+            b.iter(|| {
+                number += 1;
+                write_with(options.clone(), &fs, dir, number, &entries).len
+            });
+        });
+        number += 1;
+        let identity = Identity::from(&write_with(options, &fs, dir, number, &entries));
+        let cache = Arc::new(BlockCache::new(64 << 20));
+        let reader =
+            Reader::open(&fs, dir, &identity, ReadMode::Mapped, cache).expect("just written");
+        group.throughput(Throughput::Elements(1));
+        let mut missing = ENTRIES;
+        group.bench_function(format!("probe_{name}"), |b| {
+            b.iter(|| {
+                missing += 1;
+                reader.may_contain_hash(key_hash(black_box(&user_key(missing))))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A get from a file of a single block: neither filter nor index have anything to do.
+fn block(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (fs, dir) = (World::real().fs, folder.path());
+    const IN_A_BLOCK: u64 = 25;
+    let table = Arc::new(Memtable::new());
+    for number in 0..IN_A_BLOCK {
+        let seq = SeqNo(number + 1);
+        table.writer().insert(&user_key(number), seq, EntryKind::Put, &[7; 100]);
+    }
+    let mut group = c.benchmark_group("block");
+    for (file, compression) in [(1, Compression::None), (2, Compression::Lz4)] {
+        let options =
+            WriterOptions { filter_bits_per_key: 0, compression, ..WriterOptions::default() };
+        let identity = Identity::from(&write_with(options, &fs, dir, file, &table));
+        let cache = Arc::new(BlockCache::new(64 << 20));
+        let reader =
+            Reader::open(&fs, dir, &identity, ReadMode::Mapped, cache).expect("just written");
+        let mut number = 0;
+        group.bench_function(format!("search_{compression:?}"), |b| {
+            b.iter(|| {
+                number = (number + 7) % IN_A_BLOCK;
+                reader.get(black_box(&user_key(number)), SeqNo::MAX).expect("a healthy file")
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, log, memtable, sstable, filter, block);
 criterion_main!(benches);
