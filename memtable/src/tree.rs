@@ -41,7 +41,8 @@ mod entry;
 mod node;
 mod order;
 
-/// The most levels: a node that is not the root and not the last of its level is half full.
+/// The most levels: an inner node that is not the last of its level has at least seven children, so a level has about a
+/// seventh of the nodes of the one below, and there is no memory for more.
 const HEIGHT_MAX: usize = 20;
 
 /// The tree. Reading needs `&self` alone; inserting goes through [`Tree::try_writer`].
@@ -455,7 +456,10 @@ impl Writer<'_> {
             _ if place == rank + 1 => right,
             _ => inner.child(order.slot(place - usize::from(place > rank))),
         });
-        let at = if rank + 1 == SLOTS { SLOTS } else { merged.len() / 2 };
+        // Only the last node of a level may be left with a single child: others would not grow, and `HEIGHT_MAX` would not
+        // hold.
+        let is_last = keys.high() == NO_HIGH;
+        let at = if rank + 1 == SLOTS && is_last { SLOTS } else { merged.len() / 2 };
         let arena = &mut self.state.arena;
         let (low, high) = (&children[..at], &children[at..]);
         let one = Inner::create(arena, level, &merged[..at], low, merged[at]);

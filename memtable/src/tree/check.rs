@@ -13,7 +13,7 @@ fn key_of(entry: *mut Entry) -> Option<Internal> {
     Some((user_key.to_vec(), std::cmp::Reverse(trailer)))
 }
 
-/// Asserts T4 to T6; the number of entries.
+/// Asserts T4 to T6 and what `HEIGHT_MAX` relies on; the number of entries.
 pub(super) fn check_tree(tree: &Tree) -> usize {
     let root = NonNull::new(tree.root.load(Ordering::Acquire)).expect("something was inserted");
     let mut leaves = Vec::new();
@@ -66,6 +66,7 @@ fn check_node(
         return leaves.push(node.cast());
     }
     assert_eq!(first, low);
+    assert!(order.count() > SLOTS / 2 || high == NO_HIGH, "{} children", order.count());
     // SAFETY: T1; the level says that it is an inner node.
     let inner = unsafe { node.cast::<Inner>().as_ref() };
     for rank in 0..order.count() {
