@@ -135,6 +135,21 @@ impl Error {
         self.0.offset
     }
 
+    /// Whether the bytes that it is about cannot be had: they are not what was written, the file ends before them, or the
+    /// device cannot read them. Any other failure says nothing of the file.
+    pub fn is_unreadable(&self) -> bool {
+        /// `EIO`, which has no kind of its own.
+        const DEVICE_FAILED: i32 = 5;
+        match (self.kind(), &self.0.source) {
+            (ErrorKind::Corruption, _) => true,
+            (ErrorKind::Io, Some(Source::Io(source))) => {
+                source.kind() == io::ErrorKind::UnexpectedEof
+                    || source.raw_os_error() == Some(DEVICE_FAILED)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether running the same call again may succeed without anybody changing anything.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), ErrorKind::Conflict | ErrorKind::Busy)
@@ -200,6 +215,18 @@ mod tests {
         assert_eq!(full.kind(), ErrorKind::NoSpace);
         let other = Error::io("write", "x", io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(other.kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_from_what_passes() {
+        let io = |source| Error::io("read", "x", source).is_unreadable();
+        assert!(Error::corruption("x", 0, "bytes").is_unreadable());
+        assert!(io(io::Error::from_raw_os_error(5)));
+        assert!(io(io::ErrorKind::UnexpectedEof.into()));
+        assert!(!io(io::Error::from_raw_os_error(24)), "too many open files");
+        assert!(!io(io::ErrorKind::PermissionDenied.into()));
+        assert!(!io(io::ErrorKind::StorageFull.into()));
+        assert!(!Error::unsupported("x", "newer").is_unreadable());
     }
 
     #[test]

@@ -140,13 +140,17 @@ impl Layout {
         Ok(layout)
     }
 
-    /// As [`Layout::parse`], and held against the length that the block's trailer claims.
+    /// As [`Layout::parse`], and held against the length that the block's trailer claims. The first restart has to be the
+    /// first entry: what stands before it would be found by no search.
     pub fn checked(
         content: &[u8],
         compression: Compression,
         unpacked_len: usize,
     ) -> Result<Layout, Defect> {
         let layout = Layout::parse(content, compression)?;
+        if layout.of(content).restart(0) != Position::default() {
+            return Err(MALFORMED);
+        }
         if layout.unpacked_len() == unpacked_len { Ok(layout) } else { Err(BAD_PIECE) }
     }
 
@@ -463,6 +467,19 @@ mod tests {
                 assert_eq!(common_prefix_len(&a, &b), differs_at);
             }
             assert_eq!(common_prefix_len(&a, &[7; 40]), len);
+        }
+    }
+
+    #[test]
+    fn a_first_restart_that_is_not_the_first_entry_is_refused() {
+        let keys = [[0, 0, 0], [0, 1, b'a'], [0, 0, 0]].concat();
+        for (restart, is_sound) in
+            [([0, 0, 0, 0], true), ([3, 0, 0, 0], false), ([0, 0, 1, 0], false)]
+        {
+            let fixed = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, keys.len() as u8, 0];
+            let content = [&fixed[..], &restart, &keys, b"value"].concat();
+            let layout = Layout::checked(&content, Compression::None, content.len());
+            assert_eq!(layout.is_ok(), is_sound, "{restart:?}");
         }
     }
 

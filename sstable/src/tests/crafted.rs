@@ -166,6 +166,11 @@ fn verify_finds_what_checksums_cannot() {
     fails(&restarts, "malformed");
     let mut gap = good();
     gap.blocks[0][16] = 1;
+    fails(&gap, "malformed");
+    // The second restart.
+    let many: Vec<_> = (b'a'..=b'z').map(|key| put(&[key], 5, b"1")).collect();
+    let mut gap = Parts::of(&many);
+    gap.blocks[0][20] += 1;
     fails(&gap, "restart offsets");
 }
 

@@ -281,9 +281,11 @@ pub(crate) fn open_pointed<'a>(
     bytes: &'a [u8],
     was_verified: bool,
 ) -> Result<Record<'a>, Defect> {
-    let record = match was_verified {
-        true => open_verified(bytes)?,
-        false => open_record(file_id, pointer.offset, bytes)?,
+    let verified = if was_verified { open_verified(bytes).ok() } else { None };
+    let record = match verified {
+        Some(record) => record,
+        // Or it is not the record that was verified, and its checksum says so.
+        None => open_record(file_id, pointer.offset, bytes)?,
     };
     if record.value_len != pointer.value_len {
         return Err(Defect::Damaged("a pointer does not agree with its record"));

@@ -1,13 +1,17 @@
 //! What can still be read of value files that may be damaged anywhere; repair calls it.
 //!
 //! A file stays open from one record to the next: what points into it comes in the order of keys, not of files.
+//!
+//! Lost is what is missing, is not what was written, or cannot be read by the device. Any other failure says nothing of the
+//! file and is the caller's to hear of: it must not cost a value.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
-use esker_base::{FileId, FileNumber, Result};
+use esker_base::{Error, FileId, FileNumber, Result};
 use esker_vfs::{File, Fs, OpenMode};
 
 use super::format::{self, HEADER_LEN, Record, ValuePointer};
@@ -42,7 +46,7 @@ impl ValueSalvage {
     }
 
     /// Whether the value that `pointer` means can be read. `file_id` is what the manifest says, or else the header.
-    /// Unsupported for a file of a newer format.
+    /// Unsupported for a file of a newer format, and errors of opening and reading that are not damage.
     pub fn can_read(&mut self, file_id: Option<FileId>, pointer: &ValuePointer) -> Result<bool> {
         self.record(file_id, pointer, |_| Ok(())).map(|found| found.is_some())
     }
@@ -72,8 +76,10 @@ impl ValueSalvage {
             return Ok(None);
         }
         let len = pointer.record_len as usize;
-        let Ok(bytes) = read_exact(&*damaged.file, &path, pointer.offset, len) else {
-            return Ok(None);
+        let bytes = match read_exact(&*damaged.file, &path, pointer.offset, len) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_unreadable() => return Ok(None),
+            Err(error) => return Err(error),
         };
         match format::open_pointed(file_id, pointer, &bytes, false) {
             Ok(record) if is_whole(&record) => take(record).map(Some),
@@ -94,17 +100,26 @@ impl ValueSalvage {
 
     fn open_file(&self, number: FileNumber) -> Result<Option<Damaged>> {
         let path = self.dir.join(FileKind::Values.name(number));
-        let Ok(file) = self.fs.open(&path, OpenMode::Read) else { return Ok(None) };
-        let mut header = [0; HEADER_LEN];
-        let own = file.read_exact_at(&mut header, 0).ok().map(|()| format::decode_header(&header));
-        let file_id = match own {
-            Some(Err(defect @ Defect::Unsupported(_))) => {
-                return Err(defect_error(&path, 0, defect));
-            }
-            Some(Ok(file_id)) => Some(file_id),
-            _ => None,
+        let file = match self.fs.open(&path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", &path, error)),
         };
-        Ok(file.len().ok().map(|len| Damaged { file, len, file_id }))
+        let file_id = match read_exact(&*file, &path, 0, HEADER_LEN) {
+            Ok(header) => {
+                let header = header.first_chunk().expect("invariant: read as long as a header");
+                match format::decode_header(header) {
+                    Err(defect @ Defect::Unsupported(_)) => {
+                        return Err(defect_error(&path, 0, defect));
+                    }
+                    file_id => file_id.ok(),
+                }
+            }
+            Err(error) if error.is_unreadable() => None,
+            Err(error) => return Err(error),
+        };
+        let len = file.len().map_err(|error| Error::io("stat", &path, error))?;
+        Ok(Some(Damaged { file, len, file_id }))
     }
 }
 

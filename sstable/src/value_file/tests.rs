@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use esker_base::names::FileKind;
 use esker_base::{ErrorKind, FileId, FileNumber};
+use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
 use esker_vfs::simulated::SimulatedFs;
-use esker_vfs::{Fs, OpenMode};
+use esker_vfs::{Call, Fs, OpenMode};
 
 use super::format::{self, Footer, ValuePointer};
 use super::{ValueReader, ValueSummary, ValueWriter};
@@ -146,6 +147,24 @@ fn every_flipped_byte_is_found_and_costs_one_value() {
         let error = outcome.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Unsupported), "{error}");
         assert!(error.path().is_some());
+        for mode in BOTH_MODES {
+            // Unless it is the header or the footer that is damaged.
+            let Ok(reader) = open(&fs, &summary.identity, mode) else { continue };
+            for (pointer, value) in pointers.iter().zip(values()) {
+                let is_hit = (pointer.offset..pointer.end()).contains(&offset);
+                // What was refused once is not known as verified.
+                for _ in 0..2 {
+                    match reader.get(pointer) {
+                        Ok(found) => assert!(!is_hit && found == value, "{offset}"),
+                        Err(error) => {
+                            assert!(is_hit, "{offset}: {error}");
+                            assert_eq!(error.offset(), Some(pointer.offset));
+                        }
+                    }
+                    assert_eq!(reader.get_with(pointer, |_| ()).is_err(), is_hit, "{offset}");
+                }
+            }
+        }
         let (number, id) = (FileNumber(100_000 + offset), FileId([3; 16]));
         let mut writer =
             ValueWriter::create(fs.clone(), dir(), number, id, Compression::None).unwrap();
@@ -198,6 +217,66 @@ fn pointers_that_lead_elsewhere_are_refused() {
     {
         assert_eq!(ValuePointer::decode(bytes), None, "{bytes:?}");
     }
+}
+
+/// Which records were verified is kept by where they begin, so their lengths are looked at each time.
+#[test]
+fn a_pointer_of_another_length_into_what_was_verified_is_refused() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let fs = disk();
+        let (summary, pointers) = write(&fs, compression);
+        for mode in BOTH_MODES {
+            let reader = open(&fs, &summary.identity, mode).unwrap();
+            for (pointer, value) in pointers.iter().zip(values()) {
+                assert_eq!(reader.get(pointer).unwrap(), value);
+                let ValuePointer { offset, record_len, value_len, .. } = *pointer;
+                let bad = [
+                    ValuePointer { record_len: record_len - 1, ..*pointer },
+                    ValuePointer { record_len: record_len + 1, ..*pointer },
+                    ValuePointer { record_len: 600, ..*pointer },
+                    ValuePointer { value_len: value_len + 1, ..*pointer },
+                    ValuePointer { value_len: value_len.wrapping_sub(1), ..*pointer },
+                    ValuePointer { offset: offset + 1, ..*pointer },
+                ];
+                for bad in bad.iter().filter(|bad| *bad != pointer) {
+                    assert_eq!(reader.get(bad).unwrap_err().kind(), ErrorKind::Corruption);
+                    let error = reader.get_with(bad, |_| ()).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Corruption);
+                }
+                assert_eq!(reader.get(pointer).unwrap(), value);
+            }
+        }
+    }
+}
+
+/// What says nothing of the file costs no value.
+#[test]
+fn a_salvage_loses_nothing_to_what_passes() {
+    let disk = disk();
+    let (summary, pointers) = write(&disk, Compression::None);
+    let faults = FaultFs::new(disk);
+    let fs: Arc<dyn Fs> = Arc::new(faults.clone());
+    let known = Some(summary.identity.file_id);
+    let cases = [
+        (Call::Open, Failure::TooManyFiles, 0, None),
+        (Call::Open, Failure::Io, 0, None),
+        (Call::Len, Failure::Io, 0, None),
+        (Call::ReadAt, Failure::TooManyFiles, 0, None),
+        (Call::ReadAt, Failure::TooManyFiles, 1, None),
+        (Call::ReadAt, Failure::Io, 0, Some(true)),
+        (Call::ReadAt, Failure::Io, 1, Some(false)),
+    ];
+    for (call, failure, after, expected) in cases {
+        faults.clear();
+        faults.inject(Rule::new(Fault::Fail(failure)).on(&[call]).after(after));
+        let mut salvage = ValueSalvage::new(&fs, dir());
+        let found = salvage.can_read(known, &pointers[1]);
+        assert_eq!(found.ok(), expected, "{call:?} {failure:?} {after}");
+    }
+    faults.clear();
+    fs.remove_file(&path()).unwrap();
+    let mut salvage = ValueSalvage::new(&fs, dir());
+    assert!(!salvage.can_read(known, &pointers[1]).unwrap());
 }
 
 #[test]
