@@ -9,7 +9,7 @@ use esker_base::cursor::Cursor;
 use esker_base::merge::MergingCursor;
 use esker_base::names::{CURRENT, FileKind};
 use esker_base::{
-    EntryKind, Error, FileNumber, InternalKey, KeyspaceId, Result, SeqNo, batch, key,
+    EntryKind, Error, ErrorKind, FileNumber, InternalKey, KeyspaceId, Result, SeqNo, batch, key,
 };
 use esker_compaction::{compression_of, file_meta, value_file_meta};
 use esker_manifest::{
@@ -23,7 +23,7 @@ use esker_vfs::World;
 
 use super::examine::{DamagedFile, Plan};
 use super::log::TakenLog;
-use super::values::KnownValues;
+use super::values::{KnownValues, Named};
 use super::{RepairReport, link_or_copy, numbered, record};
 use crate::core::new_file_id;
 use crate::view::identity;
@@ -70,7 +70,7 @@ impl Work<'_> {
     fn run(&mut self, plan: Plan, report: &mut RepairReport) -> Result<()> {
         let Plan { mut version, damaged, mut values, log, is_rebuilt } = plan;
         for file in &damaged {
-            self.replace(&mut version, file, &mut values)?;
+            self.replace(&mut version, file, &mut values, report)?;
         }
         if let Some(log) = &log {
             self.write_log(&mut version, log, is_rebuilt)?;
@@ -159,11 +159,14 @@ impl Work<'_> {
         version: &mut Version,
         file: &DamagedFile,
         values: &mut KnownValues,
+        report: &RepairReport,
     ) -> Result<()> {
         let Some(state) = version.keyspaces.get(&file.keyspace).cloned() else { return Ok(()) };
         let (mut writer, mut value_writer) = (None, None);
         let (fs, dir) = (Arc::clone(&self.world.fs), self.dir);
         let mut found = ValueSalvage::new(&fs, dir);
+        let name = FileKind::Sstable.name(file.number);
+        let mut named = Named::of(report, &name);
         let (mut new_key, mut pointer) = (Vec::new(), Vec::new());
         esker_sstable::salvage(&*fs, dir, file.number, file.file_id, |key, value| {
             let (mut key, mut value) = (key, value);
@@ -180,6 +183,13 @@ impl Work<'_> {
                         new_key.clear();
                         let entry = InternalKey::decode(key);
                         let entry = entry.expect("invariant: what points to a value was decoded");
+                        // It was read when the report was made. What that does not name is not deleted.
+                        if !named.covers(entry.user_key) {
+                            let path = dir.join(FileKind::Values.name(old.file));
+                            let what = "a value could be read at first, and cannot be now";
+                            let message = format!("{what}; repair again ({})", path.display());
+                            return Err(Error::new(ErrorKind::Io, message));
+                        }
                         InternalKey { kind: EntryKind::Delete, ..entry }.encode_into(&mut new_key);
                         key = &new_key;
                     }

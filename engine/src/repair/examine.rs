@@ -199,7 +199,8 @@ impl Examination<'_> {
         if found.entries == file.entry_count {
             return Ok(());
         }
-        self.report.lost_keys.extend(found.lost.into_iter().map(|lost| LostKeys {
+        let lost = or_all(found.lost);
+        self.report.lost_keys.extend(lost.into_iter().map(|lost| LostKeys {
             keyspace: Some((keyspace.id, keyspace.name.clone())),
             file: file.name(),
             from: Some(lost.from.unwrap_or_else(|| key::user_key(&file.smallest).to_vec())),
@@ -219,13 +220,13 @@ impl Examination<'_> {
         values: &KnownValues,
     ) -> Result<()> {
         let lost = values.lost_of(self.world, self.dir, number, file_id)?;
-        self.report.lost_keys.extend(lost.into_iter().map(|(from, through)| LostKeys {
+        self.report.lost_keys.extend(lost.into_iter().map(|lost| LostKeys {
             keyspace: Some(keyspace.clone()),
             file: FileKind::Sstable.name(number),
-            from: Some(from),
-            through: Some(through),
+            from: Some(lost.from),
+            through: Some(lost.through),
             seqs,
-            is_deleted: true,
+            is_deleted: lost.is_whole,
         }));
         Ok(())
     }
@@ -456,7 +457,7 @@ impl Examination<'_> {
             return Ok(());
         }
         let lost = match keyspace {
-            Some(_) => found.lost,
+            Some(_) => or_all(found.lost),
             // Nobody knows whose entries they are, so all of them are lost, the readable ones too.
             None => vec![LostBlocks::default()],
         };
@@ -505,6 +506,11 @@ fn leave_log(version: &mut Version) {
     version.wal.clear();
     version.wal_synced = esker_base::LogPosition::default();
     version.shutdown = Shutdown::Open;
+}
+
+/// What is lost of a file that has fewer or more entries than it should have: all of it, if nothing tells where.
+fn or_all(lost: Vec<LostBlocks>) -> Vec<LostBlocks> {
+    if lost.is_empty() { vec![LostBlocks::default()] } else { lost }
 }
 
 fn widen(lost: &mut LostKeys, key: &[u8], seq: SeqNo) {

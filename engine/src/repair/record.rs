@@ -86,12 +86,19 @@ pub(super) fn interrupted(fs: &dyn Fs, dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Adds to `report` what an interrupted repair recorded in `aside`. A power cut may have left a part of its record: then
-/// it had not begun to change anything.
+/// it had not begun to change anything. If it had, nobody knows what it lost, and that is said.
 pub(super) fn add(fs: &dyn Fs, aside: &Path, report: &mut RepairReport) -> Result<()> {
     let path = aside.join(UNFINISHED);
     let text = read(fs, &path).map_err(|error| Error::io("read", &path, error))?;
     report.damage.push(format!("the repair that made {} was interrupted", aside.display()));
-    let Some(earlier) = decode(&text) else { return Ok(()) };
+    let Some(earlier) = decode(&text) else {
+        let names = fs.list(aside).map_err(|error| Error::io("list", aside, error))?;
+        if names.iter().any(|name| name != UNFINISHED) {
+            let what = "cannot be read, so keys that it lost may not be named";
+            report.damage.push(format!("{}, its record, {what}", path.display()));
+        }
+        return Ok(());
+    };
     let add = |lost: LostKeys| {
         if !report.lost_keys.contains(&lost) {
             report.lost_keys.push(lost);
@@ -242,6 +249,26 @@ fn decode(record: &str) -> Option<RepairReport> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_told_if_the_repair_had_begun() {
+        let fs = esker_vfs::simulated::SimulatedFs::new();
+        let aside = Path::new("/db/lost-and-found-1");
+        fs.create_dir_all(aside).unwrap();
+        let record = fs.create_new(&aside.join(UNFINISHED)).unwrap();
+        let whole = encode(&RepairReport::default());
+        let added = || {
+            let mut report = RepairReport::default();
+            add(&fs, aside, &mut report).unwrap();
+            report.damage.len()
+        };
+        record.write_all_at(&whole.as_bytes()[1..], 0).unwrap();
+        assert_eq!(added(), 1, "a power cut before it began");
+        fs.create_new(&aside.join("0000000001.val")).unwrap();
+        assert_eq!(added(), 2);
+        record.write_all_at(whole.as_bytes(), 0).unwrap();
+        assert_eq!(added(), 1);
+    }
 
     #[test]
     fn a_record_reads_as_it_was_written_and_no_part_of_it_is_taken_for_the_whole() {

@@ -16,7 +16,7 @@ use esker_sstable::{Identity, ReadMode, ValuePointer, ValueReader, ValueSalvage,
 use esker_vfs::World;
 
 use super::examine::is_damage;
-use super::numbered;
+use super::{RepairReport, numbered};
 
 /// What is known of the value files.
 #[derive(Debug, Default)]
@@ -29,10 +29,16 @@ pub(super) struct KnownValues {
     pub(super) damage: Vec<String>,
 }
 
-/// The user keys of adjacent entries whose values are lost, the first and the last.
-pub(super) type LostRange = (Vec<u8>, Vec<u8>);
+/// User keys of entries whose values are lost, from the first to the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LostRange {
+    pub(super) from: Vec<u8>,
+    pub(super) through: Vec<u8>,
+    /// Whether all entries between them are lost; a range of many may span some that are kept.
+    pub(super) is_whole: bool,
+}
 
-/// So many keys of an sstable are named one by one; those behind them, if there are more, by ranges.
+/// So many keys of an sstable are named one by one; all behind them, if there are more, by one range.
 const NAMED_MAX: usize = 1000;
 
 impl KnownValues {
@@ -116,12 +122,18 @@ impl KnownValues {
             };
             if is_lost {
                 let user_key = esker_base::key::user_key(key);
-                let is_many = lost.len() >= NAMED_MAX;
+                let is_many = lost.len() > NAMED_MAX;
                 match lost.last_mut() {
                     // Another version of the same key.
-                    Some(range) if range.1 == user_key => {}
-                    Some(range) if adjoins && is_many => range.1 = user_key.to_vec(),
-                    _ => lost.push((user_key.to_vec(), user_key.to_vec())),
+                    Some(range) if range.through == user_key => {}
+                    Some(range) if is_many => {
+                        range.through = user_key.to_vec();
+                        range.is_whole &= adjoins;
+                    }
+                    _ => {
+                        let (from, through) = (user_key.to_vec(), user_key.to_vec());
+                        lost.push(LostRange { from, through, is_whole: true });
+                    }
                 }
             }
             adjoins = is_lost;
@@ -135,6 +147,39 @@ impl KnownValues {
         let referenced = state.live_values();
         let of = |number: &FileNumber| Some((*number, Arc::clone(self.sound.get(number)?)));
         state.value_files = referenced.keys().filter_map(of).collect();
+    }
+}
+
+/// A user key where a range begins or ends.
+type Bound<'r> = Option<&'r [u8]>;
+
+/// The keys that a report names as lost of one sstable; to be asked for in ascending order.
+pub(super) struct Named<'r> {
+    /// By their first keys; `None` is before all keys there, and behind all of them as a last key.
+    ranges: Vec<(Bound<'r>, Bound<'r>)>,
+    /// How many of them begin at or before the last key that was asked for, and how far these reach.
+    begun: usize,
+    through: Bound<'r>,
+}
+
+impl<'r> Named<'r> {
+    pub(super) fn of(report: &'r RepairReport, file: &str) -> Named<'r> {
+        let lost = report.lost_keys.iter().filter(|lost| lost.file == file);
+        let mut ranges: Vec<_> =
+            lost.map(|lost| (lost.from.as_deref(), lost.through.as_deref())).collect();
+        ranges.sort_unstable();
+        Named { ranges, begun: 0, through: Some(&[]) }
+    }
+
+    /// Whether `user_key` is among them.
+    pub(super) fn covers(&mut self, user_key: &[u8]) -> bool {
+        while let Some(&(from, through)) = self.ranges.get(self.begun)
+            && from.is_none_or(|from| from <= user_key)
+        {
+            self.through = self.through.zip(through).map(|(a, b)| a.max(b));
+            self.begun += 1;
+        }
+        self.begun > 0 && self.through.is_none_or(|through| user_key <= through)
     }
 }
 
@@ -157,5 +202,84 @@ fn verify(
         })),
         Err(error) if is_damage(&error) => Ok(Err(error)),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::repair::LostKeys;
+    use esker_base::SeqNo;
+    use esker_sstable::{Compression, ValueWriter, Writer, WriterOptions};
+    use esker_vfs::simulated::Simulation;
+
+    fn named(ranges: &[(Option<&str>, Option<&str>)]) -> RepairReport {
+        let bytes = |key: Option<&str>| key.map(|key| key.as_bytes().to_vec());
+        let lost = |file: &str, from, through| LostKeys {
+            keyspace: None,
+            file: file.to_owned(),
+            from: bytes(from),
+            through: bytes(through),
+            seqs: None,
+            is_deleted: true,
+        };
+        let mut lost_keys = vec![lost("other", None, None)];
+        lost_keys.extend(ranges.iter().map(|&(from, through)| lost("it", from, through)));
+        RepairReport { lost_keys, ..RepairReport::default() }
+    }
+
+    #[test]
+    fn keys_are_covered_by_what_is_named_of_their_file() {
+        let ranges = [(Some("m"), Some("p")), (Some("b"), Some("d")), (Some("n"), Some("n"))];
+        let report = named(&ranges);
+        let mut of = Named::of(&report, "it");
+        let covered: String =
+            ('a'..='z').filter(|key| of.covers(key.to_string().as_bytes())).collect();
+        assert_eq!(covered, "bcdmnop");
+        assert!(!Named::of(&named(&[]), "it").covers(b""));
+        for (range, expected) in [((None, Some("b")), "ab"), ((Some("y"), None), "yz")] {
+            let report = named(&[range]);
+            let mut of = Named::of(&report, "it");
+            let covered: String =
+                ('a'..='z').filter(|key| of.covers(key.to_string().as_bytes())).collect();
+            assert_eq!(covered, expected);
+        }
+    }
+
+    /// Every other value is in a file that is gone: no two of the lost ones are neighbors.
+    #[test]
+    fn a_list_of_lost_keys_is_bounded() {
+        let sim = Simulation::new(1);
+        let (world, dir) = (sim.world(), Path::new("/"));
+        let id = |number: u64| (FileNumber(number), FileId([number as u8; 16]));
+        let ((number, file_id), compression) = (id(2), Compression::None);
+        let mut values =
+            ValueWriter::create(world.fs.clone(), dir, number, file_id, compression).unwrap();
+        let pointer = values.add(b"sound").unwrap();
+        values.finish().unwrap();
+        let options = WriterOptions::default();
+        let (table, table_id) = id(1);
+        let mut writer = Writer::create(world.fs.clone(), dir, table, table_id, options).unwrap();
+        let key = |at: usize| format!("{at:06}").into_bytes();
+        let count = 4 * NAMED_MAX;
+        for at in 0..count {
+            let file = FileNumber(if at % 2 == 0 { 3 } else { 2 });
+            let mut value = Vec::new();
+            ValuePointer { file, ..pointer }.encode_into(&mut value);
+            let kind = EntryKind::ValuePointer;
+            writer.add(&esker_base::key::encode(&key(at), SeqNo(1), kind), &value).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut known = KnownValues::default();
+        known.ids.extend([id(2), id(3)]);
+        let lost = known.lost_of(&world, dir, table, Some(table_id)).unwrap();
+        assert_eq!(lost.len(), NAMED_MAX + 1);
+        for (at, range) in lost[..NAMED_MAX].iter().enumerate() {
+            let (from, through) = (key(2 * at), key(2 * at));
+            assert_eq!(*range, LostRange { from, through, is_whole: true });
+        }
+        let (from, through) = (key(2 * NAMED_MAX), key(count - 2));
+        assert_eq!(lost[NAMED_MAX], LostRange { from, through, is_whole: false });
     }
 }
