@@ -27,6 +27,8 @@ mod tests;
 
 /// Entries between two looks at the cancellation flag.
 const CANCEL_INTERVAL: u64 = 256;
+/// Bytes copied out of value files between two looks at it.
+const CANCEL_BYTES: u64 = 1 << 20;
 /// Bytes written between two calls of the limiter.
 const LIMITER_BYTES: u64 = 64 * 1024;
 /// An output is cut for the sake of the level below only when it has this part of its target
@@ -231,10 +233,12 @@ impl<'c, 'a> Outputs<'c, 'a> {
     }
 
     fn run<C: Cursor + ?Sized>(&mut self, mut survivors: Survivors<'_, '_, C>) -> Result<()> {
-        let mut seen = 0u64;
+        let (mut seen, mut copied_before) = (0u64, 0);
         while let Some(stays) = survivors.step()? {
-            if seen.is_multiple_of(CANCEL_INTERVAL) {
+            let copied = self.values.copied_bytes();
+            if seen.is_multiple_of(CANCEL_INTERVAL) || copied - copied_before >= CANCEL_BYTES {
                 self.check_cancelled()?;
+                copied_before = copied;
             }
             seen += 1;
             if stays {

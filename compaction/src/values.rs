@@ -6,16 +6,19 @@
 //! no other merge comes by. Nothing here counts what is live: that is summed up from the picture each time.
 //!
 //! A value that cannot be read stays where it is, and the entry keeps its pointer: readers go on being told of the damage,
-//! no older version comes back, and the merge goes on. The engine hears of it and leaves that file alone from then on.
+//! no older version comes back, and the merge goes on. The engine hears of it and leaves that file alone from then on. What
+//! says nothing of the file, such as too many open files, fails the merge, which is tried again.
+//!
+//! A merge copies a bounded number of bytes, because level 0 waits behind it and its outputs need space; what is left stays
+//! in the files to empty, and the next merge goes on with it.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
 use esker_base::{
-    EntryKind, Error, FileId, FileNumber, InternalKey, Result, ValueReferences, mutant,
+    EntryKind, Error, ErrorKind, FileId, FileNumber, InternalKey, Result, ValueReferences, mutant,
 };
 use esker_manifest::{FileMeta, KeyspaceState, ValueFileMeta};
 use esker_sstable::{
@@ -39,6 +42,11 @@ const SMALL_PART: u64 = 16;
 /// So many small value files are joined, not fewer: each copy then at least quadruples the file that a value is in, and
 /// it is not copied often until that is not small any more.
 const SMALL_COUNT: usize = 4;
+/// A merge copies values of so many times the length at which a value file is cut; one into which level 0 goes copies
+/// once that, because writers wait for it. Small files that it joins come on top.
+pub const COPY_FILES_MAX: u64 = 4;
+/// The most files that values are copied out of at once; others are opened again when they are needed.
+const SOURCES_MAX: usize = 64;
 
 /// What becomes of large values; the part of [`crate::BuildContext`] that is about them.
 #[derive(Clone, Debug)]
@@ -51,6 +59,9 @@ pub struct ValuePolicy {
     pub target_file_bytes: u64,
     /// Value files out of which every value that stays is copied.
     pub emptied: BTreeMap<FileNumber, Arc<ValueFileMeta>>,
+    /// After so many bytes nothing more is copied out of them. The value that reaches it is copied still, so that each merge
+    /// moves something.
+    pub copy_bytes_max: u64,
 }
 
 impl ValuePolicy {
@@ -61,6 +72,7 @@ impl ValuePolicy {
             compression: Compression::None,
             target_file_bytes: u64::MAX,
             emptied: BTreeMap::new(),
+            copy_bytes_max: 0,
         }
     }
 }
@@ -85,8 +97,12 @@ pub(crate) struct Values {
     policy: ValuePolicy,
     writer: Option<ValueWriter>,
     finished: Vec<ValueFileMeta>,
-    /// The files that values are copied out of, opened when the first one comes; `None` for one that cannot be.
-    sources: BTreeMap<FileNumber, Option<Source>>,
+    /// The files that values are copied out of, opened when the first one comes; never more than [`SOURCES_MAX`].
+    sources: BTreeMap<FileNumber, Source>,
+    /// Those that cannot be opened because they are damaged.
+    closed: BTreeSet<FileNumber>,
+    /// Bytes that were copied, or that could not be read.
+    copied_bytes: u64,
     /// The first thing that was wrong with each file of which a value cannot be read.
     damaged: BTreeMap<FileNumber, Error>,
     key: Vec<u8>,
@@ -109,6 +125,8 @@ impl Values {
             writer: None,
             finished: Vec::new(),
             sources: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            copied_bytes: 0,
             damaged: BTreeMap::new(),
             key: Vec::new(),
             pointer: Vec::new(),
@@ -143,9 +161,11 @@ impl Values {
                 let Some(old) = ValuePointer::decode(value) else {
                     return Err(Error::invalid("an entry's value pointer is malformed"));
                 };
-                let Some(meta) = self.policy.emptied.get(&old.file).cloned() else {
-                    return Ok((internal_key, value));
+                let emptied = match self.copied_bytes < self.policy.copy_bytes_max {
+                    true => self.policy.emptied.get(&old.file).cloned(),
+                    false => None,
                 };
+                let Some(meta) = emptied else { return Ok((internal_key, value)) };
                 if mutant!("values_relocated_as_new") {
                     seq.0 += 50;
                 }
@@ -177,33 +197,59 @@ impl Values {
                 .is_some_and(|pointer| self.policy.emptied.contains_key(&pointer.file))
     }
 
-    /// Copies a value; `None` if it cannot be read.
+    /// Bytes that were copied so far, or could not be read.
+    pub(crate) fn copied_bytes(&self) -> u64 {
+        self.copied_bytes
+    }
+
+    /// Copies a value; `None` if it cannot be read, now and for good.
     fn copy(
         &mut self,
         meta: &ValueFileMeta,
         old: &ValuePointer,
         place: &mut Place<'_>,
     ) -> Result<Option<ValuePointer>> {
-        let source = match self.sources.entry(old.file) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => {
-                // By positions: an unreadable sector is then an error of that read.
-                let (fs, mode) = (place.fs, ReadMode::Positioned);
-                let opened = ValueReader::open(fs, place.dir, &value_identity(meta), mode)
-                    .and_then(|reader| reader.file().map(|file| (reader, file)));
-                free.insert(opened.map_err(|error| self.damaged.insert(old.file, error)).ok())
-            }
-        };
-        if source.is_none() {
+        if self.closed.contains(&old.file) {
             return Ok(None);
         }
+        if !self.sources.contains_key(&old.file) {
+            if self.sources.len() >= SOURCES_MAX {
+                self.sources.clear();
+            }
+            // A device may fail once.
+            let opened = open_source(meta, place).or_else(|error| match may_pass(&error) {
+                true => open_source(meta, place),
+                false => Err(error),
+            });
+            match opened {
+                Ok(source) => drop(self.sources.insert(old.file, source)),
+                Err(error) => {
+                    self.closed.insert(old.file);
+                    return self.damage(old, error);
+                }
+            }
+        }
         let mut writer = self.writer(place)?;
-        let Some(Some((reader, file))) = self.sources.get(&old.file) else { return Ok(None) };
-        let copied = reader.copy(&**file, old, &mut writer);
+        let (reader, file) = self.sources.get(&old.file).expect("invariant: it was opened above");
+        let mut copied = reader.copy(&**file, old, &mut writer);
+        if matches!(&copied, Ok(Err(error)) if may_pass(error)) {
+            copied = reader.copy(&**file, old, &mut writer);
+        }
         self.writer = Some(writer);
-        copied.map(|copied| {
-            copied.map_err(|error| self.damaged.entry(old.file).or_insert(error)).ok()
-        })
+        self.copied_bytes = self.copied_bytes.saturating_add(u64::from(old.record_len));
+        match copied? {
+            Ok(copied) => Ok(Some(copied)),
+            Err(error) => self.damage(old, error),
+        }
+    }
+
+    /// Notes what is wrong with the file that `old` points into, unless the error says nothing of it.
+    fn damage(&mut self, old: &ValuePointer, error: Error) -> Result<Option<ValuePointer>> {
+        if !error.is_unreadable() && error.kind() != ErrorKind::Unsupported {
+            return Err(error);
+        }
+        self.damaged.entry(old.file).or_insert(error);
+        Ok(None)
     }
 
     /// The value file under construction, taken out; a new one if there is none.
@@ -248,6 +294,19 @@ impl Values {
             let _ = fs.remove_file(&dir.join(FileKind::Values.name(file.number)));
         }
     }
+}
+
+/// Whether the device has failed, which may be once only.
+fn may_pass(error: &Error) -> bool {
+    error.is_unreadable() && error.kind() == ErrorKind::Io
+}
+
+/// Opens a value file to copy out of it, by positions: an unreadable sector is then an error of that read.
+fn open_source(meta: &ValueFileMeta, place: &Place<'_>) -> Result<Source> {
+    let identity = value_identity(meta);
+    let reader = ValueReader::open(place.fs, place.dir, &identity, ReadMode::Positioned)?;
+    let file = reader.file()?;
+    Ok((reader, file))
 }
 
 /// How full the value files of a keyspace are.
@@ -347,6 +406,27 @@ pub fn small(
     });
     let joined: BTreeMap<_, _> = joined.collect();
     if joined.len() < SMALL_COUNT { BTreeMap::new() } else { joined }
+}
+
+/// The value files that the merge `task` copies out of, and how many bytes of them it copies at most: the [`small`] ones and
+/// the [`worst`], or the small ones alone where writers wait for it, so that these go for good.
+pub fn to_empty(
+    state: &KeyspaceState,
+    task: &Task,
+    (percent, floor): (u64, u64),
+    target_file_bytes: u64,
+    damaged: &BTreeSet<FileNumber>,
+) -> (BTreeMap<FileNumber, Arc<ValueFileMeta>>, u64) {
+    let joined = small(state, task, target_file_bytes, damaged);
+    let joined_bytes = joined.values().map(|file| file.record_bytes).sum();
+    let is_waited_for = task.inputs.iter().any(|(level, _)| *level == 0);
+    if is_waited_for && !joined.is_empty() {
+        return (joined, joined_bytes);
+    }
+    let mut emptied = worst(state, percent, floor, damaged);
+    emptied.extend(joined);
+    let files = if is_waited_for { 1 } else { COPY_FILES_MAX };
+    (emptied, target_file_bytes.saturating_mul(files).saturating_add(joined_bytes))
 }
 
 /// A merge that empties some of `emptied`: the sstable that points to most of their bytes, written anew where it is.

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
@@ -46,37 +47,45 @@ impl Core {
             let (state, options) = self.state_of(keyspace)?;
             let strategy = for_kind(keyspace.meta.strategy);
             let picture = picture(&state, &options);
-            let damaged = keyspace.view().levels.values().damaged();
+            let view = keyspace.view();
+            let damaged = view.levels.values().damaged();
             let usage = ValueUsage::without(&state, &damaged);
             let exceeds = |percent| usage.exceeds(percent, self.garbage_floor());
             let is_due = exceeds(values::GARBAGE_PERCENT_MAX);
             // Garbage counts as debt, or it would wait for ever behind the merges of a busier keyspace.
             let garbage = if is_due { usage.garbage_bytes } else { 0 };
             let debt = strategy.debt_bytes(&picture).saturating_add(garbage);
-            let empties =
-                || is_due.then(|| self.pick_garbage(&picture, &state, &damaged)).flatten();
-            // Writers wait for level 0, so that goes first. It is soon done, because it moves pointers only.
+            let empties = || {
+                let emptied =
+                    || values::worst(&state, GARBAGE_PERCENT_RIDE, self.garbage_floor(), &damaged);
+                let unreadable = view.levels.damaged();
+                is_due.then(|| values::pick(&state.levels, &unreadable, &emptied())).flatten()
+            };
+            // Writers wait for level 0, so that goes first. It moves pointers and copies few values.
             let is_urgent = exceeds(values::GARBAGE_PERCENT_URGENT)
                 && state.levels[0].len() < options.level0_trigger;
-            let task = match is_urgent {
-                true => empties().or_else(|| strategy.pick(&picture)),
-                false => strategy.pick(&picture).or_else(empties),
+            let tasks: Vec<Task> = match is_urgent {
+                // Whatever the first fails on must not keep the keyspace from being merged.
+                true => empties().into_iter().chain(strategy.pick(&picture)).collect(),
+                false => strategy.pick(&picture).or_else(empties).into_iter().collect(),
             };
-            Some((debt, keyspace, task?, state))
+            Some((debt, keyspace, tasks, state))
         });
         let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|(debt, ..)| Reverse(*debt));
         // A keyspace that cannot be merged, because a file is damaged, must not keep all others from being merged.
         let mut first_error = None;
-        for (_, keyspace, task, state) in candidates {
-            match self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_RIDE) {
-                Ok(()) => {
-                    self.metrics.background_errors.add(u64::from(first_error.is_some()));
-                    return Ok(true);
+        for (_, keyspace, tasks, state) in candidates {
+            for task in tasks {
+                match self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_RIDE) {
+                    Ok(()) => {
+                        self.metrics.background_errors.add(u64::from(first_error.is_some()));
+                        return Ok(true);
+                    }
+                    Err(error) => first_error = first_error.or(Some(error)),
                 }
-                Err(error) => first_error = first_error.or(Some(error)),
+                self.check_writable()?;
             }
-            self.check_writable()?;
         }
         first_error.map_or(Ok(false), Err)
     }
@@ -89,38 +98,35 @@ impl Core {
             return self.flush_keyspace(keyspace);
         }
         self.flush_keyspace(keyspace)?;
-        let _one_at_a_time = self.compacting.lock();
-        self.check_still_open()?;
         // One pass: what is flushed meanwhile is newer than the call, and waiting for it might never end.
-        let Some((state, options)) = self.state_of(keyspace) else { return Ok(()) };
-        let task = esker_compaction::pick_range(&picture(&state, &options), None, None);
-        if let Some(task) = task {
-            self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)?;
+        {
+            let _one_at_a_time = self.compacting.lock();
+            self.check_still_open()?;
+            let Some((state, options)) = self.state_of(keyspace) else { return Ok(()) };
+            let task = esker_compaction::pick_range(&picture(&state, &options), None, None);
+            if let Some(task) = task {
+                self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)?;
+            }
         }
-        // What that merge dropped is garbage in the value files now. Each round empties some for one sstable.
-        let rounds = self.state_of(keyspace).map_or(0, |(state, _)| state.files().count());
+        // What that merge dropped is garbage in the value files now. Each round empties some for one sstable, as much as a
+        // merge copies; in between level 0 may go.
+        let Some((state, _)) = self.state_of(keyspace) else { return Ok(()) };
+        let bytes: u64 = state.value_files.values().map(|file| file.record_bytes).sum();
+        let bytes_max = values::COPY_FILES_MAX.saturating_mul(self.options.sstable_bytes).max(1);
+        let rounds = state.files().count() as u64 + bytes / bytes_max;
         for _ in 0..rounds {
-            let Some((state, options)) = self.state_of(keyspace) else { break };
-            let damaged = keyspace.view().levels.values().damaged();
-            let floor = self.garbage_floor();
+            let _one_at_a_time = self.compacting.lock();
+            self.check_still_open()?;
+            let Some((state, _)) = self.state_of(keyspace) else { break };
+            let view = keyspace.view();
+            let (floor, damaged) = (self.garbage_floor(), view.levels.values().damaged());
             let emptied = values::worst(&state, GARBAGE_PERCENT_ASKED, floor, &damaged);
-            let busy = picture(&state, &options).busy;
-            let Some(task) = values::pick(&state.levels, busy, &emptied) else { break };
+            let unreadable = view.levels.damaged();
+            let Some(task) = values::pick(&state.levels, &unreadable, &emptied) else { break };
+            drop(view);
             self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)?;
         }
         Ok(())
-    }
-
-    /// A merge that does nothing but remove garbage from value files.
-    fn pick_garbage(
-        &self,
-        picture: &Picture<'_>,
-        state: &KeyspaceState,
-        damaged: &BTreeSet<FileNumber>,
-    ) -> Option<Task> {
-        let floor = self.garbage_floor();
-        let emptied = values::worst(state, GARBAGE_PERCENT_RIDE, floor, damaged);
-        values::pick(&state.levels, picture.busy, &emptied)
     }
 
     /// Less garbage than this, in bytes, is not worth a merge.
@@ -248,12 +254,15 @@ impl Core {
         let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
         let known = view.levels.values();
         let damaged = known.damaged();
-        let mut emptied = values::worst(state, garbage_percent, self.garbage_floor(), &damaged);
-        emptied.extend(values::small(state, task, self.options.sstable_bytes, &damaged));
+        let limits = (garbage_percent, self.garbage_floor());
+        let target = self.options.sstable_bytes;
+        let (emptied, copy_bytes_max) = values::to_empty(state, task, limits, target, &damaged);
         let built = self.build(keyspace, |context| {
             context.values.emptied = emptied;
+            context.values.copy_bytes_max = copy_bytes_max;
             esker_compaction::compact(task, &state.levels, rules, &open, context)
-        })?;
+        });
+        let built = built.inspect_err(|error| self.note_unreadable(&view, error))?;
         for (number, error) in &built.damaged {
             // To be left alone from now on, or it would be merged for ever.
             if known.find(*number).is_some_and(|file| file.set_damaged()) {
@@ -261,6 +270,17 @@ impl Core {
             }
         }
         Ok(built)
+    }
+
+    /// Remembers the sstable that a merge failed on, so that none is made again for the garbage behind it alone.
+    fn note_unreadable(&self, view: &View, error: &Error) {
+        if error.is_unreadable() {
+            let mut files = view.levels.0.iter().flatten();
+            let is_it = |path: &Path| files.find(|f| path == self.dir.join(f.meta.name()));
+            if let Some(file) = error.path().and_then(is_it) {
+                file.set_damaged(true);
+            }
+        }
     }
 
     fn install_compaction(

@@ -269,6 +269,7 @@ impl Core {
                 compression: compression_of(keyspace.meta.compression),
                 target_file_bytes: self.options.sstable_bytes,
                 emptied: BTreeMap::new(),
+                copy_bytes_max: 0,
             },
             target_file_bytes: self.options.sstable_bytes,
             grandparents: Vec::new(),

@@ -102,7 +102,11 @@ impl Core {
                 self.metrics.scrub_bytes.add(piece.bytes);
                 match piece.next_block {
                     Some(next) => state.at = Some((file, reader, next)),
-                    None => self.metrics.scrub_files.add(1),
+                    None => {
+                        // What a merge met has passed.
+                        file.set_damaged(false);
+                        self.metrics.scrub_files.add(1);
+                    }
                 }
                 Some(piece.bytes)
             }
@@ -132,7 +136,10 @@ impl Core {
                 self.metrics.scrub_bytes.add(bytes);
                 match next {
                     Some(next) => state.values_at = Some((file, next)),
-                    None => self.metrics.scrub_files.add(1),
+                    None => {
+                        file.clear_damaged();
+                        self.metrics.scrub_files.add(1);
+                    }
                 }
                 bytes
             }

@@ -31,3 +31,4 @@ mod submit;
 mod support;
 mod sweep;
 mod values;
+mod values_faults;

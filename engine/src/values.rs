@@ -30,7 +30,7 @@ pub(crate) struct ValueFile {
 }
 
 impl ValueFile {
-    /// Whether a merge has met a value of it that cannot be read.
+    /// Whether a merge has met a value of it that cannot be read, and scrubbing has not read it through since.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
     }
@@ -38,6 +38,11 @@ impl ValueFile {
     /// Notes that it holds a value that cannot be read; whether that is news.
     pub(crate) fn set_damaged(&self) -> bool {
         !self.damaged.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes that all of it was read without an error.
+    pub(crate) fn clear_damaged(&self) {
+        self.damaged.store(false, Ordering::Release);
     }
 
     /// The open file. A failure is not remembered: the next call tries again.

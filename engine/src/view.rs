@@ -3,6 +3,7 @@
 //! A view never changes; a rotation, flush or compaction replaces it. Whoever holds one keeps everything in it alive,
 //! so a file leaves the disk only when it has left the version, durably, and every view.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +68,12 @@ impl Levels {
         };
         let levels = state.levels.iter().map(|level| level.iter().map(open).collect()).collect();
         Levels::of(levels, ValueFiles::next(&before.2, state, files))
+    }
+
+    /// The sstables that a merge could not read, unless scrubbing has read them through since.
+    pub(crate) fn damaged(&self) -> BTreeSet<FileNumber> {
+        let damaged = self.0.iter().flatten().filter(|file| file.damaged.load(Ordering::Acquire));
+        damaged.map(|file| file.meta.number).collect()
     }
 
     /// The value files that the sstables point into.
@@ -191,11 +198,13 @@ pub(crate) struct Sstable {
     files: Arc<Files>,
     reader: OnceLock<Arc<Reader>>,
     obsolete: AtomicBool,
+    damaged: AtomicBool,
 }
 
 impl Sstable {
     fn new(meta: Arc<FileMeta>, files: Arc<Files>) -> Sstable {
-        Sstable { meta, files, reader: OnceLock::new(), obsolete: AtomicBool::new(false) }
+        let (reader, obsolete) = (OnceLock::new(), AtomicBool::new(false));
+        Sstable { meta, files, reader, obsolete, damaged: AtomicBool::new(false) }
     }
 
     fn covers(&self, user_key: &[u8]) -> bool {
@@ -240,6 +249,11 @@ impl Sstable {
     /// Marks the file for removal once the last handle is dropped. Only after the edit that drops it is durable.
     pub(crate) fn set_obsolete(&self) {
         self.obsolete.store(true, Ordering::Release);
+    }
+
+    /// Notes whether it cannot be read: a merge has failed on it, or scrubbing has read all of it without an error.
+    pub(crate) fn set_damaged(&self, is_damaged: bool) {
+        self.damaged.store(is_damaged, Ordering::Release);
     }
 }
 

@@ -295,6 +295,56 @@ fn a_cancelled_merge_leaves_nothing() {
     assert!(bench.names().is_empty());
 }
 
+/// The flag is looked at after so many entries, and after so many bytes of values, of which few entries may bring many.
+#[test]
+fn a_merge_that_copies_large_values_hears_of_a_cancellation() {
+    let disk = FaultFs::new(Arc::new(SimulatedFs::new()));
+    let mut bench = Bench::new(Arc::new(disk.clone()));
+    let (number, id) = (FileNumber(900), FileId([9; 16]));
+    let (fs, dir) = (bench.fs.clone(), Path::new("/db"));
+    let none = esker_sstable::Compression::None;
+    let mut writer = esker_sstable::ValueWriter::create(fs, dir, number, id, none).unwrap();
+    let entries = (0..100u8).map(|at| {
+        let mut pointer = Vec::new();
+        writer.add(&vec![at; 64 << 10]).unwrap().encode_into(&mut pointer);
+        (key::encode(&[at], SeqNo(1), EntryKind::ValuePointer), pointer)
+    });
+    let entries: Vec<_> = entries.collect();
+    let meta = Arc::new(crate::value_file_meta(writer.finish().unwrap()));
+    let before = disk.calls_of(Call::ReadAt);
+    let cancel = AtomicBool::new(false);
+    let error = bench.with(|ctx| {
+        // Cancelled when the first value is to be copied.
+        let mut next_file = || {
+            cancel.store(true, Ordering::Relaxed);
+            (ctx.next_file)()
+        };
+        let rules = Rules { snapshots: &[], floor: None, keep_tombstones: false };
+        let mut ctx = BuildContext {
+            fs: ctx.fs.clone(),
+            dir: ctx.dir,
+            writer: ctx.writer.clone(),
+            values: ValuePolicy {
+                emptied: BTreeMap::from([(number, meta)]),
+                copy_bytes_max: u64::MAX,
+                ..ValuePolicy::none()
+            },
+            target_file_bytes: u64::MAX,
+            grandparents: Vec::new(),
+            grandparent_bytes_max: u64::MAX,
+            cancel: &cancel,
+            limiter: ctx.limiter,
+            next_file: &mut next_file,
+            now_ms: 7,
+        };
+        build(&mut Entries::new(entries), Retain::new(rules, Below::unknown()), &mut ctx)
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Closed);
+    let reads = disk.calls_of(Call::ReadAt) - before;
+    assert!((10..30).contains(&reads), "{reads}");
+    assert_eq!(bench.names().len(), 1);
+}
+
 #[test]
 fn every_failing_call_leaves_the_inputs_and_nothing_else() {
     let disk = FaultFs::new(Arc::new(SimulatedFs::new()));

@@ -14,15 +14,15 @@ use crate::{
     RepairOptions, Snapshot, repair,
 };
 
-const DIR: &str = "/db";
+pub(super) const DIR: &str = "/db";
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn options(strategy: CompactionStrategy, compress: bool) -> KeyspaceOptions {
+pub(super) fn options(strategy: CompactionStrategy, compress: bool) -> KeyspaceOptions {
     KeyspaceOptions { strategy, compress, large_value_bytes: Some(16) }
 }
 
-fn value_names(fs: &dyn Fs, dir: &str) -> Vec<String> {
+pub(super) fn value_names(fs: &dyn Fs, dir: &str) -> Vec<String> {
     let names = fs.list(Path::new(dir)).unwrap().into_iter();
     names.filter(|name| name.ends_with(".val")).collect()
 }
@@ -176,7 +176,7 @@ fn histories_agree_with_a_plain_map() {
     }
 }
 
-fn filled() -> (Simulation, Db, Keyspace) {
+pub(super) fn filled() -> (Simulation, Db, Keyspace) {
     let sim = Simulation::new(1);
     let db = small(sim.world()).open(DIR).unwrap();
     let ks = db.create_keyspace("k", options(CompactionStrategy::Leveled, false)).unwrap();
@@ -353,7 +353,7 @@ fn a_repair_without_a_manifest_finds_the_values() {
     assert_eq!(db.verify().unwrap().value_files, 2);
 }
 
-fn damage(sim: &Simulation, name: &str, at: u64) {
+pub(super) fn damage(sim: &Simulation, name: &str, at: u64) {
     let file = sim.world().fs.open(&Path::new(DIR).join(name), OpenMode::ReadWrite).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -361,7 +361,7 @@ fn damage(sim: &Simulation, name: &str, at: u64) {
 }
 
 /// Where value `number` of [`filled`] stands in its file.
-fn inside_value(number: u64) -> u64 {
+pub(super) fn inside_value(number: u64) -> u64 {
     48 + number * 513 + 100
 }
 
@@ -471,7 +471,7 @@ fn small_value_files_are_joined() {
     db.verify().unwrap();
 }
 
-fn repaired(sim: &Simulation) -> crate::RepairReport {
+pub(super) fn repaired(sim: &Simulation) -> crate::RepairReport {
     let options =
         RepairOptions { apply: true, world: Some(sim.world()), ..RepairOptions::default() };
     repair(DIR, &options).unwrap()
