@@ -48,37 +48,67 @@ const READ_COST_FACTOR: usize = 4;
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     handler: Handler,
-    /// What is set aside for an answer that is being made: the most bytes of items that it may have, where those are
-    /// many.
-    answer_cost_bytes: usize,
+    answer_cost: AnswerCost,
+}
+
+/// What is set aside for an answer that is being made: the most bytes of items that it may have, where those are many.
+#[derive(Clone, Copy)]
+enum AnswerCost {
+    Bytes(usize),
+    /// Of a write: an item, where the request may ask for one. So that writes that wait for each other's commits do not
+    /// use up what all small operations need, those that answer nothing do not pay for it.
+    ItemIfAsked,
+}
+
+/// An item and more.
+const ITEM_COST_BYTES: usize = 512 << 10;
+const NO_ITEM_COST_BYTES: usize = 16 << 10;
+
+impl AnswerCost {
+    fn bytes(self, body: &[u8]) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::ItemIfAsked if may_ask_for_item(body) => ITEM_COST_BYTES,
+            Self::ItemIfAsked => NO_ITEM_COST_BYTES,
+        }
+    }
+}
+
+/// Whether a write may ask for an item, without reading it: what asks for one ends in one of these, or is written with
+/// escapes.
+fn may_ask_for_item(body: &[u8]) -> bool {
+    let is_sign = |window: &[u8]| window[0] == b'\\' || window == b"_OLD" || window == b"_NEW";
+    body.len() > INLINE_BYTES_MAX || body.windows(4).any(is_sign)
 }
 
 const fn blocking<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> Target {
-    Target { name, handler: Handler::Blocking(run::<O>), answer_cost_bytes }
+    let answer_cost = AnswerCost::Bytes(answer_cost_bytes);
+    Target { name, handler: Handler::Blocking(run::<O>), answer_cost }
 }
 
 const fn read<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> Target {
-    Target { name, handler: Handler::Read(run::<O>), answer_cost_bytes }
+    let answer_cost = AnswerCost::Bytes(answer_cost_bytes);
+    Target { name, handler: Handler::Read(run::<O>), answer_cost }
 }
 
-const fn awaited<O: Awaited + 'static>(name: &'static str) -> Target {
-    Target { name, handler: Handler::Awaited(start::<O>), answer_cost_bytes: 16 << 10 }
+const fn awaited<O: Awaited + 'static>(name: &'static str, answer_cost: AnswerCost) -> Target {
+    Target { name, handler: Handler::Awaited(start::<O>), answer_cost }
 }
 
 /// Every operation that is here.
 const TARGETS: &[Target] = &[
     blocking::<operation::BatchGetItem>("BatchGetItem", 24 << 20),
-    awaited::<operation::BatchWriteItem>("BatchWriteItem"),
+    awaited::<operation::BatchWriteItem>("BatchWriteItem", AnswerCost::Bytes(NO_ITEM_COST_BYTES)),
     blocking::<operation::CreateTable>("CreateTable", 16 << 10),
-    awaited::<operation::DeleteItem>("DeleteItem"),
+    awaited::<operation::DeleteItem>("DeleteItem", AnswerCost::ItemIfAsked),
     blocking::<operation::DeleteTable>("DeleteTable", 16 << 10),
     blocking::<operation::DescribeTable>("DescribeTable", 16 << 10),
-    read::<operation::GetItem>("GetItem", 512 << 10),
+    read::<operation::GetItem>("GetItem", ITEM_COST_BYTES),
     blocking::<operation::ListTables>("ListTables", 16 << 10),
-    awaited::<operation::PutItem>("PutItem"),
+    awaited::<operation::PutItem>("PutItem", AnswerCost::Bytes(NO_ITEM_COST_BYTES)),
     blocking::<operation::Query>("Query", 2 << 20),
     blocking::<operation::Scan>("Scan", 2 << 20),
-    awaited::<operation::UpdateItem>("UpdateItem"),
+    awaited::<operation::UpdateItem>("UpdateItem", AnswerCost::ItemIfAsked),
 ];
 
 /// Every operation of the service that is not here.
@@ -155,7 +185,8 @@ impl Target {
         reads: &Arc<InlineReads>,
         body: RequestBody,
     ) -> Result<Bytes, WireError> {
-        let cost = self.answer_cost_bytes + body.bytes().len() * READ_COST_FACTOR;
+        let answer_cost = self.answer_cost.bytes(body.bytes());
+        let cost = answer_cost + body.bytes().len() * READ_COST_FACTOR;
         let cost = budgets.work(cost).await;
         let (responses, no_room): (_, fn() -> WireError) = match self.handler {
             Handler::Blocking(_) | Handler::Read(_) => {
@@ -233,6 +264,24 @@ fn panicked(operation: &str, panic: &str) -> WireError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_that_ask_for_an_item_pay_for_it() {
+        let cost = |operation: &str, body: &str| {
+            let target = find(Some(&format!("{TARGET_PREFIX}{operation}"))).ok().unwrap();
+            target.answer_cost.bytes(body.as_bytes())
+        };
+        for operation in ["UpdateItem", "DeleteItem"] {
+            for shown in ["ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW", "\\u0041LL_\\u004fLD"]
+            {
+                let body = format!(r#"{{"ReturnValues":"{shown}"}}"#);
+                assert_eq!(cost(operation, &body), ITEM_COST_BYTES, "{body}");
+            }
+            assert_eq!(cost(operation, r#"{"ReturnValues":"NONE"}"#), NO_ITEM_COST_BYTES);
+            assert_eq!(cost(operation, &" ".repeat(INLINE_BYTES_MAX + 1)), ITEM_COST_BYTES);
+        }
+        assert_eq!(cost("GetItem", "{}"), ITEM_COST_BYTES);
+    }
 
     #[test]
     fn targets_are_found_or_told_apart() {
