@@ -35,12 +35,12 @@ pub(crate) const NESTING: &str = "Nesting Levels have exceeded supported limits:
      item have nested levels beyond supported limit";
 
 // Parameters.
-pub(crate) const NAMES_WITHOUT_EXPRESSION: &str =
-    "ExpressionAttributeNames can only be specified when using expressions";
-pub(crate) const VALUES_WITHOUT_EXPRESSION: &str =
-    "ExpressionAttributeValues can only be specified when using expressions";
 pub(crate) const WRITE_REQUEST: &str = "Supplied WriteRequest must contain exactly one of \
      PutRequest and DeleteRequest";
+
+pub(crate) fn expression_value_invalid(key: &str, why: &str) -> String {
+    format!("ExpressionAttributeValues contains invalid value: {why} for key {key}")
+}
 
 pub(crate) fn operation_not_available(operation: &str) -> String {
     format!("{operation} is not available in this version of Esker")

@@ -136,3 +136,66 @@ fn items_go_in_and_out_unchanged() {
     let scan = server.ok("Scan", r#"{"TableName":"Things","Select":"COUNT"}"#);
     assert_eq!(scan, r#"{"Count":2,"ScannedCount":2}"#);
 }
+
+#[test]
+fn items_are_updated() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.ok(
+        "CreateTable",
+        r#"{"TableName":"Things","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"}],"KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST"}"#,
+    );
+    let body = |rest: &str| format!(r#"{{"TableName":"Things","Key":{{"h":{{"S":"x"}}}}{rest}}}"#);
+    let update = |rest: &str| server.ok("UpdateItem", &body(rest));
+    // What only takes away makes no item; no expression at all makes one.
+    assert_eq!(update(r#","UpdateExpression":"REMOVE a","ReturnValues":"ALL_NEW""#), "{}");
+    assert_eq!(server.ok("GetItem", &body("")), "{}");
+    assert_eq!(update(""), "{}");
+    assert_eq!(server.ok("GetItem", &body("")), r#"{"Item":{"h":{"S":"x"}}}"#);
+    let set = r##","UpdateExpression":"SET n = if_not_exists(n, :z) + :n, p.c = :c","ExpressionAttributeValues":{":n":{"N":"2"},":z":{"N":"0"},":c":{"N":"1"}}"##;
+    let mut stream = server.connect();
+    let mut refuse = |rest: &str, kind: &str, message: &str| {
+        let answer = exchange(&mut stream, &request("UpdateItem", &body(rest))).unwrap();
+        refused(&answer, 400, kind);
+        assert!(answer.body.ends_with(message), "{answer:?}");
+    };
+    let validation = "com.amazon.coral.validate#ValidationException";
+    let no_map =
+        r#""message":"The document path provided in the update expression is invalid for update"}"#;
+    refuse(set, validation, no_map);
+    let make = r#","UpdateExpression":"SET n = :n, p = :p","ExpressionAttributeValues":{":n":{"N":"2"},":p":{"M":{"c":{"N":"0"},"d":{"N":"7"}}}},"ReturnValues":"#;
+    assert_eq!(update(&format!(r#"{make}"UPDATED_OLD""#)), "{}");
+    assert_eq!(
+        update(&format!(r#"{set},"ReturnValues":"UPDATED_NEW""#)),
+        r#"{"Attributes":{"n":{"N":"4"},"p":{"M":{"c":{"N":"1"}}}}}"#
+    );
+    let whole = |n: i32| {
+        format!(
+            r#"{{"h":{{"S":"x"}},"n":{{"N":"{n}"}},"p":{{"M":{{"c":{{"N":"1"}},"d":{{"N":"7"}}}}}}}}"#
+        )
+    };
+    let shown = |n: i32| format!(r#"{{"Attributes":{}}}"#, whole(n));
+    assert_eq!(update(&format!(r#"{set},"ReturnValues":"ALL_OLD""#)), shown(4));
+    assert_eq!(update(&format!(r#"{set},"ReturnValues":"ALL_NEW""#)), shown(8));
+    assert_eq!(update(&format!(r#"{set},"ReturnValues":"NONE""#)), "{}");
+    assert_eq!(
+        update(&format!(r#"{set},"ReturnValues":"UPDATED_OLD""#)),
+        r#"{"Attributes":{"n":{"N":"10"},"p":{"M":{"c":{"N":"1"}}}}}"#
+    );
+    // A condition that does not hold changes nothing and shows the item.
+    let failed = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+    let condition = format!(r#"{set},"ConditionExpression":"n < :n""#);
+    refuse(&condition, failed, r#""message":"The conditional request failed"}"#);
+    let with_item = format!(r#"{condition},"ReturnValuesOnConditionCheckFailure":"ALL_OLD""#);
+    let tail = format!(r#""message":"The conditional request failed","Item":{}}}"#, whole(12));
+    refuse(&with_item, failed, &tail);
+    assert_eq!(server.ok("GetItem", &body("")), format!(r#"{{"Item":{}}}"#, whole(12)));
+    assert_eq!(update(&condition.replace("n < :n", "n > :n")), "{}");
+    let new_key = body(
+        r#","UpdateExpression":"ADD n :n","ExpressionAttributeValues":{":n":{"N":"1"}},"ReturnValues":"ALL_NEW""#,
+    );
+    assert_eq!(
+        server.ok("UpdateItem", &new_key.replace(r#""S":"x""#, r#""S":"y""#)),
+        r#"{"Attributes":{"h":{"S":"y"},"n":{"N":"1"}}}"#
+    );
+}

@@ -6,7 +6,7 @@ use crate::expression::condition::{ConditionExpression, Kind};
 use crate::expression::key_condition::KeyConditionExpression;
 use crate::expression::projection::ProjectionExpression;
 use crate::expression::update::UpdateExpression;
-use crate::expression::{Placeholders, prepare_values};
+use crate::expression::{Placeholders, prepare_placeholders};
 use crate::item::EncodedItem;
 use crate::key_schema::TableKey;
 use crate::schema::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
@@ -73,7 +73,7 @@ pub fn expression(source: &str) {
         ("p".to_owned(), map()),
     ]);
     let mut evaluate = || -> crate::error::Result<()> {
-        prepare_values(Some(&mut values))?;
+        prepare_placeholders(None, Some(&mut values), &[("FilterExpression", true)])?;
         let encoded = EncodedItem::encode(&mut item)?;
         let placeholders = || Placeholders::new(Some(&names), Some(&values));
         if let Ok(condition) = ConditionExpression::parse(Kind::Filter, source)
@@ -91,7 +91,7 @@ pub fn expression(source: &str) {
             && let Ok(bound) = update.bind(&mut placeholders()?)
             && let Ok(mut updated) = bound.apply(item.clone())
         {
-            EncodedItem::encode(&mut updated.item)?;
+            EncodedItem::encode(&mut updated)?;
         }
         Ok(())
     };

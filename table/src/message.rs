@@ -101,6 +101,11 @@ pub(crate) fn misused_function(name: &str) -> String {
     format!("The function is not allowed to be used this way in an expression; function: {name}")
 }
 
+/// `language` is `a condition expression` or `an update expression`.
+pub(crate) fn function_of_another_language(name: &str, language: &str) -> String {
+    format!("The function is not allowed in {language}; function: {name}")
+}
+
 pub(crate) fn too_many_operators(count: usize) -> String {
     format!("The expression contains too many operators; operator count: {count}")
 }
@@ -147,7 +152,7 @@ pub(crate) fn list_index(index: &str) -> String {
 }
 
 pub(crate) fn path_depth(steps: usize) -> String {
-    format!("The document path has too many nesting elements; nesting levels: {steps}")
+    format!("The document path has too many nesting levels; nesting levels: {steps}")
 }
 
 /// `how` is `overlap` or `conflict`.
@@ -223,6 +228,7 @@ pub(crate) fn unused_values(names: &[&str]) -> String {
 
 pub(crate) const EXPRESSION_NAMES_EMPTY: &str = "ExpressionAttributeNames must not be empty";
 pub(crate) const EXPRESSION_VALUES_EMPTY: &str = "ExpressionAttributeValues must not be empty";
+pub(crate) const EXPRESSION_VALUES_SIZE: &str = "ExpressionAttributeValues exceeds max size";
 
 pub(crate) fn expression_name_key(key: &str) -> String {
     format!("ExpressionAttributeNames contains invalid key: Syntax error; key: \"{key}\"")
@@ -372,14 +378,18 @@ pub(crate) fn key_update(name: &str) -> String {
 pub(crate) const CONDITION_FAILED: &str = "The conditional request failed";
 pub(crate) const NO_KEY_CONDITION: &str = "Either the KeyConditions or \
      KeyConditionExpression parameter must be specified in the request.";
-pub(crate) const NAMES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeNames can only be specified \
-     when using expressions: KeyConditionExpression is null";
-pub(crate) const VALUES_WITHOUT_EXPRESSION: &str = "ExpressionAttributeValues can only be \
-     specified when using expressions: KeyConditionExpression is null";
 pub(crate) const NAMES_WITHOUT_ANY: &str =
     "ExpressionAttributeNames can only be specified when using expressions";
-pub(crate) const VALUES_WITHOUT_ANY: &str =
-    "ExpressionAttributeValues can only be specified when using expressions";
+
+/// `missing` are the expressions that could use them.
+pub(crate) fn values_without(missing: &[&str]) -> String {
+    let are = if missing.len() == 1 { "is" } else { "are" };
+    format!(
+        "ExpressionAttributeValues can only be specified when using expressions: {} {are} null",
+        missing.join(" and ")
+    )
+}
+
 pub(crate) const PROJECTED_WITHOUT_INDEX: &str = "One or more parameter values were invalid: \
      ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName";
 pub(crate) const SPECIFIC_WITHOUT_PROJECTION: &str = "One or more parameter values were invalid: \

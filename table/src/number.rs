@@ -86,7 +86,7 @@ impl Number {
         Ok(Self { negative, coefficient, scale })
     }
 
-    /// The sum, exact, or why it is no number: out of range, or of more than 38 digits.
+    /// The sum, exact, or why it is no number: out of range, as which the service takes more than 38 digits too.
     pub(crate) fn plus(self, other: Self) -> Result<Self> {
         if self.coefficient == 0 {
             return Ok(other);
@@ -96,7 +96,7 @@ impl Number {
         }
         let (high, low) = if self.scale >= other.scale { (self, other) } else { (other, self) };
         // A lowest digit that only one of them has stays: what does not fit here has too many digits.
-        let too_long = || TableError::validation(message::NUMBER_PRECISION);
+        let too_long = || TableError::validation(message::NUMBER_OVERFLOW);
         let shift = u32::from(high.scale.abs_diff(low.scale));
         let scaled = (10u128.checked_pow(shift))
             .and_then(|power| high.coefficient.checked_mul(power))

@@ -135,24 +135,33 @@ impl Tables {
         Ok(olds)
     }
 
-    /// Commits what `change` makes of the item that is there, unless it makes nothing; answers what was there, whole,
-    /// and the new item's size.
+    /// Commits what `change` makes of the item that is there, unless it makes nothing; answers how large the old item
+    /// was and the new one is. What was there is not kept: `change` takes it over.
     pub(crate) async fn commit_update(
         &self,
         mut write: ItemWrite<'_>,
         waiting: Waiting,
-        change: impl FnOnce(Option<&Item>) -> Result<Option<NewItem>>,
-    ) -> Result<(Option<OldItem>, Option<u32>)> {
-        let stripe = ItemLocks::stripe_of(write.table.id(), &write.key);
-        let guard = Arc::clone(self.locks()).lock(std::iter::once(stripe).collect()).await;
-        let old = [read_old(&write, true)?];
-        write.new = change(old[0].as_ref().and_then(|old| old.item.as_ref()))?;
+        change: impl FnOnce(Option<Item>) -> Result<Option<NewItem>>,
+    ) -> Result<(Option<u32>, Option<u32>)> {
+        let stripes = std::iter::once(ItemLocks::stripe_of(write.table.id(), &write.key));
+        let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
+        let guard = Arc::clone(self.locks()).lock(stripes).await;
+        let mut old = [read_old(&write, true)?];
+        write.new = change(old[0].as_mut().and_then(|old| old.item.take()))?;
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
         if new_bytes.is_some() {
-            self.finish(&[write], &old, guard, waiting).await?;
+            match waiting {
+                Waiting::Blocks => self.write(&[write], &old, guard)?,
+                Waiting::Polls => {
+                    // The new item is in the batch, and needs not be here too until the commit has ended.
+                    let in_flight = self.submit(&[write], &old, guard)?;
+                    if let Some(in_flight) = in_flight {
+                        in_flight.await?;
+                    }
+                }
+            }
         }
-        let [old] = old;
-        Ok((old, new_bytes))
+        Ok((old[0].as_ref().map(|old| old.size_bytes), new_bytes))
     }
 
     /// Commits writes under their item locks.

@@ -35,6 +35,62 @@ pub(crate) fn items<'de, A: MapAccess<'de>>(
     Ok(list.map(|list| list.into_iter().flatten().collect()))
 }
 
+/// `ExpressionAttributeValues`: the only values of which one that is none is told with its key.
+pub(crate) struct ExpressionValues {
+    /// By their keys, of which all are here; from the first that is none on they are nulls.
+    pub(crate) values: Item,
+    /// Why the first value that is none is none.
+    pub(crate) problem: Option<TableError>,
+}
+
+/// The values of a request's expressions.
+pub(crate) fn expression_values<'de, A: MapAccess<'de>>(
+    map: &mut A,
+) -> Result<Option<ExpressionValues>, A::Error> {
+    map.next_value_seed(ExpressionValuesSeed)
+}
+
+struct ExpressionValuesSeed;
+
+impl<'de> DeserializeSeed<'de> for ExpressionValuesSeed {
+    type Value = Option<ExpressionValues>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ExpressionValuesSeed {
+    type Value = Option<ExpressionValues>;
+    refuse_scalars!(message::UNEXPECTED_FIELD);
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(A::Error::custom(message::unrecognized_collection(ATTRIBUTES_CLASS)))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = Item::new();
+        let mut problem = None;
+        while let Some(name) = map.next_key_seed(Name)? {
+            let value = map.next_value_seed(Value { depth: 0 })?.unwrap_or_else(|| Err(empty()));
+            let value = match value {
+                Ok(value) if problem.is_none() => value,
+                Ok(_) => AttributeValue::Null,
+                Err(error) => {
+                    problem.get_or_insert_with(|| {
+                        let text = message::expression_value_invalid(&name, error.message());
+                        TableError::validation(text)
+                    });
+                    AttributeValue::Null
+                }
+            };
+            values.insert(name.into_owned(), value);
+        }
+        Ok(Some(ExpressionValues { values, problem }))
+    }
+}
+
+/// What the service calls a map of attribute values.
+const ATTRIBUTES_CLASS: &str =
+    "java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>";
+
 /// Reads an item; `None` for null.
 pub(super) fn item_seed() -> Attributes {
     Attributes { depth: 0 }
@@ -56,9 +112,7 @@ impl<'de> Visitor<'de> for Attributes {
     type Value = Option<Decoded<Item>>;
     refuse_scalars!(message::UNEXPECTED_FIELD);
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-        Err(A::Error::custom(message::unrecognized_collection(
-            "java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>",
-        )))
+        Err(A::Error::custom(message::unrecognized_collection(ATTRIBUTES_CLASS)))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut attributes = BTreeMap::new();

@@ -6,7 +6,7 @@ mod attribute;
 mod read;
 mod write;
 
-pub(crate) use attribute::{Decoded, item, items};
+pub(crate) use attribute::{Decoded, ExpressionValues, expression_values, item, items};
 pub(crate) use read::{
     ListMap, Members, flag, integer, list, list_map, long, presence, read, skip, structure,
     structure_map, switched_on, text, text_map,

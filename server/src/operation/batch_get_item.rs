@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
-    CapacitiesOut, RETURN_CONSUMED_CAPACITY, Writer, serialize_members, without_expression,
+    CapacitiesOut, RETURN_CONSUMED_CAPACITY, Writer, placeholders, serialize_members,
 };
 use super::{Blocking, Operation};
 use crate::error::WireError;
@@ -125,9 +125,8 @@ impl Operation for BatchGetItem {
         let mut request_items = BTreeMap::new();
         for (table, list, keys) in wanted {
             keys.unsupported.check()?;
-            if keys.projection_expression.is_none() {
-                without_expression(keys.names.as_ref(), false)?;
-            }
+            let expressions = [("ProjectionExpression", keys.projection_expression.is_some())];
+            placeholders(keys.names.as_ref(), None, &expressions)?;
             let wanted = KeysAndAttributes {
                 keys: list.transpose()?.unwrap_or_default(),
                 projection_expression: keys.projection_expression,

@@ -10,7 +10,7 @@ use serde::de::MapAccess;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
-    RETURN_VALUES_ON_FAILURE, serialize_members, without_expression,
+    RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
 use super::{Awaited, Operation};
 use crate::error::WireError;
@@ -31,7 +31,7 @@ pub(crate) struct Input {
     return_values_on_failure: Option<String>,
     condition_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
-    values: Option<Decoded<Item>>,
+    values: Option<json::ExpressionValues>,
     unsupported: Unsupported,
 }
 
@@ -51,7 +51,7 @@ impl Members for Input {
                 self.return_values_on_failure = json::text(map)?;
             }
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
-            "ExpressionAttributeValues" => self.values = json::item(map)?,
+            "ExpressionAttributeValues" => self.values = json::expression_values(map)?,
             "ConditionExpression" => self.condition_expression = json::text(map)?,
             _ => or_unsupported!(self, name, map, ["ConditionalOperator", "Expected"]),
         }
@@ -93,16 +93,18 @@ impl Operation for DeleteItem {
         );
         checks.check()?;
         input.unsupported.check()?;
-        if input.condition_expression.is_none() {
-            without_expression(input.names.as_ref(), input.values.is_some())?;
-        }
+        let values = placeholders(
+            input.names.as_ref(),
+            input.values,
+            &[("ConditionExpression", input.condition_expression.is_some())],
+        )?;
         let key = key.transpose()?.unwrap_or_default();
         Ok(DeleteItemRequest {
             table_name,
             key,
             condition_expression: input.condition_expression,
             expression_attribute_names: input.names,
-            expression_attribute_values: input.values.transpose()?,
+            expression_attribute_values: values,
             return_values_on_condition_check_failure,
             return_values,
             return_consumed_capacity,

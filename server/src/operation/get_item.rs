@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
-use super::shared::{CapacityOut, RETURN_CONSUMED_CAPACITY, serialize_members, without_expression};
+use super::shared::{CapacityOut, RETURN_CONSUMED_CAPACITY, placeholders, serialize_members};
 use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, Members};
@@ -66,9 +66,11 @@ impl Operation for GetItem {
         );
         checks.check()?;
         input.unsupported.check()?;
-        if input.projection_expression.is_none() {
-            without_expression(input.names.as_ref(), false)?;
-        }
+        placeholders(
+            input.names.as_ref(),
+            None,
+            &[("ProjectionExpression", input.projection_expression.is_some())],
+        )?;
         Ok(GetItemRequest {
             table_name,
             key: key.transpose()?.unwrap_or_default(),

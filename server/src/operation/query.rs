@@ -7,7 +7,7 @@ use serde::de::MapAccess;
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
-    CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, serialize_members, without_expression,
+    CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, placeholders, serialize_members,
 };
 use super::{Blocking, Operation};
 use crate::error::WireError;
@@ -25,7 +25,7 @@ pub(crate) struct Input {
     filter_expression: Option<String>,
     projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
-    values: Option<Decoded<Item>>,
+    values: Option<json::ExpressionValues>,
     scan_index_forward: Option<bool>,
     limit: Option<i32>,
     exclusive_start_key: Option<Decoded<Item>>,
@@ -45,7 +45,7 @@ impl Members for Input {
             "FilterExpression" => self.filter_expression = json::text(map)?,
             "ProjectionExpression" => self.projection_expression = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
-            "ExpressionAttributeValues" => self.values = json::item(map)?,
+            "ExpressionAttributeValues" => self.values = json::expression_values(map)?,
             "ScanIndexForward" => self.scan_index_forward = json::flag(map)?,
             "Limit" => self.limit = json::integer(map)?,
             "ExclusiveStartKey" => self.exclusive_start_key = json::item(map)?,
@@ -94,21 +94,22 @@ impl Operation for Query {
         );
         checks.check()?;
         input.unsupported.check()?;
-        let expressions = [
-            &input.key_condition_expression,
-            &input.filter_expression,
-            &input.projection_expression,
-        ];
-        if expressions.into_iter().all(Option::is_none) {
-            without_expression(input.names.as_ref(), input.values.is_some())?;
-        }
+        let values = placeholders(
+            input.names.as_ref(),
+            input.values,
+            &[
+                ("FilterExpression", input.filter_expression.is_some()),
+                ("KeyConditionExpression", input.key_condition_expression.is_some()),
+                ("ProjectionExpression", input.projection_expression.is_some()),
+            ],
+        )?;
         Ok(QueryRequest {
             table_name,
             key_condition_expression: input.key_condition_expression,
             filter_expression: input.filter_expression,
             projection_expression: input.projection_expression,
             expression_attribute_names: input.names,
-            expression_attribute_values: input.values.transpose()?,
+            expression_attribute_values: values,
             scan_index_forward: input.scan_index_forward,
             limit: input.limit,
             exclusive_start_key: input.exclusive_start_key.transpose()?,

@@ -7,7 +7,7 @@ use serde::de::MapAccess;
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
-    CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, serialize_members, without_expression,
+    CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, placeholders, serialize_members,
 };
 use super::{Blocking, Operation};
 use crate::error::WireError;
@@ -31,7 +31,7 @@ pub(crate) struct Input {
     filter_expression: Option<String>,
     projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
-    values: Option<Decoded<Item>>,
+    values: Option<json::ExpressionValues>,
     unsupported: Unsupported,
 }
 
@@ -51,7 +51,7 @@ impl Members for Input {
             "FilterExpression" => self.filter_expression = json::text(map)?,
             "ProjectionExpression" => self.projection_expression = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
-            "ExpressionAttributeValues" => self.values = json::item(map)?,
+            "ExpressionAttributeValues" => self.values = json::expression_values(map)?,
             _ => or_unsupported!(
                 self,
                 name,
@@ -88,15 +88,20 @@ impl Operation for Scan {
         );
         checks.check()?;
         input.unsupported.check()?;
-        if input.filter_expression.is_none() && input.projection_expression.is_none() {
-            without_expression(input.names.as_ref(), input.values.is_some())?;
-        }
+        let values = placeholders(
+            input.names.as_ref(),
+            input.values,
+            &[
+                ("FilterExpression", input.filter_expression.is_some()),
+                ("ProjectionExpression", input.projection_expression.is_some()),
+            ],
+        )?;
         Ok(ScanRequest {
             table_name,
             filter_expression: input.filter_expression,
             projection_expression: input.projection_expression,
             expression_attribute_names: input.names,
-            expression_attribute_values: input.values.transpose()?,
+            expression_attribute_values: values,
             segment: input.segment,
             total_segments: input.total_segments,
             limit: input.limit,

@@ -1,9 +1,9 @@
-//! What several operations have in common: enumerations, consumed capacity, table descriptions, and the check that
-//! names and values come with an expression. Called by the operations only.
+//! What several operations have in common: enumerations, consumed capacity, table descriptions, and the check of the
+//! names and values of expressions. Called by the operations only.
 
 use esker_table::operation::{
-    ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity, ReturnValues,
-    ReturnValuesOnConditionCheckFailure, Select,
+    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
+    ReturnValues, ReturnValuesOnConditionCheckFailure, Select, prepare_placeholders,
 };
 use esker_table::schema::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -12,7 +12,7 @@ use esker_table::schema::{
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use crate::error::WireError;
-use crate::message;
+use crate::json::ExpressionValues;
 
 pub(super) const RETURN_CONSUMED_CAPACITY: &[(&str, ReturnConsumedCapacity)] = &[
     ("INDEXES", ReturnConsumedCapacity::Indexes),
@@ -61,18 +61,19 @@ pub(super) fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> 
         .expect("invariant: every value of the enumeration is listed")
 }
 
-/// Refuses names (and values) of an operation that was given no expression to use them.
-pub(super) fn without_expression(
+/// Checks the names and values of a request's expressions, which comes before its other attribute values; the values.
+/// `expressions` are those that the operation has, and whether each was sent.
+pub(super) fn placeholders(
     names: Option<&ExpressionAttributeNames>,
-    values: bool,
-) -> Result<(), WireError> {
-    if names.is_some() {
-        return Err(WireError::validation(message::NAMES_WITHOUT_EXPRESSION));
-    }
-    if values {
-        return Err(WireError::validation(message::VALUES_WITHOUT_EXPRESSION));
-    }
-    Ok(())
+    values: Option<ExpressionValues>,
+    expressions: &[(&str, bool)],
+) -> Result<Option<ExpressionAttributeValues>, WireError> {
+    let (mut values, problem) = match values {
+        Some(ExpressionValues { values, problem }) => (Some(values), problem),
+        None => (None, None),
+    };
+    prepare_placeholders(names, values.as_mut(), expressions)?;
+    problem.map_or(Ok(values), |problem| Err(problem.into()))
 }
 
 /// Writes a structure's members as JSON, leaving out those that are `None`.

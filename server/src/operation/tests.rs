@@ -47,6 +47,125 @@ fn put_item_is_read() {
 }
 
 #[test]
+fn update_item_goes_both_ways() {
+    let read = request::<super::UpdateItem>(
+        r##"{"TableName":"T","Key":{"a":{"S":"x"}},"UpdateExpression":"SET #b = :b","ConditionExpression":"#b <> :b",
+            "ExpressionAttributeNames":{"#b":"b"},"ExpressionAttributeValues":{":b":{"S":"y"}},
+            "ReturnValues":"UPDATED_NEW","ReturnConsumedCapacity":"INDEXES","ReturnItemCollectionMetrics":"NONE",
+            "ReturnValuesOnConditionCheckFailure":"ALL_OLD","AttributeUpdates":null}"##,
+    );
+    let expected = UpdateItemRequest {
+        table_name: "T".to_owned(),
+        key: item("a", "x"),
+        update_expression: Some("SET #b = :b".to_owned()),
+        condition_expression: Some("#b <> :b".to_owned()),
+        expression_attribute_names: Some(BTreeMap::from([("#b".to_owned(), "b".to_owned())])),
+        expression_attribute_values: Some(item(":b", "y")),
+        return_values: Some(ReturnValues::UpdatedNew),
+        return_consumed_capacity: Some(ReturnConsumedCapacity::Indexes),
+        return_values_on_condition_check_failure: Some(ReturnValuesOnConditionCheckFailure::AllOld),
+    };
+    assert_eq!(read, Ok(expected));
+    let shown = UpdateItemResponse { attributes: Some(item("b", "y")), consumed_capacity: None };
+    assert_eq!(response::<super::UpdateItem>(&shown), r#"{"Attributes":{"b":{"S":"y"}}}"#);
+    assert_eq!(response::<super::UpdateItem>(&UpdateItemResponse::default()), "{}");
+
+    assert_eq!(
+        refusal::<super::UpdateItem>(r#"{"TableName":"T","ReturnValues":"NEW"}"#),
+        "ValidationException: 2 validation errors detected: Value null at 'key' failed to satisfy constraint: \
+         Member must not be null; Value 'NEW' at 'returnValues' failed to satisfy constraint: Member must \
+         satisfy enum value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
+    );
+    let updates = r#"{"TableName":"T","Key":{},"AttributeUpdates":{"a":{"Action":"DELETE"}}}"#;
+    assert!(refusal::<super::UpdateItem>(updates).contains("AttributeUpdates is not supported"));
+}
+
+#[test]
+fn a_value_of_an_expression_that_is_none_is_told_with_its_key() {
+    let empty =
+        "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
+    for (value, why) in [
+        (r#"{"N":"NaN"}"#, "The parameter cannot be converted to a numeric value: NaN"),
+        ("{}", empty),
+        ("null", empty),
+        (r#"{"L":[{"M":{"a":{}}}]}"#, empty),
+        (
+            r#"{"S":"a","N":"1"}"#,
+            "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the \
+             supported datatypes",
+        ),
+        (
+            r#"{"NULL":false}"#,
+            "One or more parameter values were invalid: Null attribute value types must have the value of true",
+        ),
+    ] {
+        let body = |expression: &str, key: &str| {
+            format!(
+                r#"{{"TableName":"T","{key}":{{"a":{{}}}},"{expression}":"x",
+                    "ExpressionAttributeValues":{{":u":{{"S":"u"}},":v":{value},":w":{{}}}}}}"#
+            )
+        };
+        let expected = format!(
+            "ValidationException: ExpressionAttributeValues contains invalid value: {why} for key :v"
+        );
+        let condition = body("ConditionExpression", "Key");
+        assert_eq!(refusal::<super::PutItem>(&condition.replace("Key", "Item")), expected);
+        assert_eq!(refusal::<super::DeleteItem>(&condition), expected);
+        assert_eq!(refusal::<super::UpdateItem>(&condition), expected);
+        assert_eq!(refusal::<super::UpdateItem>(&body("UpdateExpression", "Key")), expected);
+        let filter = body("FilterExpression", "ExclusiveStartKey");
+        assert_eq!(refusal::<super::Scan>(&filter), expected);
+        assert_eq!(refusal::<super::Query>(&filter), expected);
+    }
+    // A wrong JSON type ends the reading, as elsewhere.
+    let body = r#"{"TableName":"T","Key":{},"ConditionExpression":"x","ExpressionAttributeValues":{":v":{"N":1}}}"#;
+    assert!(refusal::<super::UpdateItem>(body).starts_with("SerializationException"));
+}
+
+#[test]
+fn names_and_values_are_looked_at_before_other_values() {
+    let body =
+        |expressions: &str| format!(r#"{{"TableName":"T","Key":{{"a":{{}}}}{expressions}}}"#);
+    let without = "ValidationException: ExpressionAttributeValues can only be specified when using expressions";
+    let values = body(r#","ExpressionAttributeValues":{":v":{}}"#);
+    assert_eq!(
+        refusal::<super::UpdateItem>(&values),
+        format!("{without}: UpdateExpression and ConditionExpression are null")
+    );
+    let condition_is_null = format!("{without}: ConditionExpression is null");
+    assert_eq!(refusal::<super::DeleteItem>(&values), condition_is_null);
+    assert_eq!(refusal::<super::PutItem>(&values.replace("Key", "Item")), condition_is_null);
+    for (placeholders, expected) in [
+        (r##""ExpressionAttributeNames":{}"##, "ExpressionAttributeNames must not be empty"),
+        (
+            r##""ExpressionAttributeNames":{"a":"b"}"##,
+            "ExpressionAttributeNames contains invalid key: Syntax error; key: \"a\"",
+        ),
+        (
+            r##""ExpressionAttributeNames":{"#a":"b"},"ExpressionAttributeValues":{}"##,
+            "ExpressionAttributeValues must not be empty",
+        ),
+        (
+            r##""ExpressionAttributeValues":{":a":{},"b":{"S":"x"}}"##,
+            "ExpressionAttributeValues contains invalid key: Syntax error; key: \"b\"",
+        ),
+        (r##""ExpressionAttributeNames":{"#a":"b"}"##, "Supplied AttributeValue is empty"),
+    ] {
+        let body = body(&format!(r#","ConditionExpression":"x",{placeholders}"#));
+        let expected = format!("ValidationException: {expected}");
+        for found in [refusal::<super::DeleteItem>(&body), refusal::<super::UpdateItem>(&body)] {
+            assert!(found.starts_with(&expected), "{found}");
+        }
+        let found = refusal::<super::PutItem>(&body.replace("Key\"", "Item\""));
+        assert!(found.starts_with(&expected), "{found}");
+    }
+    let names = r#","ProjectionExpression":"a","ExpressionAttributeNames":{}"#;
+    assert!(
+        refusal::<super::GetItem>(&body(names)).contains("ExpressionAttributeNames must not be")
+    );
+}
+
+#[test]
 fn missing_and_unknown_values_are_reported_together() {
     assert_eq!(
         refusal::<super::PutItem>("{}"),

@@ -10,7 +10,7 @@ use serde::de::MapAccess;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
-    RETURN_VALUES_ON_FAILURE, serialize_members, without_expression,
+    RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
 use super::{Awaited, Operation};
 use crate::error::WireError;
@@ -28,7 +28,7 @@ pub(crate) struct Input {
     update_expression: Option<String>,
     condition_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
-    values: Option<Decoded<Item>>,
+    values: Option<json::ExpressionValues>,
     return_values: Option<String>,
     return_consumed_capacity: Option<String>,
     return_item_collection_metrics: Option<String>,
@@ -46,7 +46,7 @@ impl Members for Input {
             "UpdateExpression" => self.update_expression = json::text(map)?,
             "ConditionExpression" => self.condition_expression = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
-            "ExpressionAttributeValues" => self.values = json::item(map)?,
+            "ExpressionAttributeValues" => self.values = json::expression_values(map)?,
             "ReturnValues" => self.return_values = json::text(map)?,
             "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
             "ReturnItemCollectionMetrics" => {
@@ -100,16 +100,21 @@ impl Operation for UpdateItem {
         );
         checks.check()?;
         input.unsupported.check()?;
-        if input.update_expression.is_none() && input.condition_expression.is_none() {
-            without_expression(input.names.as_ref(), input.values.is_some())?;
-        }
+        let values = placeholders(
+            input.names.as_ref(),
+            input.values,
+            &[
+                ("UpdateExpression", input.update_expression.is_some()),
+                ("ConditionExpression", input.condition_expression.is_some()),
+            ],
+        )?;
         Ok(UpdateItemRequest {
             table_name,
             key: key.transpose()?.unwrap_or_default(),
             update_expression: input.update_expression,
             condition_expression: input.condition_expression,
             expression_attribute_names: input.names,
-            expression_attribute_values: input.values.transpose()?,
+            expression_attribute_values: values,
             return_values_on_condition_check_failure,
             return_values,
             return_consumed_capacity,

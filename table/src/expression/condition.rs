@@ -19,9 +19,11 @@ mod evaluate;
 use super::cursor::Cursor;
 use super::lexer::{Keyword, TokenKind};
 use super::path::Path;
-use super::{Why, invalid};
+use super::{UPDATE_FUNCTIONS, Why, invalid};
 use crate::error::Result;
 pub(crate) use bind::BoundCondition;
+
+const KIND_IN_WORDS: &str = "a condition expression";
 
 /// Which expression of a request it is; messages say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +250,7 @@ impl Parser<'_> {
                     self.cursor.expect(TokenKind::RightParenthesis)?;
                     let function = Function::ALL.into_iter().find(|f| f.name() == name);
                     if function.is_none() {
-                        self.cursor.note_unknown_function(name);
+                        self.cursor.note_unknown_function(name, KIND_IN_WORDS, &UPDATE_FUNCTIONS);
                     }
                     Value::Operand(Operand::Call(Call { function, operands }))
                 }

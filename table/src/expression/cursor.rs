@@ -17,7 +17,7 @@ pub(super) struct Cursor<'t> {
     operators: usize,
     redundant_parentheses: bool,
     /// The first of each kind.
-    unknown_function: Option<&'t str>,
+    unknown_function: Option<Why>,
     misused_function: Option<&'t str>,
     reserved: Option<&'t str>,
     other: Option<Why>,
@@ -101,8 +101,15 @@ impl<'t> Cursor<'t> {
         self.redundant_parentheses = true;
     }
 
-    pub(super) fn note_unknown_function(&mut self, name: &'t str) {
-        self.unknown_function.get_or_insert(name);
+    /// `language` is the kind of expression in words, which has none of `elsewhere`: the functions of other kinds.
+    pub(super) fn note_unknown_function(&mut self, name: &str, language: &str, elsewhere: &[&str]) {
+        self.unknown_function.get_or_insert_with(|| {
+            if elsewhere.contains(&name) {
+                message::function_of_another_language(name, language)
+            } else {
+                message::unknown_function(name)
+            }
+        });
     }
 
     pub(super) fn note_misused_function(&mut self, name: &'t str) {
@@ -125,8 +132,8 @@ impl<'t> Cursor<'t> {
         if self.redundant_parentheses {
             return Err(message::REDUNDANT_PARENTHESES.to_owned());
         }
-        if let Some(name) = self.unknown_function {
-            return Err(message::unknown_function(name));
+        if let Some(why) = self.unknown_function {
+            return Err(why);
         }
         if let Some(name) = self.misused_function {
             return Err(message::misused_function(name));

@@ -97,7 +97,8 @@ fn token_at(rest: &str, first: char) -> (TokenKind, usize) {
         // No number starts with a zero, so `00` is two tokens.
         '0' => (TokenKind::Digits, 1),
         '1'..='9' => (TokenKind::Digits, rest.bytes().take_while(u8::is_ascii_digit).count()),
-        'a'..='z' | 'A'..='Z' | '_' => {
+        // An underscore stands in a word, but begins none.
+        'a'..='z' | 'A'..='Z' => {
             let length = word_length(rest);
             (keyword(&rest[..length]).map_or(TokenKind::Identifier, TokenKind::Keyword), length)
         }
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn cuts_every_kind_of_token() {
         use TokenKind::*;
-        let kinds: Vec<_> = lex("a #b:c<> <= < >= > = + - ( ) [10] . , between _x 007 !")
+        let kinds: Vec<_> = lex("a #_b:_c<> <= < >= > = + - ( ) [10] . , between _x y_ 007 !")
             .iter()
             .map(|t| t.kind)
             .collect();
@@ -167,6 +168,8 @@ mod tests {
                 Dot,
                 Comma,
                 Keyword(super::Keyword::Between),
+                Unreadable,
+                Identifier,
                 Identifier,
                 Digits,
                 Digits,

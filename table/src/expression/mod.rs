@@ -23,6 +23,23 @@ use projection::{Parts, ProjectionExpression};
 /// UTF-8 bytes of the longest expression.
 pub(crate) const MAX_EXPRESSION_BYTES: usize = 4096;
 
+/// Bytes of all values of a request's expressions, with their keys.
+const MAX_VALUES_BYTES: usize = 2 << 20;
+
+/// The kind of expression that has no values.
+const PROJECTION: &str = "ProjectionExpression";
+
+/// The functions of conditions, and those of updates.
+const CONDITION_FUNCTIONS: [&str; 6] = [
+    "attribute_exists",
+    "attribute_not_exists",
+    "attribute_type",
+    "begins_with",
+    "contains",
+    "size",
+];
+const UPDATE_FUNCTIONS: [&str; 2] = ["if_not_exists", "list_append"];
+
 /// Why an expression is refused, without the words in front that say which expression it is.
 type Why = String;
 
@@ -50,20 +67,71 @@ pub(crate) fn parts<'r>(
     projection: Option<&'r ProjectionExpression>,
     names: Option<&'r ExpressionAttributeNames>,
 ) -> Result<Option<Parts<'r>>> {
-    let mut placeholders = Placeholders::of_optional(names, None, projection.is_some())?;
+    prepare_placeholders(names, None, &[(PROJECTION, projection.is_some())])?;
+    let mut placeholders = Placeholders::new(names, None)?;
     let parts = projection.map(|projection| projection.bind(&mut placeholders)).transpose()?;
     placeholders.check_all_used()?;
     Ok(parts)
 }
 
-/// Checks the values of a request and sorts their sets, as those of items are.
-pub(crate) fn prepare_values(values: Option<&mut ExpressionAttributeValues>) -> Result<()> {
-    for (key, value) in values.into_iter().flatten() {
+/// Checks the names and values that a request has for its expressions, which comes before anything else in it that may be
+/// wrong with a value, and sorts the values' sets, as those of items are. `expressions` are those that the operation may
+/// have, in the order in which messages name them, and whether each is there.
+///
+/// # Errors
+/// `Validation` for what no expression can use, and for a value that no item can have.
+pub fn prepare_placeholders(
+    names: Option<&ExpressionAttributeNames>,
+    values: Option<&mut ExpressionAttributeValues>,
+    expressions: &[(&str, bool)],
+) -> Result<()> {
+    if let Some(names) = names {
+        if expressions.iter().all(|(_, is_there)| !is_there) {
+            return Err(TableError::validation(message::NAMES_WITHOUT_ANY));
+        }
+        check_names(names)?;
+    }
+    let Some(values) = values else { return Ok(()) };
+    let mut with_values = expressions.iter().filter(|(name, _)| *name != PROJECTION);
+    if with_values.clone().all(|(_, is_there)| !is_there) {
+        let missing: Vec<&str> = with_values.by_ref().map(|(name, _)| *name).collect();
+        return Err(TableError::validation(message::values_without(&missing)));
+    }
+    check_value_keys(values)?;
+    prepare_values(values)
+}
+
+/// Checks the values of a request and sorts their sets.
+fn prepare_values(values: &mut ExpressionAttributeValues) -> Result<()> {
+    let mut room = MAX_VALUES_BYTES;
+    for (key, value) in values {
         prepare_value(value, 1).map_err(|error| {
             TableError::validation(message::expression_value_invalid(key, error.message()))
         })?;
+        room = (room.checked_sub(key.len() + value.size_bytes()))
+            .ok_or_else(|| TableError::validation(message::EXPRESSION_VALUES_SIZE))?;
     }
     Ok(())
+}
+
+fn check_names(names: &ExpressionAttributeNames) -> Result<()> {
+    if names.is_empty() {
+        return Err(TableError::validation(message::EXPRESSION_NAMES_EMPTY));
+    }
+    match names.keys().find(|key| !is_placeholder(key, '#')) {
+        Some(key) => Err(TableError::validation(message::expression_name_key(key))),
+        None => Ok(()),
+    }
+}
+
+fn check_value_keys(values: &ExpressionAttributeValues) -> Result<()> {
+    if values.is_empty() {
+        return Err(TableError::validation(message::EXPRESSION_VALUES_EMPTY));
+    }
+    match values.keys().find(|key| !is_placeholder(key, ':')) {
+        Some(key) => Err(TableError::validation(message::expression_value_key(key))),
+        None => Ok(()),
+    }
 }
 
 /// The placeholders of a request and which of them its expressions have used.
@@ -75,45 +143,13 @@ pub(crate) struct Placeholders<'r> {
 }
 
 impl<'r> Placeholders<'r> {
-    /// Takes the placeholders of a request that may do without expressions, and then has none.
-    pub(crate) fn of_optional(
-        names: Option<&'r ExpressionAttributeNames>,
-        values: Option<&'r ExpressionAttributeValues>,
-        has_expressions: bool,
-    ) -> Result<Self> {
-        match (names, values) {
-            (Some(_), _) if !has_expressions => {
-                Err(TableError::validation(message::NAMES_WITHOUT_ANY))
-            }
-            (None, Some(_)) if !has_expressions => {
-                Err(TableError::validation(message::VALUES_WITHOUT_ANY))
-            }
-            _ => Self::new(names, values),
-        }
-    }
-
     /// Takes a request's placeholders; refuses empty maps and keys that are no placeholders.
     pub(crate) fn new(
         names: Option<&'r ExpressionAttributeNames>,
         values: Option<&'r ExpressionAttributeValues>,
     ) -> Result<Self> {
-        let refuse = |text: String| Err(TableError::validation(text));
-        if let Some(names) = names {
-            if names.is_empty() {
-                return refuse(message::EXPRESSION_NAMES_EMPTY.to_owned());
-            }
-            if let Some(key) = names.keys().find(|key| !is_placeholder(key, '#')) {
-                return refuse(message::expression_name_key(key));
-            }
-        }
-        if let Some(values) = values {
-            if values.is_empty() {
-                return refuse(message::EXPRESSION_VALUES_EMPTY.to_owned());
-            }
-            if let Some(key) = values.keys().find(|key| !is_placeholder(key, ':')) {
-                return refuse(message::expression_value_key(key));
-            }
-        }
+        names.map_or(Ok(()), check_names)?;
+        values.map_or(Ok(()), check_value_keys)?;
         Ok(Self { names, values, used_names: BTreeSet::new(), used_values: BTreeSet::new() })
     }
 

@@ -44,8 +44,8 @@ impl Path {
             } else if cursor.accept(TokenKind::LeftBracket) {
                 let digits = cursor.take(TokenKind::Digits)?;
                 cursor.expect(TokenKind::RightBracket)?;
-                let index =
-                    digits.parse::<u32>().ok().and_then(|index| usize::try_from(index).ok());
+                let index = digits.parse::<u32>().ok().filter(|index| *index < u32::MAX);
+                let index = index.and_then(|index| usize::try_from(index).ok());
                 if index.is_none() {
                     cursor.note(message::list_index(digits));
                 }

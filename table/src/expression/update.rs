@@ -17,22 +17,30 @@ mod bind;
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
 use super::path::Path;
-use super::{Why, invalid};
+use super::{CONDITION_FUNCTIONS, Why, invalid};
 use crate::error::Result;
 use crate::message;
-pub(crate) use apply::Updated;
 pub(crate) use bind::BoundUpdate;
 
 const KIND: &str = "UpdateExpression";
+const KIND_IN_WORDS: &str = "an update expression";
 
 /// A parsed expression, independent of any request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UpdateExpression {
-    set: Vec<(Path, Operand)>,
-    remove: Vec<Path>,
-    /// Each with its `:value`.
-    add: Vec<(Path, String)>,
-    delete: Vec<(Path, String)>,
+    /// In the order in which they are written, which is that of what is checked.
+    actions: Vec<(Path, Action)>,
+}
+
+/// What is done at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Action {
+    Set(Operand),
+    Remove,
+    /// With its `:value`.
+    Add(String),
+    /// With its `:value`.
+    Delete(String),
 }
 
 /// What a path is set to. As deep as the expression has operators at most.
@@ -113,9 +121,9 @@ impl UpdateExpression {
                 }
                 seen.push(section);
                 cursor.advance();
-                update.actions(section, &mut cursor)?;
+                update.action(section, &mut cursor)?;
                 while cursor.accept(TokenKind::Comma) {
-                    update.actions(section, &mut cursor)?;
+                    update.action(section, &mut cursor)?;
                 }
             }
             if let Some(name) = repeated {
@@ -128,32 +136,28 @@ impl UpdateExpression {
     }
 
     /// Reads one action of a section.
-    fn actions(
+    fn action(
         &mut self,
         section: Section,
         cursor: &mut Cursor<'_>,
     ) -> std::result::Result<(), Why> {
         let path = path(cursor)?;
-        match section {
+        let action = match section {
             Section::Set => {
                 cursor.expect(TokenKind::Equal)?;
-                let value = Value { cursor, open: Vec::new() }.read()?;
-                self.set.push((path, value));
+                Action::Set(Value { cursor, open: Vec::new() }.read()?)
             }
-            Section::Remove => self.remove.push(path),
-            Section::Add | Section::Delete => {
-                let value = cursor.take(TokenKind::ValuePlaceholder)?.to_owned();
-                let actions =
-                    if section == Section::Add { &mut self.add } else { &mut self.delete };
-                actions.push((path, value));
-            }
-        }
+            Section::Remove => Action::Remove,
+            Section::Add => Action::Add(cursor.take(TokenKind::ValuePlaceholder)?.to_owned()),
+            Section::Delete => Action::Delete(cursor.take(TokenKind::ValuePlaceholder)?.to_owned()),
+        };
+        self.actions.push((path, action));
         Ok(())
     }
 
     /// Whether an item that is not there stays so: only SET and ADD make one.
     pub(crate) fn only_takes_away(&self) -> bool {
-        self.set.is_empty() && self.add.is_empty()
+        self.actions.iter().all(|(_, action)| matches!(action, Action::Remove | Action::Delete(_)))
     }
 }
 
@@ -235,6 +239,9 @@ impl Value<'_, '_> {
                     operand
                 }
                 Some(Open::Call(name, mut operands)) => {
+                    if matches!(operand, Operand::Call(Function::ListAppend, _)) {
+                        self.cursor.note_misused_function(Function::ListAppend.name());
+                    }
                     operands.push(operand);
                     if self.cursor.accept(TokenKind::Comma) {
                         self.open.push(Open::Call(name, operands));
@@ -243,7 +250,11 @@ impl Value<'_, '_> {
                     self.cursor.expect(TokenKind::RightParenthesis)?;
                     let function = Function::of(name);
                     if function == Function::Unknown {
-                        self.cursor.note_unknown_function(name);
+                        self.cursor.note_unknown_function(
+                            name,
+                            KIND_IN_WORDS,
+                            &CONDITION_FUNCTIONS,
+                        );
                     }
                     is_sum = false;
                     Operand::Call(function, operands)

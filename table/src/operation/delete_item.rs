@@ -8,7 +8,7 @@ use super::{
 };
 use crate::block_on::block_on;
 use crate::error::Result;
-use crate::expression::{Placeholders, condition, prepare_values};
+use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::key_codec::stored_key;
 use crate::validate::prepare_item;
 use crate::write::{Check, ItemWrite, Waiting};
@@ -72,13 +72,16 @@ impl Tables {
     ) -> Result<DeleteItemResponse> {
         let found = self.lookup(&request.table_name)?;
         let wants_old = returns_old(request.return_values)?;
+        prepare_placeholders(
+            request.expression_attribute_names.as_ref(),
+            request.expression_attribute_values.as_mut(),
+            &[("ConditionExpression", request.condition_expression.is_some())],
+        )?;
         prepare_item(&mut request.key)?;
-        prepare_values(request.expression_attribute_values.as_mut())?;
         let condition = condition(request.condition_expression.as_deref())?;
-        let mut placeholders = Placeholders::of_optional(
+        let mut placeholders = Placeholders::new(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_ref(),
-            condition.is_some(),
         )?;
         let check = (condition.as_ref())
             .map(|condition| condition.bind(&mut placeholders))

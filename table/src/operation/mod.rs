@@ -33,6 +33,7 @@ pub use scan::{ScanRequest, ScanResponse};
 pub use update_item::{UpdateItemRequest, UpdateItemResponse};
 
 use crate::error::{Result, TableError};
+pub use crate::expression::prepare_placeholders;
 use crate::{AttributeValue, message};
 
 /// `ExpressionAttributeNames`: what each `#name` stands for (the keys include the `#`).

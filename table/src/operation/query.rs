@@ -6,7 +6,7 @@ use super::{
 };
 use crate::error::{Result, TableError};
 use crate::expression::key_condition::KeyConditionExpression;
-use crate::expression::{Placeholders, filter, prepare_values, projection};
+use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
 use crate::key_codec::{KeyRange, SortForm, partition_prefix};
 use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
 use crate::schema::check::table_name;
@@ -66,18 +66,19 @@ impl Tables {
         let name = table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
         let count_only = counts_only(request.select, request.projection_expression.is_some())?;
-        prepare_values(request.expression_attribute_values.as_mut())?;
+        prepare_placeholders(
+            request.expression_attribute_names.as_ref(),
+            request.expression_attribute_values.as_mut(),
+            &[
+                ("FilterExpression", request.filter_expression.is_some()),
+                ("KeyConditionExpression", request.key_condition_expression.is_some()),
+                ("ProjectionExpression", request.projection_expression.is_some()),
+            ],
+        )?;
         let names = request.expression_attribute_names.as_ref();
         let values = request.expression_attribute_values.as_ref();
         let Some(expression) = &request.key_condition_expression else {
-            let has_others =
-                request.filter_expression.is_some() || request.projection_expression.is_some();
-            return Err(TableError::validation(match (names, values) {
-                _ if has_others => message::NO_KEY_CONDITION,
-                (Some(_), _) => message::NAMES_WITHOUT_EXPRESSION,
-                (None, Some(_)) => message::VALUES_WITHOUT_EXPRESSION,
-                (None, None) => message::NO_KEY_CONDITION,
-            }));
+            return Err(TableError::validation(message::NO_KEY_CONDITION));
         };
         let mut placeholders = Placeholders::new(names, values)?;
         let filter = filter(request.filter_expression.as_deref())?;

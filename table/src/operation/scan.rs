@@ -5,7 +5,7 @@ use super::{
     Select,
 };
 use crate::error::{Result, TableError};
-use crate::expression::{Placeholders, filter, prepare_values, projection};
+use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
 use crate::key_codec::segment_range;
 use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
 use crate::schema::check::table_name;
@@ -69,11 +69,17 @@ impl Tables {
         let (segment, total) = segments(&request)?;
         let has_projection = request.projection_expression.is_some();
         let count_only = counts_only(request.select, has_projection)?;
-        prepare_values(request.expression_attribute_values.as_mut())?;
-        let mut placeholders = Placeholders::of_optional(
+        prepare_placeholders(
+            request.expression_attribute_names.as_ref(),
+            request.expression_attribute_values.as_mut(),
+            &[
+                ("FilterExpression", request.filter_expression.is_some()),
+                ("ProjectionExpression", has_projection),
+            ],
+        )?;
+        let mut placeholders = Placeholders::new(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_ref(),
-            has_projection || request.filter_expression.is_some(),
         )?;
         let filter = filter(request.filter_expression.as_deref())?;
         let projection = projection(request.projection_expression.as_deref())?;

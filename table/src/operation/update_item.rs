@@ -8,8 +8,8 @@ use super::{
 };
 use crate::block_on::block_on;
 use crate::error::{Result, TableError};
-use crate::expression::update::{BoundUpdate, UpdateExpression, Updated};
-use crate::expression::{Placeholders, condition, prepare_values};
+use crate::expression::update::{BoundUpdate, UpdateExpression};
+use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
 use crate::validate::prepare_item;
@@ -76,12 +76,18 @@ impl Tables {
         waiting: Waiting,
     ) -> Result<UpdateItemResponse> {
         let found = self.lookup(&request.table_name)?;
+        prepare_placeholders(
+            request.expression_attribute_names.as_ref(),
+            request.expression_attribute_values.as_mut(),
+            &[
+                ("UpdateExpression", request.update_expression.is_some()),
+                ("ConditionExpression", request.condition_expression.is_some()),
+            ],
+        )?;
         prepare_item(&mut request.key)?;
-        prepare_values(request.expression_attribute_values.as_mut())?;
-        let mut placeholders = Placeholders::of_optional(
+        let mut placeholders = Placeholders::new(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_ref(),
-            request.update_expression.is_some() || request.condition_expression.is_some(),
         )?;
         let expression =
             request.update_expression.as_deref().map(UpdateExpression::parse).transpose()?;
@@ -101,26 +107,37 @@ impl Tables {
             return Err(TableError::validation(message::key_update(name)));
         }
         let only_takes_away = expression.as_ref().is_some_and(UpdateExpression::only_takes_away);
-        let mut updated = None;
-        let change = |old: Option<&Item>| -> Result<Option<NewItem>> {
+        let returned = request.return_values.unwrap_or_default();
+        let mut attributes = None;
+        // Of the items, only what is answered is kept until the commit has ended.
+        let change = |old: Option<Item>| -> Result<Option<NewItem>> {
             if old.is_none() && only_takes_away {
                 return Ok(None);
             }
-            let item = old.unwrap_or(&request.key).clone();
-            let result = match &update {
-                Some(update) => update.apply(item)?,
-                None => Updated { item, written: Item::new() },
+            let of_old = match returned {
+                ReturnValues::AllOld => old.clone(),
+                ReturnValues::UpdatedOld => old.as_ref().and_then(|old| parts(&update, old)),
+                _ => None,
             };
-            let result = updated.insert(result);
-            NewItem::encode(&mut result.item).map(Some).map_err(as_update)
+            let item = old.unwrap_or(request.key);
+            let mut item = match &update {
+                Some(update) => update.apply(item)?,
+                None => item,
+            };
+            let new = NewItem::encode(&mut item).map_err(as_update)?;
+            attributes = match returned {
+                ReturnValues::AllNew => Some(item),
+                ReturnValues::UpdatedNew => parts(&update, &item),
+                _ => of_old,
+            };
+            Ok(Some(new))
         };
         let write = ItemWrite { table: Arc::clone(table), key, new: None, check };
-        let (old, new_bytes) = self.commit_update(write, waiting, change).await?;
-        let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
-        let units = capacity::write_units(old_bytes, new_bytes.map_or(0, u64::from));
-        let old = old.and_then(|old| old.item);
+        let (old_bytes, new_bytes) = self.commit_update(write, waiting, change).await?;
+        let units =
+            capacity::write_units(old_bytes.map_or(0, u64::from), new_bytes.map_or(0, u64::from));
         Ok(UpdateItemResponse {
-            attributes: answered(request.return_values, old, updated, update.as_ref()),
+            attributes,
             consumed_capacity: capacity::consumed(
                 request.return_consumed_capacity,
                 &table.name,
@@ -130,21 +147,10 @@ impl Tables {
     }
 }
 
-/// What a response shows of the item.
-fn answered(
-    values: Option<ReturnValues>,
-    old: Option<Item>,
-    updated: Option<Updated>,
-    update: Option<&BoundUpdate<'_>>,
-) -> Option<Item> {
-    let shown = |item: Item| (!item.is_empty()).then_some(item);
-    match values.unwrap_or_default() {
-        ReturnValues::None => None,
-        ReturnValues::AllOld => old,
-        ReturnValues::AllNew => updated.map(|updated| updated.item),
-        ReturnValues::UpdatedOld => shown(update?.parts_of(&old?)),
-        ReturnValues::UpdatedNew => shown(updated?.written),
-    }
+/// What an item has at the places that the update names, if it has anything.
+fn parts(update: &Option<BoundUpdate<'_>>, item: &Item) -> Option<Item> {
+    let parts = update.as_ref()?.parts_of(item);
+    (!parts.is_empty()).then_some(parts)
 }
 
 /// What is wrong with an updated item is worded in its own way.

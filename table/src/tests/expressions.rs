@@ -7,6 +7,7 @@ use super::{Fixture, TABLE, assert_counts_true, create, get, item, put};
 use crate::operation::{
     BatchGetItemRequest, DeleteItemRequest, GetItemRequest, KeysAndAttributes, PutItemRequest,
     QueryRequest, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, ScanRequest, Select,
+    UpdateItemRequest,
 };
 use crate::schema::ScalarAttributeType;
 use crate::{AttributeValue, Item, TableErrorKind, Tables};
@@ -207,4 +208,75 @@ fn values_are_checked_before_expressions() {
         "ExpressionAttributeValues contains invalid value: One or more parameter values were invalid: \
          Input collection [\"x\", \"x\"] contains duplicates. for key :x"
     );
+}
+
+/// Names and values of expressions are looked at before any other value of the request.
+#[test]
+fn names_and_values_come_first() {
+    let fixture = filled();
+    let tables = &fixture.tables;
+    let message = |error: crate::TableError| error.message().to_owned();
+    let wrong = || item([("", "x".into())]);
+    let names = |name: Option<&str>| {
+        Some(name.map(|name| (name.to_owned(), "n".to_owned())).into_iter().collect())
+    };
+    let twice = || AttributeValue::Ss(vec!["x".to_owned(), "x".to_owned()]);
+    let when = "can only be specified when using expressions";
+    type Names = Option<BTreeMap<String, String>>;
+    let cases: [(bool, Names, Option<Item>, String); 8] = [
+        (false, names(None), Some(Item::new()), format!("ExpressionAttributeNames {when}")),
+        (false, None, Some(Item::new()), format!("ExpressionAttributeValues {when}: ")),
+        (true, names(None), Some(Item::new()), "ExpressionAttributeNames must not be empty".into()),
+        (true, names(Some("n")), Some(Item::new()), "ExpressionAttributeNames contains inv".into()),
+        (
+            true,
+            names(Some("#n")),
+            Some(Item::new()),
+            "ExpressionAttributeValues must not be".into(),
+        ),
+        (true, None, values([(":a", twice()), ("b", 1.into())]), "contains invalid key".into()),
+        (true, None, values([(":a", twice())]), "contains invalid value".into()),
+        (true, None, None, "Empty attribute name".into()),
+    ];
+    for (has_expression, names, values, expected) in cases {
+        let expression = has_expression.then(|| "=".to_owned());
+        let put = PutItemRequest {
+            table_name: TABLE.to_owned(),
+            item: wrong(),
+            condition_expression: expression.clone(),
+            expression_attribute_names: names.clone(),
+            expression_attribute_values: values.clone(),
+            ..Default::default()
+        };
+        let delete = DeleteItemRequest {
+            table_name: TABLE.to_owned(),
+            key: wrong(),
+            condition_expression: expression.clone(),
+            expression_attribute_names: names.clone(),
+            expression_attribute_values: values.clone(),
+            ..Default::default()
+        };
+        let update = UpdateItemRequest {
+            table_name: TABLE.to_owned(),
+            key: wrong(),
+            update_expression: expression,
+            expression_attribute_names: names,
+            expression_attribute_values: values,
+            ..Default::default()
+        };
+        let (of_writes, of_update) = (
+            [tables.put_item(put).map(|_| ()), tables.delete_item(delete).map(|_| ())],
+            message(tables.update_item(update).unwrap_err()),
+        );
+        for found in of_writes.map(|found| message(found.unwrap_err())) {
+            assert!(found.contains(&expected), "{expected}: {found}");
+            assert!(
+                !found.contains("Values can only")
+                    || found.ends_with(": ConditionExpression is null")
+            );
+        }
+        assert!(of_update.contains(&expected), "{expected}: {of_update}");
+        let are_null = ": UpdateExpression and ConditionExpression are null";
+        assert!(!of_update.contains("Values can only") || of_update.ends_with(are_null));
+    }
 }

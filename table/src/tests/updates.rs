@@ -1,8 +1,11 @@
 //! UpdateItem: what it makes, answers and refuses.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
 
 use super::{Fixture, TABLE, assert_counts_true, create, get, item, put};
+use crate::block_on::block_on;
 use crate::operation::{
     ReturnConsumedCapacity, ReturnValues, ReturnValuesOnConditionCheckFailure, UpdateItemRequest,
 };
@@ -94,6 +97,21 @@ fn all_kinds_of_values_are_answered() {
     assert_eq!(update(tables, "SET n = :n REMOVE p.c", UpdatedNew), Some(item([("n", 5.into())])));
     let left = AttributeValue::M(item([("d", 7.into())]));
     assert_eq!(get(tables, key()).unwrap()["p"], left);
+
+    // What is shown of the new item is what is at the paths then.
+    let list = |elements: &[i64]| {
+        let elements = elements.iter().map(|number| (*number).into()).collect();
+        AttributeValue::M(item([("c", AttributeValue::L(elements))]))
+    };
+    put(tables, item([("pk", "a".into()), ("a", list(&[1, 3, 70]))]));
+    assert_eq!(update(tables, "REMOVE a.c[1]", UpdatedNew), Some(item([("a", list(&[70]))])));
+    assert_eq!(update(tables, "REMOVE a.c[1]", UpdatedOld), Some(item([("a", list(&[70]))])));
+    assert_eq!(update(tables, "SET a.c[100] = :n", UpdatedNew), None);
+    assert_eq!(update(tables, "SET a.c[100] = :n", UpdatedOld), None);
+    assert_eq!(get(tables, key()).unwrap()["a"], list(&[1, 5, 5]));
+    assert_eq!(update(tables, "REMOVE a.c[0]", AllOld).unwrap()["a"], list(&[1, 5, 5]));
+    assert_eq!(update(tables, "REMOVE a.c[0]", AllNew).unwrap()["a"], list(&[5]));
+    assert_eq!(update(tables, "REMOVE a", UpdatedNew), None);
 }
 
 #[test]
@@ -142,6 +160,16 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
         tables.update_item(request).map(|_| ()).map_err(|error| error.message().to_owned())
     };
     let large = || AttributeValue::B(vec![0; 300_000]);
+    let too_large = "Item size to update has exceeded the maximum allowed size";
+    let many: Vec<String> = (0..400).map(|number| format!("m{number} :v")).collect();
+    let set = AttributeValue::Bs(vec![vec![0; 300_000]]);
+    assert_eq!(with_value(&format!("ADD {}", many.join(",")), set), Err(too_large.to_owned()));
+    let of_size = |size: usize| AttributeValue::B(vec![0; size - ":v".len()]);
+    assert_eq!(with_value("SET b = :v", of_size(2 << 20)), Err(too_large.to_owned()));
+    assert_eq!(
+        with_value("SET b = :v", of_size((2 << 20) + 1)),
+        Err("ExpressionAttributeValues exceeds max size".to_owned())
+    );
     with_value("SET b = :v", large()).unwrap();
     assert_eq!(
         with_value("SET c = :v", large()),
@@ -181,6 +209,36 @@ fn counters_lose_no_increment() {
     });
     assert_eq!(get(&fixture.tables, key()).unwrap()["n"], 200.into());
     assert_counts_true(&fixture.tables);
+}
+
+/// Writes that their callers leave alone are made if they had their item's lock, and not at all if they waited for it.
+#[test]
+fn counters_lose_no_increment_of_dropped_futures() {
+    let fixture = fixture();
+    let tables = &fixture.tables;
+    let mut context = Context::from_waker(Waker::noop());
+    let mut begin = || {
+        let request = request("ADD n :m", None, ReturnValues::UpdatedNew);
+        let mut write = Box::pin(tables.update_item_async(request));
+        let progress = write.as_mut().poll(&mut context);
+        (write, progress)
+    };
+    let mut expected = 0;
+    for _ in 0..50 {
+        let (first, first_progress) = begin();
+        let (second, _) = begin();
+        let (third, third_progress) = begin();
+        drop((first, second));
+        // Until the commit of the first one has ended, the second one waits, which is when it is dropped.
+        expected += if first_progress.is_pending() { 2 } else { 3 };
+        let answered = match third_progress {
+            Poll::Ready(answered) => answered,
+            Poll::Pending => block_on(third),
+        };
+        assert_eq!(answered.unwrap().attributes, Some(item([("n", expected.into())])));
+    }
+    assert_eq!(get(tables, key()).unwrap()["n"], expected.into());
+    assert_counts_true(tables);
 }
 
 #[test]

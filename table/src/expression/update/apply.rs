@@ -1,74 +1,68 @@
-//! Carrying an update out on an item. Everything is read from the item as it was; then SET, ADD and DELETE write in the
-//! order of their paths, so that what is appended to a list comes in the order of the indexes; then REMOVE takes out, the
-//! last element first, so that every index means what it meant before.
+//! Carrying an update out on an item. Everything is read from the item as it was, and checked in the order of the actions;
+//! then SET, ADD and DELETE write in the order of their paths, so that what is appended to a list comes in the order of the
+//! indexes; then REMOVE takes out, the last element first, so that every index means what it meant before.
 
-use super::bind::{BoundOperand, BoundUpdate};
+use super::bind::{BoundAction, BoundOperand, BoundUpdate};
 use crate::error::{Result, TableError};
 use crate::expression::path::{BoundPath, BoundStep};
 use crate::expression::projection::Parts;
 use crate::validate::{CONTAINER_OVERHEAD_BYTES, MAX_ITEM_SIZE_BYTES};
-use crate::{AttributeValue, Item, message};
-
-/// What an update made of an item.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Updated {
-    /// The item as it is to be stored.
-    pub(crate) item: Item,
-    /// What SET, ADD and DELETE wrote, each at its place.
-    pub(crate) written: Item,
-}
+use crate::{AttributeValue, Item, Number, message};
 
 impl BoundUpdate<'_> {
-    /// Carries the update out.
-    pub(crate) fn apply(&self, mut item: Item) -> Result<Updated> {
-        let mut writes: Vec<(BoundPath<'_>, AttributeValue)> = Vec::new();
-        let mut removals: Vec<BoundPath<'_>> = Vec::new();
-        for (path, value) in &self.add {
-            writes.push((path.clone(), sum_or_union(get(&item, path), value)?));
-        }
-        for (path, value) in &self.delete {
-            match difference(get(&item, path), value)? {
-                Difference::Left(rest) => writes.push((path.clone(), rest)),
-                Difference::Nothing => removals.push(path.clone()),
-                Difference::Absent => check_parent(&item, path)?,
+    /// Carries the update out: the item as it is to be stored.
+    pub(crate) fn apply(&self, mut item: Item) -> Result<Item> {
+        let mut writes: Vec<(&BoundPath<'_>, AttributeValue)> = Vec::new();
+        let mut removals: Vec<&BoundPath<'_>> = Vec::new();
+        let mut room = Room(MAX_ITEM_SIZE_BYTES);
+        for (path, action) in &self.actions {
+            match action {
+                BoundAction::Set(operand) => writes.push((path, operand.value(&item, &mut room)?)),
+                BoundAction::Add(added) => {
+                    writes.push((path, sum_or_union(get(&item, path), added, &mut room)?));
+                }
+                BoundAction::Delete(taken) => match difference(get(&item, path), taken)? {
+                    Difference::Left(rest) => writes.push((path, rest)),
+                    Difference::Nothing => removals.push(path),
+                    Difference::Absent => {}
+                },
+                BoundAction::Remove if get(&item, path).is_some() => removals.push(path),
+                BoundAction::Remove => {}
             }
-        }
-        let mut room = MAX_ITEM_SIZE_BYTES;
-        for (path, operand) in &self.set {
-            writes.push((path.clone(), operand.value(&item, &mut room)?));
-        }
-        for path in &self.remove {
             check_parent(&item, path)?;
-            if get(&item, path).is_some() {
-                removals.push(path.clone());
-            }
         }
-        writes.sort_by(|(one, _), (two, _)| one.cmp(two));
-        let mut places = Vec::with_capacity(writes.len());
-        for (mut path, value) in writes {
-            put(&mut item, &mut path, value)?;
-            places.push(path);
+        writes.sort_by_key(|(path, _)| *path);
+        for (path, value) in writes {
+            put(&mut item, path, value)?;
         }
-        let written = Parts::of(&places).of_item(&item);
         removals.sort_unstable_by(|one, two| two.cmp(one));
         for path in removals {
-            remove(&mut item, &path);
+            remove(&mut item, path);
         }
-        Ok(Updated { item, written })
+        Ok(item)
     }
 
     /// The parts of an item that the update is about.
     pub(crate) fn parts_of(&self, item: &Item) -> Item {
-        let paths = self.set.iter().map(|(path, _)| path).chain(&self.remove);
-        let paths = paths.chain(self.add.iter().chain(&self.delete).map(|(path, _)| path));
-        Parts::of(&paths.cloned().collect::<Vec<_>>()).of_item(item)
+        let paths: Vec<_> = self.actions.iter().map(|(path, _)| path.clone()).collect();
+        Parts::of(&paths).of_item(item)
+    }
+}
+
+/// The bytes that an update may still write. More than an item may have would be refused in the end, and must not be piled
+/// up until then.
+pub(super) struct Room(pub(super) usize);
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<()> {
+        self.0 = self.0.checked_sub(bytes).ok_or_else(|| refused(message::UPDATED_ITEM_SIZE))?;
+        Ok(())
     }
 }
 
 impl BoundOperand<'_> {
-    /// No deeper than the expression has operators. What is copied takes up `room`: more than an item may have would be
-    /// refused in the end, and must not be piled up until then.
-    fn value(&self, item: &Item, room: &mut usize) -> Result<AttributeValue> {
+    /// No deeper than the expression has operators. What is copied takes up `room`.
+    fn value(&self, item: &Item, room: &mut Room) -> Result<AttributeValue> {
         Ok(match self {
             Self::Path(path) => {
                 let value = get(item, path).ok_or_else(|| refused(message::MISSING_OPERAND))?;
@@ -103,13 +97,13 @@ impl BoundOperand<'_> {
     }
 }
 
-fn copied(value: &AttributeValue, room: &mut usize) -> Result<AttributeValue> {
+fn copied(value: &AttributeValue, room: &mut Room) -> Result<AttributeValue> {
     // A number may be an operand and go; of lists only one head stays when they are joined.
     let size = match value {
         AttributeValue::N(_) => 0,
         value => value.size_bytes().saturating_sub(CONTAINER_OVERHEAD_BYTES),
     };
-    *room = room.checked_sub(size).ok_or_else(|| refused(message::UPDATED_ITEM_SIZE))?;
+    room.take(size)?;
     Ok(value.clone())
 }
 
@@ -146,25 +140,21 @@ fn check_parent(item: &Item, path: &[BoundStep<'_>]) -> Result<()> {
     }
 }
 
-/// Writes a value. An index beyond a list's end appends; the path then says where.
-fn put(item: &mut Item, path: &mut BoundPath<'_>, value: AttributeValue) -> Result<()> {
-    check_parent(item, path)?;
-    let Some((last, parents)) = path.split_last_mut() else { return Ok(()) };
-    if let ([], BoundStep::Name(name)) = (&*parents, &*last) {
+/// Writes a value. An index beyond a list's end appends.
+fn put(item: &mut Item, path: &[BoundStep<'_>], value: AttributeValue) -> Result<()> {
+    if let [BoundStep::Name(name)] = path {
         item.insert((*name).to_owned(), value);
         return Ok(());
     }
+    let Some((last, parents)) = path.split_last() else { return Ok(()) };
     match (get_mut(item, parents), last) {
         (Some(AttributeValue::M(map)), BoundStep::Name(name)) => {
             map.insert((*name).to_owned(), value);
         }
-        (Some(AttributeValue::L(list)), BoundStep::Index(index)) => {
-            *index = (*index).min(list.len());
-            match list.get_mut(*index) {
-                Some(element) => *element = value,
-                None => list.push(value),
-            }
-        }
+        (Some(AttributeValue::L(list)), BoundStep::Index(index)) => match list.get_mut(*index) {
+            Some(element) => *element = value,
+            None => list.push(value),
+        },
         _ => return Err(refused(message::INVALID_UPDATE_PATH)),
     }
     Ok(())
@@ -188,24 +178,38 @@ fn remove(item: &mut Item, path: &[BoundStep<'_>]) {
     }
 }
 
-/// What ADD makes of a value.
-fn sum_or_union(old: Option<&AttributeValue>, added: &AttributeValue) -> Result<AttributeValue> {
+/// What ADD makes of a value. What is made takes up `room` before it is made.
+pub(super) fn sum_or_union(
+    old: Option<&AttributeValue>,
+    added: &AttributeValue,
+    room: &mut Room,
+) -> Result<AttributeValue> {
     use AttributeValue::{Bs, N, Ns, Ss};
     Ok(match (old, added) {
-        (None, added) => added.clone(),
+        (None, added) => {
+            room.take(added.size_bytes())?;
+            added.clone()
+        }
         (Some(N(old)), N(added)) => N(old.plus(*added)?),
-        (Some(Ss(old)), Ss(added)) => Ss(union(old, added)),
-        (Some(Ns(old)), Ns(added)) => Ns(union(old, added)),
-        (Some(Bs(old)), Bs(added)) => Bs(union(old, added)),
+        (Some(Ss(old)), Ss(added)) => Ss(union(old, added, String::len, room)?),
+        (Some(Ns(old)), Ns(added)) => Ns(union(old, added, Number::size_bytes, room)?),
+        (Some(Bs(old)), Bs(added)) => Bs(union(old, added, Vec::len, room)?),
         _ => return Err(refused(message::WRONG_OPERAND)),
     })
 }
 
-fn union<T: Ord + Clone>(old: &[T], added: &[T]) -> Vec<T> {
-    let mut members: Vec<T> = old.iter().chain(added).cloned().collect();
+/// The members of both sets, each of which has a size.
+fn union<T: Ord + Clone>(
+    old: &[T],
+    added: &[T],
+    size: impl Fn(&T) -> usize,
+    room: &mut Room,
+) -> Result<Vec<T>> {
+    let mut members: Vec<&T> = old.iter().chain(added).collect();
     members.sort_unstable();
     members.dedup();
-    members
+    room.take(members.iter().map(|&member| size(member)).sum())?;
+    Ok(members.into_iter().cloned().collect())
 }
 
 /// What DELETE leaves of a set.

@@ -1,19 +1,28 @@
 //! Updates with their placeholders replaced and their paths and operands checked: names, values, paths that cannot stand
-//! together, operands of ADD and DELETE, functions, in this order.
+//! together, operands, in this order; the actions in that in which they are written.
 
-use super::{Function, KIND, Operand, UpdateExpression};
+use super::{Action, Function, KIND, Operand, UpdateExpression};
 use crate::error::Result;
-use crate::expression::path::{BoundPath, BoundStep, Path, check_apart};
+use crate::expression::path::{BoundPath, BoundStep, check_apart};
 use crate::expression::{Placeholders, Why, invalid};
 use crate::{AttributeValue, message};
 
 /// An update of items. Carried out by [`BoundUpdate::apply`].
 #[derive(Debug)]
 pub(crate) struct BoundUpdate<'r> {
-    pub(super) set: Vec<(BoundPath<'r>, BoundOperand<'r>)>,
-    pub(super) remove: Vec<BoundPath<'r>>,
-    pub(super) add: Vec<(BoundPath<'r>, &'r AttributeValue)>,
-    pub(super) delete: Vec<(BoundPath<'r>, &'r AttributeValue)>,
+    /// In the order in which they are written.
+    pub(super) actions: Vec<(BoundPath<'r>, BoundAction<'r>)>,
+}
+
+/// What is done at a path.
+#[derive(Debug)]
+pub(super) enum BoundAction<'r> {
+    Set(BoundOperand<'r>),
+    Remove,
+    /// A number or a set.
+    Add(&'r AttributeValue),
+    /// A set.
+    Delete(&'r AttributeValue),
 }
 
 #[derive(Debug)]
@@ -40,58 +49,51 @@ impl UpdateExpression {
         placeholders: &mut Placeholders<'r>,
     ) -> std::result::Result<BoundUpdate<'r>, Why> {
         // All names come before all values.
-        for (path, operand) in &self.set {
-            path.bind(placeholders)?;
-            bind_names(operand, placeholders)?;
-        }
-        let with_value = |actions: &'r [(Path, String)], placeholders: &mut Placeholders<'r>| {
-            let bind = |(path, _): &'r (Path, String)| path.bind(placeholders);
-            actions.iter().map(bind).collect::<std::result::Result<Vec<_>, Why>>()
-        };
-        let set_paths = (self.set.iter().map(|(path, _)| path.bind(placeholders)))
-            .collect::<std::result::Result<Vec<_>, Why>>()?;
-        let remove = (self.remove.iter().map(|path| path.bind(placeholders)))
-            .collect::<std::result::Result<Vec<_>, Why>>()?;
-        let add_paths = with_value(&self.add, placeholders)?;
-        let delete_paths = with_value(&self.delete, placeholders)?;
-
-        for (_, operand) in &self.set {
-            bind_values(operand, placeholders)?;
-        }
-        let mut values = |actions: &'r [(Path, String)]| {
-            let bind = |(_, value): &'r (Path, String)| placeholders.value(value);
-            actions.iter().map(bind).collect::<std::result::Result<Vec<_>, Why>>()
-        };
-        let add = add_paths.into_iter().zip(values(&self.add)?).collect::<Vec<_>>();
-        let delete = delete_paths.into_iter().zip(values(&self.delete)?).collect::<Vec<_>>();
-
-        let targets: Vec<BoundPath<'_>> = (set_paths.iter().chain(&remove))
-            .chain(add.iter().chain(&delete).map(|(path, _)| path))
-            .cloned()
-            .collect();
-        check_apart(&targets)?;
-        for (_, value) in &add {
-            if !matches!(value, AttributeValue::N(_)) {
-                check_is_set("ADD", value)?;
+        let mut targets = Vec::with_capacity(self.actions.len());
+        for (path, action) in &self.actions {
+            targets.push(path.bind(placeholders)?);
+            if let Action::Set(operand) = action {
+                bind_names(operand, placeholders)?;
             }
         }
-        for (_, value) in &delete {
-            check_is_set("DELETE", value)?;
+        for (_, action) in &self.actions {
+            match action {
+                Action::Set(operand) => bind_values(operand, placeholders)?,
+                Action::Add(name) | Action::Delete(name) => {
+                    placeholders.value(name)?;
+                }
+                Action::Remove => {}
+            }
         }
-        let mut set = Vec::with_capacity(self.set.len());
-        for (path, (_, operand)) in set_paths.into_iter().zip(&self.set) {
-            set.push((path, bind(operand, placeholders)?));
+        check_apart(&targets)?;
+        let mut actions = Vec::with_capacity(targets.len());
+        for (target, (_, action)) in targets.into_iter().zip(&self.actions) {
+            let action = match action {
+                Action::Set(operand) => BoundAction::Set(bind(operand, placeholders)?),
+                Action::Remove => BoundAction::Remove,
+                Action::Add(name) => {
+                    let value = placeholders.value(name)?;
+                    if !matches!(value, AttributeValue::N(_)) {
+                        check_is_set("ADD", value)?;
+                    }
+                    BoundAction::Add(value)
+                }
+                Action::Delete(name) => {
+                    let value = placeholders.value(name)?;
+                    check_is_set("DELETE", value)?;
+                    BoundAction::Delete(value)
+                }
+            };
+            actions.push((target, action));
         }
-        Ok(BoundUpdate { set, remove, add, delete })
+        Ok(BoundUpdate { actions })
     }
 }
 
 impl<'r> BoundUpdate<'r> {
     /// The first of these attributes that the update changes, if it changes one.
     pub(crate) fn changes_one_of(&self, names: &[&str]) -> Option<&'r str> {
-        let paths = self.set.iter().map(|(path, _)| path).chain(&self.remove);
-        let mut paths = paths.chain(self.add.iter().chain(&self.delete).map(|(path, _)| path));
-        paths.find_map(|path| match path.first() {
+        self.actions.iter().find_map(|(path, _)| match path.first() {
             Some(BoundStep::Name(name)) if names.contains(name) => Some(*name),
             _ => None,
         })

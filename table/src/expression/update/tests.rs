@@ -39,15 +39,26 @@ fn given() -> Item {
     ])
 }
 
-fn update(source: &str, stored: &Item) -> std::result::Result<Updated, String> {
+fn update_with(
+    source: &str,
+    values: &Item,
+    stored: &Item,
+) -> std::result::Result<[Item; 2], String> {
     let names = BTreeMap::from([("#y".to_owned(), "year".to_owned())]);
-    let values = given();
     let apply = || {
         let expression = UpdateExpression::parse(source)?;
-        let mut placeholders = Placeholders::new(Some(&names), Some(&values))?;
-        expression.bind(&mut placeholders)?.apply(stored.clone())
+        let mut placeholders = Placeholders::new(Some(&names), Some(values))?;
+        let update = expression.bind(&mut placeholders)?;
+        let item = update.apply(stored.clone())?;
+        let parts = update.parts_of(&item);
+        Ok([item, parts])
     };
     apply().map_err(|error: crate::TableError| error.message().to_owned())
+}
+
+/// The item as it is then.
+fn update(source: &str, stored: &Item) -> std::result::Result<Item, String> {
+    update_with(source, &given(), stored).map(|[item, _]| item)
 }
 
 fn sample() -> Item {
@@ -62,10 +73,7 @@ fn sample() -> Item {
 
 #[test]
 fn updates_do_what_the_service_does() {
-    let changed = |source: &str, name: &str| {
-        let updated = update(source, &sample()).unwrap();
-        updated.item.get(name).cloned()
-    };
+    let changed = |source: &str, name: &str| update(source, &sample()).unwrap().get(name).cloned();
     for (source, name, expected) in [
         ("SET a = :n, b = a", "b", Some(1.into())),
         ("SET a = :n, b = a", "a", Some(5.into())),
@@ -78,6 +86,8 @@ fn updates_do_what_the_service_does() {
         ("SET #y = :n", "year", Some(5.into())),
         ("SET l = list_append(l, :l)", "l", Some(list(&[0, 1, 2, 8, 9]))),
         ("SET z = list_append(if_not_exists(z, :l), :l)", "z", Some(list(&[8, 9, 8, 9]))),
+        ("SET b = if_not_exists(z, if_not_exists(y, a))", "b", Some(1.into())),
+        ("SET l[4294967294] = :n", "l", Some(list(&[0, 1, 2, 5]))),
         ("SET l[99] = :n", "l", Some(list(&[0, 1, 2, 5]))),
         ("SET l[98] = :m, l[7] = :n", "l", Some(list(&[0, 1, 2, 5, -2]))),
         ("SET l[1] = :n", "l", Some(list(&[0, 5, 2]))),
@@ -106,12 +116,44 @@ fn updates_do_what_the_service_does() {
 }
 
 #[test]
-fn what_was_written_is_known_at_its_place() {
-    let written = |source: &str| update(source, &sample()).unwrap().written;
-    assert_eq!(written("SET p.c = :n"), item([("p", map([("c", 5.into())]))]));
-    assert_eq!(written("SET l[99] = :n REMOVE l[0], a"), item([("l", list(&[5]))]));
-    assert_eq!(written("REMOVE a DELETE ss :ab"), Item::new());
-    assert_eq!(written("DELETE ss :set"), item([("ss", strings(&["a"]))]));
+fn the_parts_are_what_is_at_the_paths_then() {
+    let parts = |source: &str| update_with(source, &given(), &sample()).unwrap()[1].clone();
+    assert_eq!(parts("SET p.c = :n"), item([("p", map([("c", 5.into())]))]));
+    // An element is appended at another index than the path names.
+    assert_eq!(parts("SET l[99] = :n"), Item::new());
+    assert_eq!(parts("SET l[3] = :n"), item([("l", list(&[5]))]));
+    // Another element has moved to the index.
+    assert_eq!(parts("REMOVE l[1]"), item([("l", list(&[2]))]));
+    assert_eq!(parts("SET l[99] = :n REMOVE l[0], a"), item([("l", list(&[1]))]));
+    assert_eq!(parts("REMOVE l[2]"), Item::new());
+    assert_eq!(parts("REMOVE p.c"), Item::new());
+    assert_eq!(parts("REMOVE a DELETE ss :ab"), Item::new());
+    assert_eq!(parts("DELETE ss :set"), item([("ss", strings(&["a"]))]));
+}
+
+#[test]
+fn actions_are_checked_in_the_order_in_which_they_are_written() {
+    for (source, why) in [
+        ("ADD z.a :n SET b = z", message::INVALID_UPDATE_PATH),
+        ("SET b = z ADD z.a :n", message::MISSING_OPERAND),
+        ("DELETE a :set REMOVE z.a SET b = z", message::WRONG_OPERAND),
+        ("SET b = :n REMOVE z.a ADD s :n", message::INVALID_UPDATE_PATH),
+        ("SET z.a = :n, b = z", message::INVALID_UPDATE_PATH),
+    ] {
+        assert_eq!(update(source, &sample()).unwrap_err(), why, "{source}");
+    }
+    for (source, why) in [
+        ("DELETE #d :d ADD #a :a REMOVE #r SET #s = :s", "attribute name: #d"),
+        ("REMOVE #r SET #s = :v ADD #a :a", "attribute name: #r"),
+        ("DELETE d :d ADD a :a SET s = :v", "attribute value: :d"),
+        ("ADD a :v SET s = :d", "attribute value: :v"),
+        ("ADD a :s SET b = list_append(:n, l)", "operator: ADD, operand type: STRING"),
+        ("SET b = list_append(:n, l) ADD a :s", "function: list_append, operand type: N"),
+        ("DELETE b.c :set SET b = :n", "path one: [b, c], path two: [b]"),
+    ] {
+        let found = update(source, &sample()).unwrap_err();
+        assert!(found.contains(why), "{source}: {found}");
+    }
 }
 
 #[test]
@@ -138,7 +180,9 @@ fn what_does_not_fit_the_item_is_refused() {
         ("ADD a :set", wrong),
         ("DELETE a :set", wrong),
         ("SET b = :big + :big", message::NUMBER_OVERFLOW),
-        ("SET b = a + :tiny", message::NUMBER_PRECISION),
+        // More digits than a number has.
+        ("SET b = a + :tiny", message::NUMBER_OVERFLOW),
+        ("ADD a :tiny", message::NUMBER_OVERFLOW),
     ] {
         assert_eq!(update(source, &sample()).unwrap_err(), why, "{source}");
     }
@@ -160,6 +204,11 @@ fn what_is_wrong_is_named() {
              {type_name}, typeSet: ALLOWED_FOR_ADD_OPERAND"
         )
     };
+    let elsewhere = |function: &str| {
+        format!("The function is not allowed in an update expression; function: {function}")
+    };
+    let misused =
+        "The function is not allowed to be used this way in an expression; function: list_append";
     for (source, why) in [
         ("", "The expression can not be empty;".to_owned()),
         (" ", syntax("<EOF>", " ")),
@@ -172,6 +221,18 @@ fn what_is_wrong_is_named() {
         ("ADD a b", syntax("b", "a b")),
         ("SET a = ((:n))", "The expression has redundant parentheses;".to_owned()),
         ("SET a = f(:n)", "Invalid function name; function: f".to_owned()),
+        ("SET a = size(b)", elsewhere("size")),
+        ("SET a = if_not_exists(a, begins_with(a, :s))", elsewhere("begins_with")),
+        ("SET a = list_append(list_append(l, l), l)", misused.to_owned()),
+        ("SET a = list_append(l, list_append(l, :l))", misused.to_owned()),
+        ("SET a = if_not_exists(z, list_append(l, l))", misused.to_owned()),
+        ("SET _a = :n", syntax("_", "SET _a")),
+        ("SET a = _f(:n)", syntax("_", "= _f")),
+        ("REMOVE a._b", syntax("_", "._b")),
+        (
+            "REMOVE l[4294967295]",
+            "List index is not within the allowable range; index: [4294967295]".to_owned(),
+        ),
         ("SET year = :n", "Attribute name is a reserved keyword; reserved keyword: year".to_owned()),
         (
             "SET a = :n SET b = :n",
@@ -240,18 +301,44 @@ fn limits_are_exact_and_depth_costs_no_stack() {
         assert!(update(&source, &sample()).is_err());
     }
     let nested = format!("SET a = {}:n{}", "if_not_exists(z,".repeat(220), ")".repeat(220));
-    assert_eq!(update(&nested, &sample()).unwrap().item["a"], 5.into());
+    assert_eq!(update(&nested, &sample()).unwrap()["a"], 5.into());
 }
 
 #[test]
 fn copies_are_not_piled_up() {
     let mut stored = sample();
     stored.insert("x".to_owned(), AttributeValue::L(vec!["y".repeat(300_000).as_str().into()]));
-    let sets: Vec<String> = (0..500).map(|n| format!("a{n}=x")).collect();
-    let appends = format!("SET a = {}x{}", "list_append(x,".repeat(200), ")".repeat(200));
-    for source in [format!("SET {}", sets.join(",")), appends] {
-        assert_eq!(update(&source, &stored).unwrap_err(), message::UPDATED_ITEM_SIZE);
+    stored.insert("xs".to_owned(), strings(&["a", &"y".repeat(300_000)]));
+    let many =
+        |action: &dyn Fn(usize) -> String| (0..150).map(action).collect::<Vec<_>>().join(",");
+    let mut values = given();
+    values.insert(":large".to_owned(), "v".repeat(300_000).into());
+    values.insert(":set".to_owned(), strings(&[&"v".repeat(300_000)]));
+    for source in [
+        format!("SET {}", many(&|n| format!("a{n}=x"))),
+        format!("SET {}", many(&|n| format!("a{n}=list_append(x,x)"))),
+        format!("ADD {}", many(&|n| format!("a{n} :set"))),
+        "ADD xs :set".to_owned(),
+    ] {
+        let found = update_with(&source, &values, &stored);
+        assert_eq!(found.unwrap_err(), message::UPDATED_ITEM_SIZE, "{source}");
     }
+}
+
+/// What is added takes up room before it is copied: of the many copies none but the first is made.
+#[test]
+fn what_is_added_is_charged_before_it_is_copied() {
+    let mut room = apply::Room(1_000);
+    let added = strings(&[&"v".repeat(600)]);
+    let old = strings(&[&"o".repeat(600)]);
+    assert!(apply::sum_or_union(None, &added, &mut room).is_ok());
+    assert_eq!(room.0, 400);
+    for old in [None, Some(&old), Some(&added)] {
+        let error = apply::sum_or_union(old, &added, &mut room).unwrap_err();
+        assert_eq!(error.message(), message::UPDATED_ITEM_SIZE);
+    }
+    assert!(apply::sum_or_union(None, &5.into(), &mut room).is_ok());
+    assert_eq!(room.0, 398);
 }
 
 /// One action of the property: where, and what of the old item, an element or a number.
@@ -324,7 +411,7 @@ proptest! {
             Placeholders::new(None, (!values.is_empty()).then_some(&values)).unwrap();
         let update = expression.bind(&mut placeholders).unwrap();
         placeholders.check_all_used().unwrap();
-        prop_assert_eq!(update.apply(stored).unwrap().item, expected, "{:?}", source);
+        prop_assert_eq!(update.apply(stored).unwrap(), expected, "{:?}", source);
     }
 
     #[test]
