@@ -129,14 +129,15 @@ impl<'r> Branch<'r> {
         }
     }
 
-    /// The parts that are there; the elements of a list close up.
+    /// The parts that are there; the elements of a list close up. A list or a map is walked through once.
     fn of_view(&self, value: Place<'_>) -> Result<Option<AttributeValue>> {
         Ok(match self {
             Self::Whole => Some(value.decode()?),
             Self::Members(members) => {
+                let Some(mut walk) = value.members()? else { return Ok(None) };
                 let mut found = BTreeMap::new();
                 for (name, branch) in members {
-                    if let Some(member) = value.member(name)?
+                    if let Some(member) = walk.find(name)?
                         && let Some(part) = branch.of_view(member)?
                     {
                         found.insert((*name).to_owned(), part);
@@ -145,9 +146,10 @@ impl<'r> Branch<'r> {
                 (!found.is_empty()).then_some(AttributeValue::M(found))
             }
             Self::Elements(elements) => {
+                let Some(mut walk) = value.elements()? else { return Ok(None) };
                 let mut found = Vec::new();
                 for (index, branch) in elements {
-                    if let Some(element) = value.element(*index)? {
+                    if let Some(element) = walk.at(*index)? {
                         found.extend(branch.of_view(element)?);
                     }
                 }

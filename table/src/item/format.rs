@@ -218,6 +218,13 @@ pub(super) enum Container {
     List,
 }
 
+/// A value as far as it is read to be compared.
+pub(super) enum Scalar<'a> {
+    Peek(Peek<'a>),
+    /// The name of any other type.
+    Other(&'static str),
+}
+
 /// Reads values from the front of a byte slice.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -243,14 +250,96 @@ impl<'a> Reader<'a> {
         if is_wanted { self.varint().map(Some) } else { Ok(None) }
     }
 
-    /// Reads a text, a number or bytes; `None` where the value is of another type.
-    pub(super) fn scalar(&mut self) -> Result<Option<Peek<'a>>> {
+    /// Reads a text, a number or bytes; of a value of another type no more than its type.
+    pub(super) fn scalar(&mut self) -> Result<Scalar<'a>> {
         Ok(match Tag::try_from(self.byte()?)? {
-            Tag::S => Some(Peek::S(self.text()?)),
-            Tag::N => Some(Peek::N(self.number()?)),
-            Tag::B => Some(Peek::B(self.bytes()?)),
-            _ => None,
+            Tag::S => Scalar::Peek(Peek::S(self.text()?)),
+            Tag::N => Scalar::Peek(Peek::N(self.number()?)),
+            Tag::B => Scalar::Peek(Peek::B(self.bytes()?)),
+            Tag::False | Tag::True => Scalar::Other("BOOL"),
+            Tag::Null => Scalar::Other("NULL"),
+            Tag::M => Scalar::Other("M"),
+            Tag::L => Scalar::Other("L"),
+            Tag::Ss => Scalar::Other("SS"),
+            Tag::Ns => Scalar::Other("NS"),
+            Tag::Bs => Scalar::Other("BS"),
         })
+    }
+
+    /// How many members or elements a set, a list or a map has; `None` where the value is none.
+    pub(super) fn count(&mut self) -> Result<Option<usize>> {
+        match Tag::try_from(self.byte()?)? {
+            Tag::M | Tag::L | Tag::Ss | Tag::Ns | Tag::Bs => self.varint().map(Some),
+            Tag::S | Tag::N | Tag::B | Tag::False | Tag::True | Tag::Null => Ok(None),
+        }
+    }
+
+    /// Whether a set has this member; false where the value is none.
+    pub(super) fn has_member(&mut self, wanted: &Peek<'_>) -> Result<bool> {
+        let tag = Tag::try_from(self.byte()?)?;
+        if !matches!(tag, Tag::Ss | Tag::Ns | Tag::Bs) {
+            return Ok(false);
+        }
+        for _ in 0..self.varint()? {
+            let is_wanted = match (tag, wanted) {
+                (Tag::Ss, Peek::S(wanted)) => self.bytes()? == wanted.as_bytes(),
+                (Tag::Ns, Peek::N(wanted)) => self.number()? == *wanted,
+                (Tag::Bs, Peek::B(wanted)) => self.bytes()? == *wanted,
+                _ => return Ok(false),
+            };
+            if is_wanted {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the next value, which is read as far as it has to be, is this one; `level` is 1 for an attribute's own.
+    pub(super) fn is(&mut self, value: &AttributeValue, level: usize) -> Result<bool> {
+        if level > MAX_NESTING_LEVELS {
+            return Err(damaged("an item is nested too deep"));
+        }
+        Ok(match (Tag::try_from(self.byte()?)?, value) {
+            (Tag::S, AttributeValue::S(text)) => self.bytes()? == text.as_bytes(),
+            (Tag::N, AttributeValue::N(number)) => self.number()? == *number,
+            (Tag::B, AttributeValue::B(bytes)) => self.bytes()? == bytes,
+            (Tag::False, AttributeValue::Bool(value)) => !value,
+            (Tag::True, AttributeValue::Bool(value)) => *value,
+            (Tag::Null, AttributeValue::Null) => true,
+            (Tag::M, AttributeValue::M(map)) => self.are(map.iter(), |reader, (name, value)| {
+                Ok(reader.bytes()? == name.as_bytes() && reader.is(value, level + 1)?)
+            })?,
+            (Tag::L, AttributeValue::L(list)) => {
+                self.are(list.iter(), |reader, value| reader.is(value, level + 1))?
+            }
+            (Tag::Ss, AttributeValue::Ss(set)) => {
+                self.are(set.iter(), |reader, text| Ok(reader.bytes()? == text.as_bytes()))?
+            }
+            (Tag::Ns, AttributeValue::Ns(set)) => {
+                self.are(set.iter(), |reader, number| Ok(reader.number()? == *number))?
+            }
+            (Tag::Bs, AttributeValue::Bs(set)) => {
+                self.are(set.iter(), |reader, bytes| Ok(reader.bytes()? == bytes))?
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether there are as many parts as these, and each `is` the one at its place.
+    fn are<T>(
+        &mut self,
+        parts: impl ExactSizeIterator<Item = T>,
+        is: impl Fn(&mut Self, T) -> Result<bool>,
+    ) -> Result<bool> {
+        if self.varint()? != parts.len() {
+            return Ok(false);
+        }
+        for part in parts {
+            if !is(self, part)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Passes over one value; `level` is 1 for an attribute's own.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::item::EncodedItem;
 use crate::tests::item;
@@ -55,6 +57,41 @@ fn parts_keep_their_place_and_lists_close_up() {
     assert_eq!(take("pk.a, m[0], l[4].x"), Item::new());
 }
 
+proptest! {
+    /// The parts in the order of their indexes and names, in whatever order they are asked for.
+    #[test]
+    fn lists_and_maps_are_walked_through_once(
+        elements in prop::collection::vec(0..100i64, 0..20),
+        members in prop::collection::btree_map("[a-e]{1,2}", 0..100i64, 0..12),
+        wanted in prop::collection::btree_map(0..24usize, any::<u8>(), 1..12),
+        names in prop::collection::btree_map("[a-e]{1,2}", any::<u8>(), 1..12),
+    ) {
+        let inner: BTreeMap<String, AttributeValue> =
+            members.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
+        let stored = item([("l", list(&elements)), ("m", AttributeValue::M(inner))]);
+        let mut paths: Vec<(u8, String)> =
+            wanted.iter().map(|(index, rank)| (*rank, format!("l[{index}]"))).collect();
+        let is_free = |name: &&String| !crate::expression::reserved::is_reserved(name);
+        let free: Vec<&String> = names.keys().filter(is_free).collect();
+        paths.extend(free.iter().map(|name| (names[*name], format!("m.{name}"))));
+        paths.sort();
+        let source: Vec<String> = paths.into_iter().map(|(_, path)| path).collect();
+        let mut expected = Item::new();
+        let left: Vec<i64> =
+            wanted.keys().filter_map(|index| elements.get(*index).copied()).collect();
+        if !left.is_empty() {
+            expected.insert("l".to_owned(), list(&left));
+        }
+        let left: Item = (free.iter())
+            .filter_map(|name| Some(((*name).clone(), (*members.get(*name)?).into())))
+            .collect();
+        if !left.is_empty() {
+            expected.insert("m".to_owned(), AttributeValue::M(left));
+        }
+        prop_assert_eq!(projected(&source.join(", "), &stored), Ok(expected));
+    }
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     let stored = item([("pk", "x".into())]);
@@ -83,11 +120,17 @@ fn what_is_wrong_is_named() {
              one: [a, b], path two: [a, [1]]",
         ),
         ("a[4294967296]", "List index is not within the allowable range; index: [4294967296]"),
+        ("a[4294967295]", "List index is not within the allowable range; index: [4294967295]"),
+        ("_a", "Syntax error; token: \"_\", near: \"_a\""),
     ] {
         assert_eq!(invalid(source), format!("Invalid ProjectionExpression: {why}"), "{source}");
     }
     assert!(projected(&format!("a{}", ".a".repeat(31)), &stored).is_ok());
-    assert!(invalid(&format!("a{}", ".a".repeat(32))).contains("nesting levels: 33"));
+    assert!(
+        invalid(&format!("a{}", ".a".repeat(32)))
+            .ends_with("The document path has too many nesting levels; nesting levels: 33")
+    );
+    assert!(projected("a[4294967294]", &stored).is_ok());
     assert!(projected(&"a".repeat(4096), &stored).is_ok());
     assert!(invalid(&"a".repeat(4097)).ends_with("exceeded the maximum allowed size;"));
 }
