@@ -384,7 +384,7 @@ pub fn worst(
 }
 
 /// The small value files that the merge `task` joins: those into which nothing points but its inputs, so that it empties
-/// them for good; none if they are fewer than [`SMALL_COUNT`]. A value file is cut at `target_file_bytes`. The `damaged` ones
+/// them for good; none if they are fewer than a few. A value file is cut at `target_file_bytes`. The `damaged` ones
 /// are left out.
 pub fn small(
     state: &KeyspaceState,
