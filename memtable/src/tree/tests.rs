@@ -113,31 +113,6 @@ fn sorted_runs_fall_in_between_other_keys() {
     }
 }
 
-/// Sorted runs below other keys: no inner node is left with few children where nothing may fill it any more.
-#[test]
-fn sorted_runs_in_the_middle_leave_no_thin_nodes() {
-    let tree = Tree::new(TagBase::new(b""));
-    let mut writer = tree.try_writer().expect("nobody else writes");
-    let (runs, length) = if cfg!(miri) { (2, 60) } else { (6, 1_500) };
-    let mut entries = 0;
-    let mut insert = |n: u64| {
-        writer.insert(&n.to_be_bytes(), 1 << 8 | 2, b"");
-        entries += 1;
-        entries
-    };
-    for run in 0..=runs {
-        insert(run << 32);
-    }
-    for run in 0..runs {
-        for n in 1..length {
-            let entries = insert(run << 32 | n);
-            if n % 53 == 0 {
-                assert_eq!(check_tree(&tree), entries);
-            }
-        }
-    }
-}
-
 /// A place in a leaf that was replaced, perhaps more than once, goes on among what is there now.
 #[test]
 fn places_of_replaced_leaves_go_on() {
