@@ -1,5 +1,6 @@
 //! Databases of every format version that was ever released, kept in `testdata/`: they open for ever, with everything
-//! that was in them. `ESKER_WRITE_FIXTURES=<directory>` writes those of the present version there.
+//! that was in them. `ESKER_WRITE_FIXTURES=<directory>` writes those of the present version there, those with value files
+//! into its `values`; they are kept as `format-<n>` and `format-<n>-values`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -73,6 +74,46 @@ fn fill(db: &Db) -> Content {
     content
 }
 
+/// Value files: compressed and not, emptied by merges, still full, small and joined; small values beside them, deletes, and
+/// writes that only the log holds. Never changed: it says what the fixtures hold.
+fn fill_values(db: &Db) -> Content {
+    let strategies = [
+        ("leveled", CompactionStrategy::Leveled, true),
+        ("tiered", CompactionStrategy::Tiered, false),
+    ];
+    let mut content = Content::new();
+    for (name, strategy, compress) in strategies {
+        let large_value_bytes = Some(64);
+        db.create_keyspace(name, KeyspaceOptions { strategy, compress, large_value_bytes })
+            .unwrap();
+    }
+    for round in 0..9u32 {
+        for at in 0..40u32 {
+            let (name, ..) = strategies[(at % 2) as usize];
+            let ks = db.keyspace(name).unwrap();
+            let entries = content.entry(name).or_default();
+            let key = format!("key {:03}", (at * 7 + round * 11) % 61).into_bytes();
+            if at % 11 == 10 {
+                ks.delete(&key).unwrap();
+                entries.remove(&key);
+            } else {
+                let value: Vec<u8> =
+                    (0..(at * 17) % 300).map(|i| (i * at + round) as u8 & 0x3f).collect();
+                ks.put_with(&key, &value, Durability::Buffered).unwrap();
+                entries.insert(key, value);
+            }
+        }
+        if round < 8 {
+            db.flush().unwrap();
+        }
+        if round == 3 || round == 6 {
+            db.compact().unwrap();
+        }
+    }
+    db.sync().unwrap();
+    content
+}
+
 fn read(fs: &dyn Fs, path: &Path) -> Vec<u8> {
     let file = fs.open(path, OpenMode::Read).unwrap();
     let mut bytes = vec![0; file.len().unwrap() as usize];
@@ -110,7 +151,7 @@ fn check(db: &Db, content: &Content) {
     db.verify().unwrap();
 }
 
-fn made() -> (Simulation, Simulation, Content) {
+fn made(fill: fn(&Db) -> Content) -> (Simulation, Simulation, Content) {
     let sim = Simulation::new(1);
     let db = small(sim.world()).open(DIR).unwrap();
     let content = fill(&db);
@@ -121,15 +162,22 @@ fn made() -> (Simulation, Simulation, Content) {
 
 #[test]
 fn databases_of_every_format_version_open() {
-    let (closed, killed, content) = made();
     let real = World::real().fs;
-    if let Ok(target) = std::env::var("ESKER_WRITE_FIXTURES") {
-        copy(&*closed.world().fs, Path::new(DIR), &*real, &Path::new(&target).join("closed"));
-        copy(&*killed.world().fs, Path::new(DIR), &*real, &Path::new(&target).join("killed"));
-    }
+    let make = |fill, folder: &str| {
+        let (closed, killed, content) = made(fill);
+        if let Ok(target) = std::env::var("ESKER_WRITE_FIXTURES") {
+            let target = Path::new(&target).join(folder);
+            copy(&*closed.world().fs, Path::new(DIR), &*real, &target.join("closed"));
+            copy(&*killed.world().fs, Path::new(DIR), &*real, &target.join("killed"));
+        }
+        content
+    };
+    let (plain, apart) = (make(fill, ""), make(fill_values, "values"));
     let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
     let mut opened = 0;
     for version in real.list(&testdata).unwrap() {
+        let has_values = version.ends_with("-values");
+        let content = if has_values { &apart } else { &plain };
         for state in ["closed", "killed"] {
             let fixture = testdata.join(&version).join(state);
             let load = || {
@@ -147,13 +195,14 @@ fn databases_of_every_format_version_open() {
                 let sim = load();
                 let open = || small(sim.world()).read_mode(mode).create_if_missing(false).open(DIR);
                 let db = open().unwrap();
-                check(&db, &content);
+                check(&db, content);
+                assert_eq!(db.metrics().value_files > 2, has_values);
                 let exists = db.create_keyspace("tiered", KeyspaceOptions::default()).unwrap_err();
                 assert_eq!(exists.kind(), ErrorKind::InvalidArgument);
                 db.close().unwrap();
                 // The present version goes on with it.
                 let db = open().unwrap();
-                check(&db, &content);
+                check(&db, content);
                 for name in content.keys() {
                     db.keyspace(name).unwrap().put("new", "1").unwrap();
                 }
@@ -171,5 +220,5 @@ fn databases_of_every_format_version_open() {
             opened += 1;
         }
     }
-    assert!(opened >= 2, "no fixtures in {}", testdata.display());
+    assert!(opened >= 4, "no fixtures in {}", testdata.display());
 }
