@@ -122,10 +122,11 @@ mod tests {
 
     #[test]
     fn a_disk_that_forgets_its_syncs_is_found_and_the_life_shrinks() {
-        let lies: [Between; 4] = [
+        let lies: [Between; 5] = [
             |world| LyingFs::under(world, Lie::Directories),
             |world| LyingFs::under(world, Lie::Files(".wal")),
             |world| LyingFs::under(world, Lie::Files(".sst")),
+            |world| LyingFs::under(world, Lie::Files(".val")),
             |world| LyingFs::under(world, Lie::Files(".manifest")),
         ];
         for (number, lie) in lies.into_iter().enumerate() {

@@ -17,7 +17,7 @@ pub enum Lie {
     Directories,
     /// Syncs of files whose path contains this do nothing.
     Files(&'static str),
-    /// A bit of what is read from sstables is wrong.
+    /// A bit of what is read from sstables and value files is wrong.
     Reads,
 }
 
@@ -38,7 +38,9 @@ impl LyingFs {
         let (name, lie) = (path.to_string_lossy(), self.lie);
         match lie {
             Lie::Files(part) if name.contains(part) => Arc::new(LyingFile { inner: file, lie }),
-            Lie::Reads if name.contains(".sst") => Arc::new(LyingFile { inner: file, lie }),
+            Lie::Reads if name.contains(".sst") || name.contains(".val") => {
+                Arc::new(LyingFile { inner: file, lie })
+            }
             _ => file,
         }
     }
