@@ -128,6 +128,9 @@ pub const RACES: &[(&str, &str)] = &[
     ("race_closed_unchecked", "who waited for a lock does not look whether the database closed"),
     ("race_owner_closes_unheard", "an owner that closes the database waits for itself"),
     ("race_panic_untold", "after a panic of the owner those in line are not told"),
+    ("race_ingest_memtable_kept", "a view of before an ingest shows what was committed after it"),
+    ("race_ingest_published_early", "an ingest's sequence is visible before its files"),
+    ("race_ingest_beside_merge", "an ingest does not look where a compaction writes"),
 ];
 
 /// Whether the named mutant is active: a constant `false` without the feature `mutants`. A name

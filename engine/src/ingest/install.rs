@@ -6,7 +6,7 @@
 //! 2. Under the log's lock no commit is under way. If commits have overtaken the files' stamp, the files are written again.
 //! 3. The log is synced: what survives a power cut is a prefix of the commit order, and the ingest is its last part.
 //! 4. One edit of the manifest names all files. Before it nothing refers to them, and an open removes them.
-//! 5. Under the manifest's lock, before any other change: view, history, visible sequence.
+//! 5. Under the manifest's lock, before any other change: view, with a fresh memtable; history; visible sequence.
 //!
 //! Nothing of this may be put before an earlier step.
 
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use esker_base::{KeyspaceId, Result, SeqNo, mutant};
 use esker_compaction::{Built, Task, TaskKind};
 use esker_manifest::{AddedFile, Edit, FileMeta, KeyspaceState, LEVEL_COUNT, StrategyKind};
+use esker_memtable::Memtable;
 
 use super::restamp::{Restamped, Unlisted};
 use super::{AHEAD_FAR, everything};
@@ -173,11 +174,20 @@ impl Core {
             .iter()
             .map(|file| [file.smallest_user_key().to_vec(), file.largest_user_key().to_vec()]);
         let ranges: Vec<_> = ranges.collect();
+        let prefix = common_prefix(&ranges).to_vec();
         let show = |state: &KeyspaceState| {
-            keyspace.replace_view(|view| View {
-                active: Arc::clone(&view.active),
-                frozen: view.frozen.clone(),
-                levels: Arc::new(Levels::next(&view.levels, state, &self.files)),
+            if mutant!("race_ingest_published_early") {
+                self.snapshots.publish(stamp);
+            }
+            keyspace.replace_view(|view| {
+                // Whoever reads takes the view first and the visible sequence second. A view of before the ingest must not
+                // go on to show what is committed after it, so commits get a memtable that it does not have.
+                let active = match mutant!("race_ingest_memtable_kept") {
+                    false => Arc::new(Memtable::with_common_prefix(&prefix)),
+                    true => Arc::clone(&view.active),
+                };
+                let levels = Arc::new(Levels::next(&view.levels, state, &self.files));
+                View { active, frozen: view.frozen.clone(), levels }
             });
             if !mutant!("ingest_history_forgotten") {
                 self.history.record_ranges(id, ranges, stamp);
@@ -192,6 +202,7 @@ impl Core {
         drop(merging);
         match result {
             Ok(()) => {
+                self.account(keyspace);
                 log.last_seq = stamp;
                 *built = Built::default();
                 self.metrics.ingests.add(1);
@@ -207,6 +218,13 @@ impl Core {
             }
         }
     }
+}
+
+/// What all keys in `ranges`, which ascend, begin with.
+fn common_prefix(ranges: &[[Vec<u8>; 2]]) -> &[u8] {
+    let (Some([first, _]), Some([_, last])) = (ranges.first(), ranges.last()) else { return &[] };
+    let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+    &first[..shared]
 }
 
 fn has_memtables(keyspace: &KeyspaceInner) -> bool {
@@ -240,7 +258,8 @@ impl Place<'_> {
         }
         let level = free.saturating_sub(1);
         let is_merged_into = self.merging.is_some_and(|merging| {
-            merging.level == level && file.overlaps(&merging.low, &merging.high)
+            let is_there = merging.level == level && file.overlaps(&merging.low, &merging.high);
+            is_there && !mutant!("race_ingest_beside_merge")
         });
         let level = if is_merged_into { level.saturating_sub(1) } else { level };
         let begins_level = level < LEVEL_COUNT - 1 && levels[level].is_empty();

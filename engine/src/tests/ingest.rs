@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use esker_base::SeqNo;
 use esker_vfs::World;
@@ -9,6 +10,9 @@ use esker_vfs::simulated::{CrashPolicy, Simulation};
 use proptest::prelude::*;
 
 use super::support::{Rng, seeds, small};
+use crate::cursor::{Bounds, Range};
+use crate::read;
+use crate::view::View;
 use crate::{
     BackgroundStep, CompactionStrategy, Db, Durability, ErrorKind, Keyspace, KeyspaceOptions,
 };
@@ -163,6 +167,34 @@ fn snapshots_and_transactions_of_before_do_not_see_it_and_conflict() {
     after.commit().unwrap();
     db.compact().unwrap();
     assert_eq!(keyspace.get_at(&snapshot, "b").unwrap().as_deref(), Some(&b"old"[..]));
+}
+
+/// A reader takes its view first and the visible sequence second. Between the two an ingest is installed and a commit
+/// follows: the view showed the commit, whose memtable it shared, without the ingest.
+#[test]
+fn a_view_of_before_does_not_show_what_came_after() {
+    let sim = Simulation::new(11);
+    let db = small(sim.world()).open(DIR).unwrap();
+    let keyspace = db.keyspace("k").unwrap();
+    let shown = |view: &Arc<View>| {
+        let seq = db.core().snapshots.visible();
+        let bounds = Bounds::new::<&[u8]>(..);
+        let range = Range::new(Arc::clone(view), seq, bounds, None).map(|entry| entry.unwrap().0);
+        let keys: Vec<_> = range.map(|key| key.to_vec()).collect();
+        for key in [&b"a"[..], b"b", b"z"] {
+            let found = read::get(view, key, seq, &db.core().metrics).unwrap();
+            assert_eq!(found.is_some(), keys.iter().any(|shown| shown == key));
+        }
+        keys
+    };
+    let before = keyspace.inner.view();
+    keyspace.ingest([("a", "1"), ("b", "1")]).unwrap();
+    let between = keyspace.inner.view();
+    keyspace.put("z", "2").unwrap();
+    assert_eq!(shown(&before), Vec::<Vec<u8>>::new());
+    assert_eq!(shown(&between), [b"a", b"b", b"z"]);
+    let memory = keyspace.inner.view().active.memory_bytes() as u64;
+    assert_eq!(db.metrics().memtable_bytes, memory);
 }
 
 /// Two that were begun in one order and finished in the other: the second to finish is the newer, so its files are

@@ -11,6 +11,7 @@ mod closing;
 mod commits;
 mod files;
 mod harness;
+mod ingests;
 mod panics;
 #[cfg(feature = "mutants")]
 mod planted;

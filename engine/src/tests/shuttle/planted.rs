@@ -41,6 +41,15 @@ const HUNTERS: &[(&str, &str)] = &[
     ("race_closed_unchecked", "closing::shuttle_who_waited_while_it_was_closed_does_nothing"),
     ("race_owner_closes_unheard", "closing::shuttle_a_waker_may_drop_the_last_handle"),
     ("race_panic_untold", "panics::shuttle_a_panic_leaves_nobody_waiting"),
+    (
+        "race_ingest_memtable_kept",
+        "ingests::shuttle_a_reader_sees_an_ingest_whole_and_before_what_came_after",
+    ),
+    (
+        "race_ingest_published_early",
+        "ingests::shuttle_a_reader_sees_an_ingest_whole_and_before_what_came_after",
+    ),
+    ("race_ingest_beside_merge", "ingests::shuttle_an_ingest_and_a_compaction_do_not_meet"),
 ];
 
 /// Schedules that each may take under each scheduler.
