@@ -214,21 +214,29 @@ impl Core {
     /// on disk cannot be known, and a second sync of the same file would lie.
     pub(crate) fn sync_log(&self, log: &mut Log) -> Result<()> {
         let writer = log.writer()?;
+        if let Some(cause) = self.health.cause() {
+            return Err(Error::read_only(cause));
+        }
         if writer.known_synced() == writer.position() {
             return Ok(());
         }
         let start = self.world.clock.monotonic();
         // A failed write is no failed sync: what stands before it can still be made durable, and the log goes on in
         // another segment with the next write.
+        let mut through = None;
         let synced = match writer.failure() {
             None if mutant!("commit_failure_forgotten") => {
                 let _ = writer.sync_handle()?.run().map(|through| writer.synced_through(through));
                 Ok(())
             }
-            None => writer.sync(),
+            None => writer.sync_handle()?.run().map(|synced| through = Some(synced)),
             Some(_) => writer.sync_before_failure().map(|_| ()),
         };
         self.judge_sync(log, synced)?;
+        // Not before: a sync that failed beside this one may have been told of what this one met.
+        if let Some(through) = through {
+            log.writer()?.synced_through(through);
+        }
         self.metrics.synced(self.world.clock.monotonic().saturating_sub(start));
         Ok(())
     }
@@ -240,9 +248,9 @@ impl Core {
         let outside = self.sync_outside.failure.lock().clone();
         let error = match (synced, outside) {
             (Ok(()), None) => return Ok(()),
-            (Err(error), _) => error,
-            (Ok(()), Some(error)) => log.writer()?.fail(error),
+            (Err(error), _) | (Ok(()), Some(error)) => error,
         };
+        let error = log.writer()?.fail(error);
         Err(self.health.fail(&error))
     }
 

@@ -9,7 +9,8 @@ use esker_vfs::simulated::{CrashPolicy, Simulation, SyncFailure};
 use esker_vfs::{Call, OpenMode, World};
 
 use crate::{
-    Background, BackgroundStep, Builder, Db, Durability, ErrorKind, KeyspaceOptions, ReadMode,
+    Background, BackgroundStep, Builder, Db, Durability, Error, ErrorKind, KeyspaceOptions,
+    ReadMode,
 };
 
 fn builder(world: World) -> Builder {
@@ -58,6 +59,28 @@ fn a_failed_log_sync_makes_the_database_read_only_and_a_reopen_serves_what_was_a
         let db = builder(after.world()).open("/db").unwrap();
         assert_eq!(count(&db), shown, "{mode:?}");
     }
+}
+
+/// A sync under the log's lock succeeds, but the one that ran outside of it has failed: the system told only that one.
+/// What was written counted as synced all the same, and the next sync, which had nothing left to do, said yes.
+#[test]
+fn a_failure_that_another_sync_was_told_of_is_told_to_every_later_one() {
+    let sim = Simulation::new(13);
+    let db = builder(sim.world()).open("/db").unwrap();
+    let ks = db.keyspace("k").unwrap();
+    ks.put_with("a", "1", Durability::Buffered).unwrap();
+    let core = db.core();
+    let failure = Error::new(ErrorKind::Io, "the disk failed");
+    *core.sync_outside.failure.lock() = Some(failure);
+    let mut log = core.log.lock();
+    let known = log.writer().unwrap().known_synced();
+    for _ in 0..2 {
+        let error = core.sync_log(&mut log).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+        assert_eq!(log.writer().unwrap().known_synced(), known);
+    }
+    drop(log);
+    assert!(db.sync().is_err());
 }
 
 #[test]
