@@ -5,6 +5,7 @@
 //! | lock | guards |
 //! |---|---|
 //! | `steps` | steps of background work share it; who closes takes it alone, so that none is under way then |
+//! | `ingests.installing` | that one ingest at a time is installed |
 //! | the gate | that one ingest at a time keeps commits from coming; the owner of the log waits for it with nothing held |
 //! | `queue` | the line of commits and who owns the log; held while slots are looked at, never with any other |
 //! | `flushing`, `compacting` | that one flush, one compaction runs at a time |

@@ -5,8 +5,8 @@
 //! `install.rs` makes the finished files part of the keyspace.
 //!
 //! Entries are stamped with a sequence number that lies so far ahead that commits do not reach it while the files are
-//! built; installing them makes it the last one that is taken. If commits got there first, the files are written once
-//! more with a later one. So files need no second notion of a sequence, and every reader, merge and repair takes them as
+//! built; installing them makes it the last one that is taken. If commits or another ingest got there first, the files are
+//! written once more with a later one, and no other ingest is installed meanwhile. So files need no second notion of a sequence, and every reader, merge and repair takes them as
 //! it takes any other.
 //!
 //! Nothing here may become visible, or keep a number that is taken, before `install.rs` has made it durable.
@@ -178,7 +178,7 @@ impl Ingest {
         let core = &self.keyspace.db.core;
         let stamp = match self.stamp {
             Some(stamp) => stamp,
-            None => *self.stamp.insert(core.draw_stamp(AHEAD_FAR)?),
+            None => *self.stamp.insert(core.far_stamp()?),
         };
         if !core.has_threads() {
             return self.build_chunk(stamp);
@@ -225,7 +225,7 @@ impl Ingest {
             None if !self.chunk.is_empty() => {
                 let stamp = match self.stamp {
                     Some(stamp) => stamp,
-                    None => *self.stamp.insert(self.keyspace.db.core.draw_stamp(AHEAD_NEAR)?),
+                    None => *self.stamp.insert(self.keyspace.db.core.near_stamp(AHEAD_NEAR)?),
                 };
                 self.build_chunk(stamp)?;
             }
@@ -267,6 +267,8 @@ fn out_of_order(key: &[u8], last: &[u8]) -> Error {
 pub(crate) struct Ingests {
     /// A leaf lock.
     stamps: Mutex<Stamps>,
+    /// Held by the ingest that is being installed: while it is written again, no other one overtakes it.
+    pub(crate) installing: Mutex<()>,
     /// Held by an ingest that keeps commits from coming, for a moment.
     gate: Mutex<()>,
     is_gated: AtomicBool,
@@ -278,7 +280,7 @@ pub(crate) struct Ingests {
 #[derive(Debug, Default)]
 struct Stamps {
     open: usize,
-    /// The highest that an ingest which may still be open has drawn.
+    /// The highest far one that an ingest which may still be open has drawn.
     drawn: SeqNo,
 }
 
@@ -313,15 +315,20 @@ impl Ingests {
 }
 
 impl Core {
-    /// A sequence number that is `ahead` of all that are taken or drawn.
-    fn draw_stamp(&self, ahead: u64) -> Result<SeqNo> {
+    /// A sequence number far ahead of all that are taken or drawn: so ingests that are begun one after the other, and end
+    /// so, do not overtake each other.
+    fn far_stamp(&self) -> Result<SeqNo> {
         let mut stamps = self.ingests.stamps.lock();
-        let stamp = SeqNo(self.snapshots.visible().max(stamps.drawn).0 + ahead);
-        if stamp > SeqNo::MAX {
-            return Err(Error::new(ErrorKind::Unsupported, "the sequence numbers are used up"));
-        }
+        let after = self.snapshots.visible().max(stamps.drawn);
+        let stamp = ahead_of(after, AHEAD_FAR)?;
         stamps.drawn = stamp;
         Ok(stamp)
+    }
+
+    /// A sequence number ahead of all that are taken, for what is installed in a moment. It is not ahead of those drawn: a
+    /// large ingest would be overtaken by every small one. Where two draw the same, the second to be installed notices.
+    fn near_stamp(&self, ahead: u64) -> Result<SeqNo> {
+        ahead_of(self.snapshots.visible(), ahead)
     }
 
     /// Files of all that `source` brings. While they are made the database is not closed. On an error nothing stays.
@@ -337,6 +344,14 @@ impl Core {
             esker_compaction::build(&mut Stream::new(source, stamp), everything(), context)
         })
     }
+}
+
+fn ahead_of(seq: SeqNo, ahead: u64) -> Result<SeqNo> {
+    let stamp = SeqNo(seq.0 + ahead);
+    if stamp > SeqNo::MAX {
+        return Err(Error::new(ErrorKind::Unsupported, "the sequence numbers are used up"));
+    }
+    Ok(stamp)
 }
 
 /// Nothing is dropped: a delete may be of a key that lies in another file.

@@ -18,7 +18,7 @@ use esker_manifest::{AddedFile, Edit, FileMeta, KeyspaceState, LEVEL_COUNT, Stra
 use esker_memtable::Memtable;
 
 use super::restamp::{Restamped, Unlisted};
-use super::{AHEAD_FAR, everything};
+use super::{AHEAD_FAR, AHEAD_NEAR, CHUNK_LEN_MAX, everything};
 use crate::commit::log::Log;
 use crate::core::Core;
 use crate::db::told_in_doubt;
@@ -85,6 +85,7 @@ impl Core {
         mut stamp: SeqNo,
     ) -> Result<()> {
         let _under_way = self.background.steps.read();
+        let _one_at_a_time = self.ingests.installing.lock();
         self.check_writable()?;
         let (mut gate, mut flushes) = (None, 0);
         loop {
@@ -117,7 +118,9 @@ impl Core {
 
     /// Writes the files again with a later stamp.
     fn restamp(&self, keyspace: &KeyspaceInner, built: &mut Built) -> Result<SeqNo> {
-        let stamp = self.draw_stamp(AHEAD_FAR)?;
+        // Only commits can overtake it now.
+        let is_small = built.bytes() <= CHUNK_LEN_MAX as u64;
+        let stamp = self.near_stamp(if is_small { AHEAD_NEAR } else { AHEAD_FAR })?;
         let files = built.files.iter().map(|meta| Unlisted { core: self, meta: meta.clone() });
         let mut entries = Restamped::new(files.collect(), stamp);
         let again = self.build(keyspace, |context| {

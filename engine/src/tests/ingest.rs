@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use esker_base::SeqNo;
-use esker_vfs::World;
+use esker_vfs::fault::{Fault, FaultFs, Rule};
 use esker_vfs::simulated::{CrashPolicy, Simulation};
+use esker_vfs::{Call, Clock, World};
 use proptest::prelude::*;
 
 use super::support::{Rng, seeds, small};
@@ -231,6 +233,79 @@ fn an_overtaken_ingest_is_stamped_again() {
     db.close().unwrap();
     let db = small(sim.world()).open(DIR).unwrap();
     assert_eq!(db.keyspace("k").unwrap().iter().count(), 150);
+}
+
+/// While a large ingest that was overtaken is written again, a small one is finished: it overtook the large one again,
+/// and so for ever.
+#[test]
+fn while_it_is_stamped_again_no_other_one_overtakes_it() {
+    let sim = Simulation::new(12);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = small(world).open(DIR).unwrap();
+    let keyspace = db.keyspace("k").unwrap();
+    let fill = |last: &str| {
+        let mut ingest = keyspace.start_ingest().unwrap();
+        (0..100).for_each(|n| ingest.put(number(n), [1; 90]).unwrap());
+        ingest.put("last", last).unwrap();
+        ingest
+    };
+    let (first, second) = (fill("first"), fill("second"));
+    second.finish().unwrap();
+    let smalls = Arc::new(Mutex::new(Vec::new()));
+    let amid = {
+        let (me, smalls) = (std::thread::current().id(), Arc::clone(&smalls));
+        let (core, keyspace) = (Arc::clone(db.core()), keyspace.clone());
+        move || {
+            let mut smalls: std::sync::MutexGuard<'_, Vec<_>> = smalls.lock().unwrap();
+            // One each time that the files are written.
+            let written = core.metrics.ingests_restamped.get() as usize;
+            if std::thread::current().id() != me || smalls.len() != written || written == 9 {
+                return;
+            }
+            let keyspace = keyspace.clone();
+            let small = std::thread::spawn(move || keyspace.ingest([("small", "1")]).unwrap());
+            // Until it is there, or waits.
+            while !small.is_finished() && core.ingests.installing.try_lock().is_some() {
+                std::thread::yield_now();
+            }
+            smalls.push(small);
+        }
+    };
+    let amid = Fault::Delay { clock: Arc::new(Amid(amid)), duration: Duration::ZERO };
+    faults.inject(Rule::new(amid).on(&[Call::CreateNew]).sticky());
+    first.finish().unwrap();
+    faults.clear();
+    let smalls = std::mem::take(&mut *smalls.lock().unwrap());
+    assert_eq!(smalls.len(), 1);
+    smalls.into_iter().for_each(|small| small.join().unwrap());
+    // The large one, and perhaps the small one after it.
+    assert!(db.metrics().ingests_restamped <= 2);
+    assert_eq!(keyspace.get("last").unwrap().as_deref(), Some(&b"first"[..]));
+    assert_eq!(keyspace.iter().count(), 102);
+}
+
+/// A clock that calls something where a delayed call sleeps.
+struct Amid<F>(F);
+
+impl<F> std::fmt::Debug for Amid<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Amid").finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn() + Send + Sync> Clock for Amid<F> {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn sleep(&self, _: Duration) {
+        (self.0)();
+    }
 }
 
 #[test]
