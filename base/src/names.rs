@@ -9,7 +9,7 @@
 //! | `0000000002.wal` | a segment of the write-ahead log |
 //! | `0000000003.sst` | an sstable |
 //! | `0000000004.val` | a value file: large values that sstables point to |
-//! | `*.tmp` | unfinished; removed by the next writable open |
+//! | `*.tmp` | unfinished, or not yet part of the database; removed by the next writable open |
 
 use crate::ids::FileNumber;
 use crate::limits::COUNTER_MAX;

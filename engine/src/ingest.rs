@@ -9,6 +9,8 @@
 //! written once more with a later one, and no other ingest is installed meanwhile. So files need no second notion of a sequence, and every reader, merge and repair takes them as
 //! it takes any other.
 //!
+//! Until then the files have temporary names (`staged.rs`).
+//!
 //! Nothing here may become visible, or keep a number that is taken, before `install.rs` has made it durable.
 
 use esker_base::{BatchOp, EntryKind, Error, ErrorKind, Result, SeqNo, batch};
@@ -21,6 +23,7 @@ use crate::sync::{AtomicBool, Mutex, MutexGuard};
 mod install;
 mod pipe;
 mod restamp;
+mod staged;
 mod stream;
 
 pub(crate) use install::Merging;
@@ -242,7 +245,14 @@ impl Drop for Ingest {
         // The thread takes back what it has made before this one goes on.
         drop(self.worker.take());
         let core = &self.keyspace.db.core;
-        core.bury_all(self.built.names());
+        let files = self.built.names();
+        if !files.is_empty() {
+            // The directory of a closed database may be another process's.
+            let _under_way = core.background.steps.read();
+            if core.check_open().is_ok() {
+                core.remove_uninstalled(files);
+            }
+        }
         let mut stamps = core.ingests.stamps.lock();
         stamps.open -= 1;
         if stamps.open == 0 {
@@ -341,6 +351,7 @@ impl Core {
         let _under_way = self.background.steps.read();
         self.check_open()?;
         self.build(keyspace, |context| {
+            context.fs = self.staged_fs();
             esker_compaction::build(&mut Stream::new(source, stamp), everything(), context)
         })
     }

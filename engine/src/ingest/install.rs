@@ -5,7 +5,8 @@
 //!    writers keep filling them, commits wait for the last, short flush.
 //! 2. Under the log's lock no commit is under way. If commits have overtaken the files' stamp, the files are written again.
 //! 3. The log is synced: what survives a power cut is a prefix of the commit order, and the ingest is its last part.
-//! 4. One edit of the manifest names all files. Before it nothing refers to them, and an open removes them.
+//! 4. The files get their names, and one edit of the manifest names all of them. Before it nothing refers to them, and an
+//!    open removes them.
 //! 5. Under the manifest's lock, before any other change: view, with a fresh memtable; history; visible sequence.
 //!
 //! Nothing of this may be put before an earlier step.
@@ -77,7 +78,7 @@ impl Core {
     }
 
     /// Makes `built`, whose entries all have the sequence number `stamp`, part of the keyspace. Emptied where the files
-    /// are or may be part of it; otherwise nothing names what is left in it.
+    /// are or may be part of it; otherwise nothing names what is left in it, under temporary names or their own.
     pub(super) fn install_ingest(
         &self,
         keyspace: &Arc<KeyspaceInner>,
@@ -121,14 +122,17 @@ impl Core {
         // Only commits can overtake it now.
         let is_small = built.bytes() <= CHUNK_LEN_MAX as u64;
         let stamp = self.near_stamp(if is_small { AHEAD_NEAR } else { AHEAD_FAR })?;
-        let files = built.files.iter().map(|meta| Unlisted { core: self, meta: meta.clone() });
-        let mut entries = Restamped::new(files.collect(), stamp);
+        let fs = self.staged_fs();
+        let unlisted = |meta: &FileMeta| Unlisted { core: self, fs: &fs, meta: meta.clone() };
+        let mut entries = Restamped::new(built.files.iter().map(unlisted).collect(), stamp);
         let again = self.build(keyspace, |context| {
+            context.fs = Arc::clone(&fs);
             esker_compaction::build(&mut entries, everything(), context)
         })?;
+        drop(entries);
         let before = std::mem::replace(&mut built.files, again.files);
         let before = Built { files: before, ..Built::default() };
-        self.bury_all(before.names());
+        self.remove_uninstalled(before.names());
         self.metrics.ingests_restamped.add(1);
         Ok(stamp)
     }
@@ -145,6 +149,7 @@ impl Core {
             self.sync_log(log)?;
         }
         let synced = log.writer()?.known_synced();
+        self.unstage(&built.names())?;
         let id = keyspace.id();
         // No compaction may choose where it writes from here until the files are in their levels.
         let merging = self.ingests.merging.lock();

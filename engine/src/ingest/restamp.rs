@@ -6,6 +6,7 @@ use std::sync::Arc;
 use esker_base::{Cursor, Error, InternalKey, Result, SeqNo};
 use esker_manifest::FileMeta;
 use esker_sstable::{FileSource, LevelCursor, ReadMode, Reader};
+use esker_vfs::Fs;
 
 use crate::core::Core;
 use crate::view::identity;
@@ -13,6 +14,8 @@ use crate::view::identity;
 /// A file that no view has yet.
 pub(super) struct Unlisted<'a> {
     pub(super) core: &'a Core,
+    /// Where it has a temporary name.
+    pub(super) fs: &'a Arc<dyn Fs>,
     pub(super) meta: FileMeta,
 }
 
@@ -28,7 +31,7 @@ impl FileSource for Unlisted<'_> {
     fn open(&self) -> Result<Arc<Reader>> {
         let (files, identity) = (&self.core.files, identity(&self.meta));
         let cache = Arc::clone(&files.cache);
-        Reader::open(&files.fs, &files.dir, &identity, ReadMode::Positioned, cache).map(Arc::new)
+        Reader::open(self.fs, &files.dir, &identity, ReadMode::Positioned, cache).map(Arc::new)
     }
 }
 
