@@ -37,6 +37,9 @@ const LEVEL0_TRIGGER_MIXED: usize = 12;
 /// The same while hardly anything is read.
 const LEVEL0_TRIGGER_FILLED: usize = 24;
 
+/// How often a merge that was asked for is chosen anew because an ingest came before it began.
+const PICKS_MAX: usize = 16;
+
 impl Core {
     /// Runs the most useful compaction of some keyspace; false if none is due.
     pub(crate) fn compaction_step(&self) -> Result<bool> {
@@ -78,7 +81,8 @@ impl Core {
         for (_, keyspace, tasks, state) in candidates {
             for task in tasks {
                 match self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_RIDE) {
-                    Ok(()) => {
+                    // Where an ingest came in between, the next step looks again.
+                    Ok(_) => {
                         self.metrics.background_errors.add(u64::from(first_error.is_some()));
                         return Ok(true);
                     }
@@ -102,10 +106,13 @@ impl Core {
         {
             let _one_at_a_time = self.compacting.lock();
             self.check_still_open()?;
-            let Some((state, options)) = self.state_of(keyspace) else { return Ok(()) };
-            let task = esker_compaction::pick_range(&picture(&state, &options), None, None);
-            if let Some(task) = task {
-                self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)?;
+            for _ in 0..PICKS_MAX {
+                let Some((state, options)) = self.state_of(keyspace) else { return Ok(()) };
+                let task = esker_compaction::pick_range(&picture(&state, &options), None, None);
+                let Some(task) = task else { break };
+                if self.run_task(keyspace, &task, &state, GARBAGE_PERCENT_ASKED)? {
+                    break;
+                }
             }
         }
         // What that merge dropped is garbage in the value files now. Each round empties some for one sstable, as much as a
@@ -189,15 +196,15 @@ impl Core {
         Some((state, options))
     }
 
+    /// Carries out `task`; false if an ingest has changed the picture since, so that whoever called has to look again.
     fn run_task(
         &self,
         keyspace: &Arc<KeyspaceInner>,
         task: &Task,
         state: &KeyspaceState,
         garbage_percent: u64,
-    ) -> Result<()> {
-        // An ingest has changed the picture: whoever called looks again.
-        let Some(_announced) = self.announce(keyspace, task, state) else { return Ok(()) };
+    ) -> Result<bool> {
+        let Some(_announced) = self.announce(keyspace, task, state) else { return Ok(false) };
         let id = keyspace.id();
         let mut edit = Edit::default();
         let removed = task.inputs.iter().map(|(level, file)| RemovedFile {
@@ -232,7 +239,7 @@ impl Core {
                 self.metrics.compaction_write_bytes.add(written);
             }
         }
-        self.install_compaction(keyspace, edit, outputs)
+        self.install_compaction(keyspace, edit, outputs).map(|()| true)
     }
 
     fn merge(
