@@ -4,22 +4,25 @@
 //! [`FREE_LEVEL0`] to [`FULL_LEVEL0`], and with the memory in memtables, from [`FREE_MEMORY_PERCENT`] of its limit on. So
 //! throughput settles where flush and compaction keep up, without a stop. No small group sleeps for longer than
 //! [`SLEEP_MAX`]; the rest is owed by those after it. A large one pays for itself, at [`SLEEP_NS_PER_KIB_MAX`] at most, or
-//! batches of a megabyte would pass at 4 ms each. Every delay is counted in the metrics.
+//! batches of a megabyte would pass at 4 ms each. Every delay is counted in the metrics. Ingests, which bring files into
+//! level 0 past the memtables, are delayed in the same way, and wait while it is full.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use esker_base::Result;
+use esker_manifest::StrategyKind;
 
 use crate::core::Core;
+use crate::keyspace::KeyspaceInner;
 use crate::sync::{AtomicU64, Mutex};
 
 /// Up to so many files in level 0 there is no delay: twice what compaction lets gather there while hardly anything but
 /// writes comes.
 const FREE_LEVEL0: u64 = 48;
 
-/// At so many the delay is greatest.
-const FULL_LEVEL0: u64 = 96;
+/// At so many the delay is greatest, and ingests wait.
+pub(crate) const FULL_LEVEL0: u64 = 96;
 
 /// Up to this part of the memory for memtables, in percent, there is no delay: one that is filled beside one that is
 /// flushed.
@@ -207,6 +210,39 @@ impl Core {
                 self.metrics.delayed(delay);
                 self.world.clock.sleep(delay);
             }
+        }
+        Ok(())
+    }
+
+    /// Delays an ingest of `bytes` into `keyspace` as pressure asks, and waits while its level 0 is full: many small ones
+    /// that overlap would fill it without limit. A merge that fails ends the wait, as commits go on then too. Nothing may
+    /// be held.
+    pub(crate) fn pace_ingest(&self, keyspace: &KeyspaceInner, bytes: u64) -> Result<()> {
+        if !self.has_threads() {
+            return Ok(());
+        }
+        // More than a memtable brings no more files to merge than that.
+        let bytes = bytes.min(self.options.memtable_bytes() as u64) as usize;
+        let delay = self.pacer.delay(bytes, 0, self.options.memtables_bytes_max() as u64);
+        if delay > Duration::ZERO {
+            self.metrics.delayed(delay);
+            self.background.sleep(delay);
+        }
+        let is_full = || {
+            let level0 = keyspace.view_guard().levels.0.first().map_or(0, Vec::len);
+            keyspace.meta.strategy == StrategyKind::Leveled && level0 as u64 >= FULL_LEVEL0
+        };
+        if !is_full() {
+            return Ok(());
+        }
+        self.metrics.stalls.add(1);
+        self.background.wake();
+        let errors = self.metrics.background_errors.get();
+        while is_full() && self.metrics.background_errors.get() == errors {
+            self.check_writable()?;
+            keyspace.check_live()?;
+            self.background.sleep(STALL_POLL);
+            self.metrics.stall_us.add(STALL_POLL.as_micros() as u64);
         }
         Ok(())
     }

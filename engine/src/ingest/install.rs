@@ -85,6 +85,7 @@ impl Core {
         built: &mut Built,
         mut stamp: SeqNo,
     ) -> Result<()> {
+        self.pace_ingest(keyspace, built.bytes())?;
         let _under_way = self.background.steps.read();
         let _one_at_a_time = self.ingests.installing.lock();
         self.check_writable()?;

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::support::{Rng, seeds, small};
 use crate::cursor::{Bounds, Range};
+use crate::pacing::FULL_LEVEL0;
 use crate::read;
 use crate::view::View;
 use crate::{
@@ -345,6 +346,48 @@ fn a_file_goes_as_deep_as_nothing_above_it_overlaps() {
         assert_eq!(keyspace.get("p").unwrap().as_deref(), Some(&b"2"[..]));
     }
     db.verify().unwrap();
+}
+
+/// Small ingests that overlap go to level 0 one after the other, past everything that slows writers down. While nothing is
+/// merged, they wait once it is full.
+#[test]
+fn many_that_overlap_wait_for_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::builder().memory_budget_bytes(1 << 20).open(dir.path()).unwrap();
+    let keyspace = db.keyspace("k").unwrap();
+    let level0 = || keyspace.inner.view().levels.0[0].len() as u64;
+    let merging = db.core().compacting.lock();
+    std::thread::scope(|scope| {
+        let loads = scope.spawn(|| {
+            for round in 0..FULL_LEVEL0 + 20 {
+                keyspace.ingest([("a", number(round)), ("z", number(round))]).unwrap();
+            }
+        });
+        while !loads.is_finished() && db.metrics().write_stalls == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(level0(), FULL_LEVEL0);
+        drop(merging);
+        loads.join().unwrap();
+    });
+    assert!(level0() <= FULL_LEVEL0);
+    let last = number(FULL_LEVEL0 + 19);
+    assert_eq!(keyspace.get("z").unwrap().as_deref(), Some(&last[..]));
+    // Whoever waits hears of a close.
+    let merging = db.core().compacting.lock();
+    std::thread::scope(|scope| {
+        let loads = scope.spawn(|| {
+            (0..).find_map(|n| keyspace.ingest([("a", number(n)), ("z", number(n))]).err())
+        });
+        let stalls = db.metrics().write_stalls;
+        while db.metrics().write_stalls == stalls {
+            std::thread::yield_now();
+        }
+        let closing = scope.spawn(|| db.close());
+        assert_eq!(loads.join().unwrap().unwrap().kind(), ErrorKind::Closed);
+        drop(merging);
+        closing.join().unwrap().unwrap();
+    });
 }
 
 #[test]
