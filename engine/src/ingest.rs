@@ -205,7 +205,11 @@ impl Ingest {
 
     /// Makes everything that was added durable and visible, at one place in the order of commits: whoever read before
     /// does not see it, and a transaction that read a key or range that it changes gets a conflict. What is in the
-    /// keyspace's memtables is flushed before. Commits wait for two syncs, no longer.
+    /// keyspace's memtables is flushed before. Commits wait for three syncs; where they fill the keyspace's memtable
+    /// meanwhile, also for a flush of what came last: an eighth of a memtable at most, or more if they come nearly as fast
+    /// as they can be flushed. One ingest at a time gets so far.
+    ///
+    /// Where merging falls behind, this takes its time as writes do, and waits while level 0 is full.
     ///
     /// # Errors
     /// `Indeterminate` if the disk failed at the last step: the next open shows all of it or nothing. After any other

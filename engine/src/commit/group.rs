@@ -1,7 +1,8 @@
 //! One group of commits: judged, logged, synced, applied, published and acknowledged, in that order.
 //!
-//! I3: a Sync commit is invisible until it is synced. I4: commits publish and acknowledge strictly in sequence order; if
-//! a sync fails, that group and everything after it is indeterminate and the database turns read-only.
+//! I3: a Sync commit is invisible until it is synced. I4: commits are published strictly in sequence order, and only what
+//! is published is acknowledged; if a sync fails, that group and everything after it is indeterminate and the database
+//! turns read-only. The log is handed on before those that sleep are woken, so a later group may be acknowledged first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

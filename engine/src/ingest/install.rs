@@ -2,7 +2,7 @@
 //! order.
 //!
 //! 1. The keyspace's memtables are flushed, so that everything in memory stays newer than everything in files. Where
-//!    writers keep filling them, commits wait for the last, short flush.
+//!    writers keep filling them, that is repeated until little is left, and commits wait for that last, short flush.
 //! 2. Under the log's lock no commit is under way. If commits have overtaken the files' stamp, the files are written again.
 //! 3. The log is synced: what survives a power cut is a prefix of the commit order, and the ingest is its last part.
 //! 4. The files get their names, and one edit of the manifest names all of them. Before it nothing refers to them, and an
@@ -27,8 +27,15 @@ use crate::flush::added_values;
 use crate::keyspace::KeyspaceInner;
 use crate::view::{Levels, View};
 
-/// How often memtables are flushed while commits go on, before these wait for the last flush.
+/// How often memtables are flushed while commits go on, at least, before these wait for the last flush: what came in
+/// during the second is little, unless commits come nearly as fast as they are flushed.
 const FLUSHES_BESIDE_COMMITS: usize = 2;
+
+/// How often at most, where every time more than a little is left.
+const FLUSHES_BESIDE_COMMITS_MAX: usize = 8;
+
+/// A little is this part of a memtable.
+const LITTLE_PART: usize = 8;
 
 /// Where a compaction puts its outputs: nothing else may come to lie between them.
 #[derive(Debug)]
@@ -92,7 +99,11 @@ impl Core {
         let (mut gate, mut flushes) = (None, 0);
         loop {
             if has_memtables(keyspace) {
-                if flushes == FLUSHES_BESIDE_COMMITS {
+                let least = match self.leaves_little(keyspace) {
+                    true => FLUSHES_BESIDE_COMMITS,
+                    false => FLUSHES_BESIDE_COMMITS_MAX,
+                };
+                if gate.is_none() && flushes >= least {
                     gate = Some(self.ingests.close_gate());
                 }
                 flushes += 1;
@@ -116,6 +127,13 @@ impl Core {
             (gate, flushes) = (None, 0);
             stamp = self.restamp(keyspace, built)?;
         }
+    }
+
+    /// Whether to flush the keyspace's memtables takes but a moment. Those of others that are frozen are flushed before.
+    fn leaves_little(&self, keyspace: &KeyspaceInner) -> bool {
+        let active = keyspace.view_guard().active.memory_bytes();
+        let frozen = self.metrics.frozen_bytes.get();
+        frozen == 0 && active <= self.options.memtable_bytes() / LITTLE_PART
     }
 
     /// Writes the files again with a later stamp.

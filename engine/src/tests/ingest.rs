@@ -311,6 +311,46 @@ impl<F: Fn() + Send + Sync> Clock for Amid<F> {
     }
 }
 
+/// Writers fill memtables while those of the keyspace are flushed: commits waited at the gate for all that were frozen by
+/// then, those of other keyspaces too.
+#[test]
+fn commits_wait_for_one_short_flush() {
+    let sim = Simulation::new(15);
+    let faults = Arc::new(FaultFs::new(sim.world().fs));
+    let world = World { fs: faults.clone(), ..sim.world() };
+    let db = small(world).open(DIR).unwrap();
+    let (keyspace, other) = (db.keyspace("k").unwrap(), db.keyspace("other").unwrap());
+    keyspace.put("before", "1").unwrap();
+    let flushes = Arc::new(Mutex::new([0; 2]));
+    let amid = {
+        let (core, flushes) = (Arc::clone(db.core()), Arc::clone(&flushes));
+        let keyspace = keyspace.clone();
+        move || {
+            let is_gated = core.ingests.is_gated();
+            let mut flushes = flushes.lock().unwrap();
+            flushes[usize::from(is_gated)] += 1;
+            if is_gated {
+                return;
+            }
+            if flushes[0] <= 2 {
+                for n in 0..200 {
+                    other.put_with(number(n), [1; 1000], Durability::Buffered).unwrap();
+                }
+            }
+            keyspace.put_with("later", number(flushes[0]), Durability::Buffered).unwrap();
+        }
+    };
+    let amid = Fault::Delay { clock: Arc::new(Amid(amid)), duration: Duration::ZERO };
+    faults.inject(Rule::new(amid).on(&[Call::CreateNew]).suffix(".sst").sticky());
+    keyspace.ingest([("a", "1")]).unwrap();
+    faults.clear();
+    let [beside, gated] = *flushes.lock().unwrap();
+    assert_eq!(gated, 1, "{beside} before");
+    assert!(!db.core().ingests.is_gated());
+    assert_eq!(keyspace.get("later").unwrap().as_deref(), Some(&number(beside)[..]));
+    db.verify().unwrap();
+}
+
 #[test]
 fn a_file_goes_as_deep_as_nothing_above_it_overlaps() {
     let sim = Simulation::new(5);
