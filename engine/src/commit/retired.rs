@@ -14,8 +14,8 @@ use esker_wal::retired_name;
 use crate::core::Core;
 use crate::sync::Mutex;
 
-/// Segments that are kept for reuse. One is enough: while one is filled, the one before it is retired.
-const RETIRED_MAX: usize = 1;
+/// Segments that are kept for reuse: a flushed memtable retires as many at a time, and those of the next are made of them.
+const RETIRED_MAX: usize = 4;
 
 /// Nothing is kept while the disk has less free space than so many segments.
 const FREE_SEGMENTS_MIN: u64 = 8;

@@ -221,7 +221,7 @@ impl Core {
         self.keyspaces.all().iter().filter_map(first).min()
     }
 
-    /// Gives up the spare and the retired segment, and goes on in a small segment if all is flushed; true if it did
+    /// Gives up the spare and the retired segments, and goes on in a small segment if all is flushed; true if it did
     /// anything.
     fn settle_log(&self) -> Result<bool> {
         let dropped = self.drop_spare()?;
