@@ -6,10 +6,9 @@
 //!
 //! Entries are stamped with a sequence number that lies so far ahead that commits do not reach it while the files are
 //! built; installing them makes it the last one that is taken. If commits or another ingest got there first, the files are
-//! written once more with a later one, and no other ingest is installed meanwhile. So files need no second notion of a sequence, and every reader, merge and repair takes them as
-//! it takes any other.
-//!
-//! Until then the files have temporary names (`staged.rs`).
+//! written once more with a later one, and no other ingest is installed meanwhile. So files need no second notion of a
+//! sequence, and every reader, merge and repair takes them as it takes any other. Until they are installed they have
+//! temporary names (`staged.rs`).
 //!
 //! Nothing here may become visible, or keep a number that is taken, before `install.rs` has made it durable.
 

@@ -9,49 +9,12 @@ use std::time::Duration;
 
 use esker_vfs::fault::{Fault, FaultFs, Rule};
 use esker_vfs::simulated::{CrashPolicy, Simulation};
-use esker_vfs::{Call, Clock, World};
-use parking_lot::Mutex;
+use esker_vfs::{Call, World};
 
-use super::support::small;
+use super::support::{hook, small};
 use crate::{Background, BackgroundStep, Db, Durability, ErrorKind, Keyspace};
 
 const DIR: &str = "/db";
-
-/// What a hook does, while it is not under way.
-type Work = Mutex<Option<Box<dyn FnMut() + Send>>>;
-
-/// A clock whose sleep runs a closure; calls that the closure makes do not run it again.
-struct Hook(Work);
-
-impl std::fmt::Debug for Hook {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hook")
-    }
-}
-
-impl Clock for Hook {
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-
-    fn sleep(&self, _: Duration) {
-        let work = self.0.lock().take();
-        if let Some(mut work) = work {
-            work();
-            *self.0.lock() = Some(work);
-        }
-    }
-}
-
-/// A rule that runs `work` before each matching call.
-fn hook(work: impl FnMut() + Send + 'static) -> Rule {
-    let clock = Arc::new(Hook(Mutex::new(Some(Box::new(work)))));
-    Rule::new(Fault::Delay { clock, duration: Duration::from_secs(1) }).sticky()
-}
 
 fn start() -> (Simulation, Arc<FaultFs>, Db, Keyspace) {
     let sim = Simulation::new(1);

@@ -3,16 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use esker_base::SeqNo;
 use esker_base::names::CURRENT;
-use esker_vfs::fault::{Fault, FaultFs, Rule};
+use esker_vfs::fault::FaultFs;
 use esker_vfs::simulated::{CrashPolicy, Simulation};
-use esker_vfs::{Call, Clock, Fs, World};
+use esker_vfs::{Call, Fs, World};
 use proptest::prelude::*;
 
-use super::support::{Rng, seeds, small};
+use super::support::{Rng, hook, seeds, small};
 use crate::cursor::{Bounds, Range};
 use crate::pacing::FULL_LEVEL0;
 use crate::read;
@@ -260,7 +259,7 @@ fn while_it_is_stamped_again_no_other_one_overtakes_it() {
         let (me, smalls) = (std::thread::current().id(), Arc::clone(&smalls));
         let (core, keyspace) = (Arc::clone(db.core()), keyspace.clone());
         move || {
-            let mut smalls: std::sync::MutexGuard<'_, Vec<_>> = smalls.lock().unwrap();
+            let mut smalls = smalls.lock().unwrap();
             // One each time that the files are written.
             let written = core.metrics.ingests_restamped.get() as usize;
             if std::thread::current().id() != me || smalls.len() != written || written == 9 {
@@ -275,8 +274,7 @@ fn while_it_is_stamped_again_no_other_one_overtakes_it() {
             smalls.push(small);
         }
     };
-    let amid = Fault::Delay { clock: Arc::new(Amid(amid)), duration: Duration::ZERO };
-    faults.inject(Rule::new(amid).on(&[Call::CreateNew]).sticky());
+    faults.inject(hook(amid).on(&[Call::CreateNew]));
     first.finish().unwrap();
     faults.clear();
     let smalls = std::mem::take(&mut *smalls.lock().unwrap());
@@ -286,29 +284,6 @@ fn while_it_is_stamped_again_no_other_one_overtakes_it() {
     assert!(db.metrics().ingests_restamped <= 2);
     assert_eq!(keyspace.get("last").unwrap().as_deref(), Some(&b"first"[..]));
     assert_eq!(keyspace.iter().count(), 102);
-}
-
-/// A clock that calls something where a delayed call sleeps.
-struct Amid<F>(F);
-
-impl<F> std::fmt::Debug for Amid<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Amid").finish_non_exhaustive()
-    }
-}
-
-impl<F: Fn() + Send + Sync> Clock for Amid<F> {
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-
-    fn sleep(&self, _: Duration) {
-        (self.0)();
-    }
 }
 
 /// Writers fill memtables while those of the keyspace are flushed: commits waited at the gate for all that were frozen by
@@ -321,7 +296,7 @@ fn commits_wait_for_one_short_flush() {
     let db = small(world).open(DIR).unwrap();
     let (keyspace, other) = (db.keyspace("k").unwrap(), db.keyspace("other").unwrap());
     keyspace.put("before", "1").unwrap();
-    let flushes = Arc::new(Mutex::new([0; 2]));
+    let flushes = Arc::new(Mutex::new([0u64; 2]));
     let amid = {
         let (core, flushes) = (Arc::clone(db.core()), Arc::clone(&flushes));
         let keyspace = keyspace.clone();
@@ -333,15 +308,13 @@ fn commits_wait_for_one_short_flush() {
                 return;
             }
             if flushes[0] <= 2 {
-                for n in 0..200 {
-                    other.put_with(number(n), [1; 1000], Durability::Buffered).unwrap();
-                }
+                // More than a memtable takes.
+                other.put("other", vec![1; 176 << 10]).unwrap();
             }
             keyspace.put_with("later", number(flushes[0]), Durability::Buffered).unwrap();
         }
     };
-    let amid = Fault::Delay { clock: Arc::new(Amid(amid)), duration: Duration::ZERO };
-    faults.inject(Rule::new(amid).on(&[Call::CreateNew]).suffix(".sst").sticky());
+    faults.inject(hook(amid).on(&[Call::CreateNew]).suffix(".sst"));
     keyspace.ingest([("a", "1")]).unwrap();
     faults.clear();
     let [beside, gated] = *flushes.lock().unwrap();

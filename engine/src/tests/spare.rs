@@ -10,7 +10,7 @@ use esker_vfs::simulated::{CrashPolicy, Simulation};
 use esker_vfs::{Call, World};
 use parking_lot::Mutex;
 
-use super::support::small;
+use super::support::{hook, small};
 use crate::{Background, BackgroundStep, Db, Durability, Error, ErrorKind};
 
 const DIR: &str = "/db";
@@ -24,29 +24,6 @@ fn log_bytes(sim: &Simulation) -> u64 {
 
 fn spare(db: &Db) -> bool {
     db.run_background_step(BackgroundStep::SpareSegment).unwrap()
-}
-
-/// A rule that does not fail, but calls `look` before each of `calls`.
-fn watch(look: impl FnMut() + Send + 'static) -> Rule {
-    struct Look(Mutex<Box<dyn FnMut() + Send>>);
-    impl std::fmt::Debug for Look {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("Look")
-        }
-    }
-    impl esker_vfs::Clock for Look {
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-        fn wall_ms(&self) -> u64 {
-            0
-        }
-        fn sleep(&self, _: Duration) {
-            (self.0.lock())();
-        }
-    }
-    let clock = Arc::new(Look(Mutex::new(Box::new(look))));
-    Rule::new(Fault::Delay { clock, duration: Duration::from_secs(1) }).sticky()
 }
 
 /// The spare was listed in the manifest, synced, under the log's lock, and a flush synced the log under it: on a slow disk
@@ -68,7 +45,7 @@ fn nothing_is_synced_under_the_logs_lock_while_spares_are_made_in_time() {
                 held.lock().push(call);
             }
         };
-        faults.inject(watch(look).on(&[call]));
+        faults.inject(hook(look).on(&[call]));
     }
     for at in 0..3000u32 {
         let keyspace = if at % 2 == 0 { &a } else { &b };

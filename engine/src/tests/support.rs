@@ -1,6 +1,11 @@
-//! What the tests share: seeded randomness and a small database on a simulated disk.
+//! What the tests share: seeded randomness, a small database on a simulated disk, and hooks into its calls.
 
-use esker_vfs::World;
+use std::sync::Arc;
+use std::time::Duration;
+
+use esker_vfs::fault::{Fault, Rule};
+use esker_vfs::{Clock, World};
+use parking_lot::Mutex;
 
 use crate::{Background, Builder, Db, ReadMode};
 
@@ -32,4 +37,40 @@ pub(super) fn small(world: World) -> Builder {
 /// How many seeds a random test runs: `ESKER_TEST_SEEDS`, or `default`.
 pub(super) fn seeds(default: u64) -> u64 {
     std::env::var("ESKER_TEST_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// What a hook does, while it is not under way.
+type Work = Mutex<Option<Box<dyn FnMut() + Send>>>;
+
+/// A clock whose sleep runs a closure; calls that the closure makes do not run it again.
+struct Hook(Work);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+impl Clock for Hook {
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn sleep(&self, _: Duration) {
+        let work = self.0.lock().take();
+        if let Some(mut work) = work {
+            work();
+            *self.0.lock() = Some(work);
+        }
+    }
+}
+
+/// A rule that runs `work` before each matching call, but for those that come meanwhile.
+pub(super) fn hook(work: impl FnMut() + Send + 'static) -> Rule {
+    let clock = Arc::new(Hook(Mutex::new(Some(Box::new(work)))));
+    Rule::new(Fault::Delay { clock, duration: Duration::from_secs(1) }).sticky()
 }
