@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use esker::vfs::simulated::{CrashPolicy, SimulatedFs, Simulation};
 use esker_base::checksum;
-use esker_server::fuzzing::HttpServer;
+use esker_server::fuzzing::{HttpServer, gzip};
 use esker_sim::small;
 use esker_table::Tables;
 use serde_json::Value;
@@ -102,7 +102,9 @@ fn response(bytes: &[u8], heads_only: bool) -> Option<&[u8]> {
     };
     assert!(!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{head}");
     assert_eq!(header("x-amz-crc32"), Some(&*checksum::plain(body).to_string()));
-    if header("content-type") == Some("application/x-amz-json-1.0") {
+    if let Some(coding) = header("content-encoding") {
+        assert!(matches!(coding, "gzip" | "deflate") && status == 200, "{head}");
+    } else if header("content-type") == Some("application/x-amz-json-1.0") {
         let body: Value = serde_json::from_slice(body).ok()?;
         if status >= 400 {
             assert!(body["__type"].as_str()?.contains('#'), "{body}");
@@ -160,6 +162,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ] {
         inputs.push(text.as_bytes().to_vec());
     }
+    let packed = gzip(batch_get.as_bytes());
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: DynamoDB_20120810.BatchGetItem\r\nAuthorization: x\r\n\
+         Accept-Encoding: gzip;q=0.5, deflate\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        packed.len()
+    );
+    inputs.push([head.as_bytes(), &packed].concat());
     let with = |(number, input): (usize, &Vec<u8>)| {
         let piece = [0, 100, 7][number % 3];
         [&[piece][..], input].concat()

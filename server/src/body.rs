@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
+use crate::encoding::{self, Coding};
 use crate::error::WireError;
 use crate::limits::{Budget, Limits, Reservation};
 
@@ -27,6 +28,14 @@ impl RequestBody {
     #[cfg(test)]
     pub(crate) fn of(text: &'static str, budget: &Budget) -> Self {
         Self { bytes: Bytes::from_static(text.as_bytes()), _reservation: budget.reservation() }
+    }
+
+    /// What it unpacks to. Takes its time: for a thread that may block.
+    pub(crate) fn unpacked(self, coding: Coding, bytes_max: usize) -> Result<Self, WireError> {
+        let Self { bytes, _reservation: mut reservation } = self;
+        let unpacked =
+            encoding::decompress(&bytes, coding, bytes_max, |more| reservation.grow(more))?;
+        Ok(Self { bytes: unpacked.into(), _reservation: reservation })
     }
 
     /// A method and no field, so that a task which uses the bytes takes their part of the budget along.

@@ -250,13 +250,14 @@ impl Target {
 }
 
 /// Runs `work` on a thread that may block; the text of its panic.
-async fn blocking_task<T: Send + 'static>(
+pub(crate) async fn blocking_task<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|panic| panic.to_string())
 }
 
-fn panicked(operation: &str, panic: &str) -> WireError {
+/// Logs that a request panicked, and what its client is told.
+pub(crate) fn panicked(operation: &str, panic: &str) -> WireError {
     tracing::error!(operation, "a request panicked: {}", Logged(panic));
     WireError::internal(message::FAILED)
 }

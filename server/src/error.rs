@@ -94,6 +94,12 @@ impl WireError {
         Self::new(413, CORAL_SERVICE, "RequestEntityTooLargeException", message::BODY_TOO_LARGE)
     }
 
+    /// The body is compressed in a way that this server does not know.
+    pub(crate) fn unknown_coding(coding: &str) -> Self {
+        let message = message::unknown_coding(coding);
+        Self::new(415, CORAL_SERVICE, "UnsupportedMediaTypeException", message)
+    }
+
     /// The body did not arrive in time.
     pub(crate) fn timeout() -> Self {
         Self::new(408, CORAL_SERVICE, "RequestTimeoutException", message::BODY_TIMEOUT)

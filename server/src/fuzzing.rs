@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::encoding::{self, Coding};
 use crate::host::AllowedHosts;
 use crate::http::Shared;
 use crate::json::{self, Decoded, ItemOut, Members};
@@ -44,6 +45,11 @@ pub fn item_to_json(item: &Item) -> Vec<u8> {
     json::to_bytes(&ItemOut(item))
 }
 
+/// A request's body as one with `Content-Encoding: gzip` has it.
+pub fn gzip(body: &[u8]) -> Vec<u8> {
+    encoding::compress(body, Coding::Gzip)
+}
+
 /// The server without its sockets: connections are bytes in memory. Its limits are small, so that small inputs reach
 /// them.
 pub struct HttpServer {
@@ -60,7 +66,7 @@ impl HttpServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let limits = Limits {
             body_bytes_max: 4096,
-            bodies_bytes_max: 8192,
+            bodies_bytes_max: 16384,
             header_bytes_max: 8192,
             ..Limits::default()
         };

@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
+};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::body::{self, BodyError};
 use crate::dispatch;
+use crate::encoding::{self, COMPRESSED_BYTES_MIN, Coding};
 use crate::error::WireError;
 use crate::host::AllowedHosts;
 use crate::inline::InlineReads;
@@ -24,6 +27,9 @@ use crate::service::Service;
 use crate::stall::InRequest;
 
 const AMZ_JSON: &str = "application/x-amz-json-1.0";
+/// Bytes of the longest answer that is compressed between other requests instead of on a thread that may block.
+const INLINE_COMPRESSED_BYTES_MAX: usize = 32 << 10;
+
 const PLAIN: &str = "text/plain";
 
 /// What all requests share.
@@ -63,13 +69,15 @@ struct Answer {
     status: u16,
     content_type: &'static str,
     body: Bytes,
+    /// How the body is compressed.
+    coding: Option<Coding>,
     /// Whether the connection ends here: the rest of the request has not been read.
     close: bool,
 }
 
 impl Answer {
     fn json(body: Bytes) -> Self {
-        Self { status: 200, content_type: AMZ_JSON, body, close: false }
+        Self { status: 200, content_type: AMZ_JSON, body, coding: None, close: false }
     }
 
     fn text(status: u16, text: &str) -> Self {
@@ -77,6 +85,7 @@ impl Answer {
             status,
             content_type: PLAIN,
             body: Bytes::copy_from_slice(text.as_bytes()),
+            coding: None,
             close: false,
         }
     }
@@ -86,6 +95,7 @@ impl Answer {
             status: error.status(),
             content_type: AMZ_JSON,
             body: error.body().into(),
+            coding: None,
             close: false,
         }
     }
@@ -173,6 +183,8 @@ async fn operation(
     let target = request.headers().get("x-amz-target").map(|value| value.to_str().unwrap_or(""));
     let target = dispatch::find(target);
     let signed = signed(&request);
+    let (sent_as, answered_as) =
+        (encoding::of_request(request.headers()), encoding::of_answer(request.headers()));
     let is_held_back = request.headers().contains_key(EXPECT);
     let bodies = &shared.budgets.bodies;
     let body = match body::read(request.into_body(), is_held_back, &shared.limits, bodies).await {
@@ -194,9 +206,26 @@ async fn operation(
         Ok(target) => target,
         Err(error) => return Ok(Answer::error(&error)),
     };
+    let body = match sent_as {
+        Ok(None) => body,
+        Ok(Some(coding)) => {
+            let bytes_max = shared.limits.body_bytes_max;
+            match dispatch::blocking_task(move || body.unpacked(coding, bytes_max)).await {
+                Ok(Ok(body)) => body,
+                Ok(Err(error)) => return Ok(Answer::error(&error)),
+                Err(panic) => return Ok(Answer::error(&dispatch::panicked(target.name, &panic))),
+            }
+        }
+        Err(error) => return Ok(Answer::error(&error)),
+    };
     let service = Arc::clone(&shared.service);
     Ok(match target.run(service, &shared.budgets, &shared.reads, body).await {
-        Ok(body) => Answer::json(body),
+        Ok(body) => match answered_as {
+            Some(coding) if body.len() >= COMPRESSED_BYTES_MIN => {
+                compressed(shared, body, coding).await
+            }
+            _ => Answer::json(body),
+        },
         Err(error) => {
             let operation = target.name;
             let text = error.to_string();
@@ -208,6 +237,22 @@ async fn operation(
             Answer::error(&error)
         }
     })
+}
+
+/// The compressed answer; the plain one where there is no room for both.
+async fn compressed(shared: &Shared, body: Bytes, coding: Coding) -> Answer {
+    let responses = shared.budgets.read_responses.clone();
+    let plain = body.clone();
+    let compress = move || responses.hold(encoding::compress(&body, coding));
+    let compressed = if plain.len() <= INLINE_COMPRESSED_BYTES_MAX {
+        compress()
+    } else {
+        dispatch::blocking_task(compress).await.ok().flatten()
+    };
+    match compressed {
+        Some(body) => Answer { coding: Some(coding), ..Answer::json(body) },
+        None => Answer::json(plain),
+    }
 }
 
 fn log_overload(shared: &Shared, operation: &str, text: &str) {
@@ -230,6 +275,10 @@ fn respond(answer: Answer, id: &str) -> Result<Response<Full<Bytes>>, Infallible
         .expect("invariant: every status of ours has three digits");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(coding) = answer.coding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    // Of the bytes that are sent, compressed ones too.
     headers.insert("x-amz-crc32", HeaderValue::from(checksum));
     headers.insert(
         "x-amzn-requestid",

@@ -7,6 +7,7 @@
 mod body;
 mod cli;
 mod dispatch;
+mod encoding;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -46,6 +46,14 @@ pub(crate) fn operation_not_available(operation: &str) -> String {
     format!("{operation} is not available in this version of Esker")
 }
 
+pub(crate) fn unknown_coding(coding: &str) -> String {
+    format!("The Content-Encoding {coding} is not supported: send one of gzip, deflate, identity")
+}
+
+pub(crate) fn not_compressed(coding: &str, detail: &std::io::Error) -> String {
+    format!("The request body is not the {coding} that its Content-Encoding says: {detail}")
+}
+
 pub(crate) fn not_json(detail: &str) -> String {
     format!("The request body is not valid JSON: {detail}")
 }

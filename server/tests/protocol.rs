@@ -4,7 +4,11 @@
 
 mod support;
 
-use support::{Answer, Server, exchange, post, request};
+use std::io::{Read, Write};
+
+use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
+use support::{Answer, Server, exchange, post, post_bytes, request};
 
 /// Every answer carries a request id of the service's form and the checksum of its body.
 fn check_headers(answer: &Answer) {
@@ -12,7 +16,7 @@ fn check_headers(answer: &Answer) {
     assert_eq!(id.len(), 52);
     assert!(id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()), "{id}");
     let checksum: u32 = answer.header("x-amz-crc32").unwrap().parse().unwrap();
-    assert_eq!(checksum, crc32fast::hash(answer.body.as_bytes()));
+    assert_eq!(checksum, crc32fast::hash(&answer.bytes));
     assert_eq!(answer.header("access-control-allow-origin"), None);
 }
 
@@ -198,4 +202,65 @@ fn items_are_updated() {
         server.ok("UpdateItem", &new_key.replace(r#""S":"x""#, r#""S":"y""#)),
         r#"{"Attributes":{"h":{"S":"y"},"n":{"N":"1"}}}"#
     );
+}
+
+#[test]
+fn bodies_are_compressed_as_their_headers_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let mut stream = server.connect();
+    server.ok(
+        "CreateTable",
+        r#"{"TableName":"employees","BillingMode":"PAY_PER_REQUEST",
+            "KeySchema":[{"AttributeName":"employee_id","KeyType":"HASH"}],
+            "AttributeDefinitions":[{"AttributeName":"employee_id","AttributeType":"S"}]}"#,
+    );
+    let mut send = |operation: &str, headers: &str, body: &[u8]| {
+        let target = format!("X-Amz-Target: DynamoDB_20120810.{operation}\r\nAuthorization: x\r\n");
+        let answer = exchange(&mut stream, &post_bytes(&(target + headers), body)).unwrap();
+        check_headers(&answer);
+        answer
+    };
+
+    let text = "badge ".repeat(60_000);
+    let put = |id: &str| {
+        format!(
+            r#"{{"TableName":"employees","Item":{{"employee_id":{{"S":"{id}"}},"about":{{"S":"{text}"}}}}}}"#
+        )
+    };
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(put("a").as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    assert_eq!(send("PutItem", "Content-Encoding: gzip\r\n", &gzip).status, 200);
+    let mut zlib = ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    zlib.write_all(put("b").as_bytes()).unwrap();
+    let zlib = zlib.finish().unwrap();
+    assert_eq!(send("PutItem", "Content-Encoding: deflate\r\n", &zlib).status, 200);
+
+    let serialization = "com.amazon.coral.service#SerializationException";
+    refused(&send("PutItem", "Content-Encoding: deflate\r\n", &gzip), 400, serialization);
+    refused(&send("PutItem", "Content-Encoding: gzip\r\n", &gzip[..99]), 400, serialization);
+    let unsupported = "com.amazon.coral.service#UnsupportedMediaTypeException";
+    refused(&send("PutItem", "Content-Encoding: br\r\n", &gzip), 415, unsupported);
+
+    for (id, expected) in [("a", text.as_str()), ("b", &text)] {
+        let get = format!(r#"{{"TableName":"employees","Key":{{"employee_id":{{"S":"{id}"}}}}}}"#);
+        let plain = send("GetItem", "Accept-Encoding: identity\r\n", get.as_bytes());
+        assert_eq!(plain.header("content-encoding"), None);
+        assert!(plain.body.contains(expected));
+        for coding in ["gzip", "deflate"] {
+            let accept = format!("Accept-Encoding: {coding}\r\n");
+            let answer = send("GetItem", &accept, get.as_bytes());
+            assert_eq!(answer.header("content-encoding"), Some(coding));
+            assert!(answer.bytes.len() < plain.bytes.len() / 50);
+            let mut unpacked = String::new();
+            match coding {
+                "gzip" => GzDecoder::new(&answer.bytes[..]).read_to_string(&mut unpacked).unwrap(),
+                _ => ZlibDecoder::new(&answer.bytes[..]).read_to_string(&mut unpacked).unwrap(),
+            };
+            assert_eq!(unpacked, plain.body);
+        }
+    }
+    let short = send("ListTables", "Accept-Encoding: gzip\r\n", b"{}");
+    assert_eq!(short.header("content-encoding"), None);
 }

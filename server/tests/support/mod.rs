@@ -112,6 +112,9 @@ impl Drop for Server {
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
+    /// The body as it was sent.
+    pub bytes: Vec<u8>,
+    /// The same as text, unless it is compressed.
     pub body: String,
 }
 
@@ -127,9 +130,14 @@ pub fn request(operation: &str, body: &str) -> Vec<u8> {
 }
 
 pub fn post(headers: &str, body: &str) -> Vec<u8> {
+    post_bytes(headers, body.as_bytes())
+}
+
+pub fn post_bytes(headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    format!("POST / HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
-        .into_bytes()
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 /// Sends a request and reads one response; `None` where the server closed the connection instead.
@@ -152,11 +160,14 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut answer = Answer { status, headers, body: String::new() };
+    let mut answer = Answer { status, headers, bytes: Vec::new(), body: String::new() };
     let length: usize = answer.header("content-length").unwrap().parse().unwrap();
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    answer.body = String::from_utf8(body).unwrap();
+    if answer.header("content-encoding").is_none() {
+        answer.body = String::from_utf8(body.clone()).unwrap();
+    }
+    answer.bytes = body;
     Some(answer)
 }
 
