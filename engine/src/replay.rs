@@ -16,14 +16,18 @@ use esker_base::{
     BatchOp, EntryKind, Error, FileNumber, KeyspaceId, Result, SeqNo, batch, key, mutant,
 };
 use esker_manifest::{KeyspaceState, Version};
-use esker_memtable::Memtable;
+use esker_memtable::{Inserter, Memtable};
 use esker_wal::{Group, Groups};
 
 use crate::core::Keyspaces;
 use crate::keyspace::KeyspaceInner;
 use crate::open::Replayed;
+use crate::sync::Mutex;
 use crate::sync::thread::{self, JoinHandle};
 use crate::view::View;
+
+/// How many entries before an entry is inserted its bytes are asked for.
+const FETCH_AHEAD: usize = 16;
 
 /// Fewer entries are not worth a thread.
 const THREAD_ENTRIES_MIN: usize = 4096;
@@ -41,7 +45,17 @@ pub(crate) struct Replay<'a> {
 struct Target {
     keyspace: Arc<KeyspaceInner>,
     flushed_through: SeqNo,
-    entries: Vec<Entry>,
+    entries: Entries,
+}
+
+/// What the current segment holds for a keyspace, so far.
+#[derive(Default)]
+struct Entries {
+    all: Vec<Entry>,
+    /// How many bytes at the front all keys share.
+    shared: usize,
+    /// The tags of the first so many entries were taken when the keys shared more.
+    stale: usize,
 }
 
 /// Where an entry lies in its segment, which is at most 1 GiB.
@@ -68,7 +82,7 @@ impl<'a> Replay<'a> {
         let target = |state: &Arc<KeyspaceState>| {
             let keyspace = keyspaces.get(state.meta.id)?;
             let flushed_through = state.flushed_through;
-            Some((state.meta.id, Target { keyspace, flushed_through, entries: Vec::new() }))
+            Some((state.meta.id, Target { keyspace, flushed_through, entries: Entries::default() }))
         };
         let targets = version.keyspaces.values().filter_map(target).collect();
         let building = Building { is_threaded, under_way: None };
@@ -82,7 +96,7 @@ impl<'a> Replay<'a> {
             self.replayed.groups.add_alone(1);
             self.collect(&group, bytes)?;
         }
-        let full = self.targets.values_mut().filter(|target| !target.entries.is_empty());
+        let full = self.targets.values_mut().filter(|target| !target.entries.all.is_empty());
         let runs = full.map(|target| Run {
             keyspace: Arc::clone(&target.keyspace),
             bytes: Arc::clone(bytes),
@@ -112,7 +126,7 @@ impl<'a> Replay<'a> {
                 let op = op.ok_or_else(malformed)?;
                 match self.targets.get_mut(&op.keyspace) {
                     Some(target) if seq > target.flushed_through => {
-                        target.entries.push(Entry::new(&op, seq, bytes));
+                        target.entries.push(&op, seq, bytes);
                         self.replayed.entries.add_alone(1);
                     }
                     // Flushed already, or of a keyspace that was dropped since: ids are never reused.
@@ -131,6 +145,38 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Entries {
+    /// Adds `op`, whose key and value stand in `bytes`.
+    fn push(&mut self, op: &BatchOp<'_>, seq: SeqNo, bytes: &[u8]) {
+        match self.all.first() {
+            None => self.shared = op.key.len(),
+            Some(first) => {
+                let first = first.key(bytes);
+                // Almost always they still share all of it, which is one comparison of memory.
+                if op.key.get(..self.shared) != Some(&first[..self.shared]) {
+                    let same = first.iter().zip(op.key).take_while(|(a, b)| a == b);
+                    self.shared = same.count();
+                    self.stale = self.all.len();
+                }
+            }
+        }
+        self.all.push(Entry { tag: tag(&op.key[self.shared..]), ..Entry::new(op, seq, bytes) });
+    }
+
+    /// In the order of the tree.
+    fn sort(&mut self, bytes: &[u8]) {
+        let shared = self.shared;
+        for entry in &mut self.all[..self.stale] {
+            entry.tag = tag(&entry.key(bytes)[shared..]);
+        }
+        self.stale = 0;
+        self.all.sort_unstable_by(|a, b| {
+            let by_key = || a.key(bytes)[shared..].cmp(&b.key(bytes)[shared..]);
+            a.tag.cmp(&b.tag).then_with(by_key).then_with(|| b.trailer.cmp(&a.trailer))
+        });
     }
 }
 
@@ -158,44 +204,42 @@ impl Entry {
     fn value<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         &bytes[self.value_at as usize..][..self.value_len as usize]
     }
+
+    /// From the key to the value's end; a value stands behind its key.
+    fn whole<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        let end = (self.key_at + self.key_len).max(self.value_at + self.value_len);
+        &bytes[self.key_at as usize..end as usize]
+    }
 }
 
 /// What one segment holds for one keyspace.
 struct Run {
     keyspace: Arc<KeyspaceInner>,
     bytes: Arc<Vec<u8>>,
-    entries: Vec<Entry>,
+    entries: Entries,
 }
 
 impl Run {
-    fn insert(&self) {
+    fn insert(&mut self) {
         let bytes = &self.bytes[..];
-        let Some(first) = self.entries.first() else { return };
-        let first = first.key(bytes);
-        let shared = self.entries.iter().fold(first.len(), |shared, entry| {
-            let key = entry.key(bytes);
-            // Almost always they still share all of it, which is one comparison of memory.
-            match key.get(..shared) == first.get(..shared) {
-                true => shared,
-                false => first[..shared].iter().zip(key).take_while(|(a, b)| a == b).count(),
-            }
-        });
-        let tagged = |entry: &Entry| Entry { tag: tag(&entry.key(bytes)[shared..]), ..*entry };
-        let mut entries: Vec<Entry> = self.entries.iter().map(tagged).collect();
-        entries.sort_unstable_by(|a, b| {
-            let by_key = || a.key(bytes)[shared..].cmp(&b.key(bytes)[shared..]);
-            a.tag.cmp(&b.tag).then_with(by_key).then_with(|| b.trailer.cmp(&a.trailer))
-        });
+        self.entries.sort(bytes);
+        let Entries { all, shared, .. } = &self.entries;
+        let Some(first) = all.first() else { return };
         if self.keyspace.view_guard().active.is_empty() {
+            let prefix = &first.key(bytes)[..*shared];
             self.keyspace.replace_view(|view| View {
-                active: Arc::new(Memtable::with_common_prefix(&first[..shared])),
+                active: Arc::new(Memtable::with_common_prefix(prefix)),
                 frozen: view.frozen.clone(),
                 levels: Arc::clone(&view.levels),
             });
         }
         let view = self.keyspace.view_guard();
         let mut inserter = view.active.writer();
-        for entry in &entries {
+        for (index, entry) in all.iter().enumerate() {
+            // In their order the entries lie anywhere in the segment.
+            if let Some(soon) = all.get(index + FETCH_AHEAD) {
+                Inserter::fetch(soon.whole(bytes));
+            }
             let kind = EntryKind::try_from(entry.trailer as u8);
             let kind = kind.expect("invariant: made of a kind");
             inserter.insert(entry.key(bytes), SeqNo(entry.trailer >> 8), kind, entry.value(bytes));
@@ -222,16 +266,17 @@ pub(crate) struct Building {
 impl Building {
     fn start(&mut self, runs: Vec<Run>) {
         self.finish();
-        let runs = Arc::new(runs);
-        let entries: usize = runs.iter().map(|run| run.entries.len()).sum();
+        let entries: usize = runs.iter().map(|run| run.entries.all.len()).sum();
+        // Shared, so that they are still there if there is no thread to be had.
+        let runs = Arc::new(Mutex::new(runs));
+        let theirs = Arc::clone(&runs);
+        let build = move || theirs.lock().iter_mut().for_each(Run::insert);
         if self.is_threaded && entries >= THREAD_ENTRIES_MIN {
-            let theirs = Arc::clone(&runs);
-            let build = move || theirs.iter().for_each(Run::insert);
             let builder = thread::Builder::new().name("esker-replay".to_string());
             self.under_way = builder.spawn(build).ok();
         }
         if self.under_way.is_none() {
-            runs.iter().for_each(Run::insert);
+            runs.lock().iter_mut().for_each(Run::insert);
         }
     }
 

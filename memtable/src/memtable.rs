@@ -9,7 +9,7 @@ use esker_base::{EntryKind, SeqNo, key};
 use crate::MemtableCursor;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, OwnLoad};
 use crate::tag::TagBase;
-use crate::tree::{APPROACH_MAX, Tree, Writer};
+use crate::tree::{APPROACH_MAX, Tree, Writer, prefetch_bytes};
 
 /// The longest shared prefix worth keeping, in bytes.
 const COMMON_PREFIX_LEN_MAX: usize = 256;
@@ -183,6 +183,13 @@ impl Inserter<'_> {
     /// keys are known and lie anywhere; keys beyond [`Inserter::APPROACH_MAX`] are left out.
     pub fn approach<'k>(&self, user_keys: impl Iterator<Item = &'k [u8]>) {
         self.writer.approach(user_keys);
+    }
+
+    /// Starts fetching bytes that are to be inserted soon: where sorted entries lie anywhere, waiting for them is most of
+    /// what inserting them costs.
+    #[inline]
+    pub fn fetch(bytes: &[u8]) {
+        prefetch_bytes(bytes);
     }
 
     /// Adds an entry, which every search that starts afterwards finds. Sequence numbers may come in

@@ -36,6 +36,7 @@ use crate::sync::{AtomicPtr, Bug, Mutex, MutexGuard, Ordering, OwnLoad, planted,
 use crate::tag::TagBase;
 
 pub(crate) use self::entry::EntryRef;
+pub(crate) use self::node::prefetch_bytes;
 
 mod entry;
 mod node;

@@ -115,10 +115,11 @@ pub fn replay_segments(
         return Err(Error::invalid("the numbers of the log's segments must grow"));
     }
     let mut replay = Replay::new(known_synced_floor);
-    let mut shared = Arc::new(Vec::new());
+    // A visitor that keeps the last segment for a while keeps its memory too, so two take turns.
+    let (mut shared, mut other) = (Arc::new(Vec::new()), Arc::new(Vec::new()));
     for expected in segments {
         let path = dir.join(FileKind::Wal.name(expected.number));
-        // A visitor that keeps the last segment keeps its memory too.
+        std::mem::swap(&mut shared, &mut other);
         if Arc::get_mut(&mut shared).is_none() {
             shared = Arc::new(Vec::new());
         }

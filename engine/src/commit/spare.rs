@@ -33,6 +33,10 @@ const LASTS_MIN: Duration = Duration::from_secs(4);
 /// One that would last for longer is followed by a smaller one.
 const LASTS_MAX: Duration = Duration::from_secs(60);
 
+/// Finished segments are synced at the latest when the log has so many bytes that are not, however large the memtables
+/// are: what an open after a crash copies should not take longer than what it reads.
+const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+
 /// When nothing was logged for so long, what is held ready is given up.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(200);
 
@@ -186,10 +190,10 @@ impl Core {
         Ok(segment)
     }
 
-    /// Syncs the finished segments, if more than a memtable and a half of log is not known to be synced: an open after a
-    /// crash copies all of that.
+    /// Syncs the finished segments, if more than a memtable and a half of log, or [`UNSYNCED_BYTES_MAX`], is not known to be
+    /// synced: an open after a crash copies all of that.
     fn sync_finished(&self) -> Result<bool> {
-        let most = self.options.memtable_bytes() as u64 / 2 * 3;
+        let most = (self.options.memtable_bytes() as u64 / 2 * 3).min(UNSYNCED_BYTES_MAX);
         let is_much = |log: &mut Log| log.unsynced_bytes() > most;
         if !is_much(&mut self.log.lock()) {
             return Ok(false);

@@ -16,6 +16,9 @@ pub(super) const SLOTS: usize = if cfg!(loom) { 3 } else { SLOTS_MAX };
 const _: () = assert!(cfg!(loom) || size_of::<Leaf>() == 4 * LINE);
 const _: () = assert!(align_of::<Leaf>() <= LINE && align_of::<Inner>() <= LINE);
 
+/// How many lines [`prefetch_bytes`] asks for.
+const BYTES_LINES_MAX: usize = 4;
+
 /// What all nodes begin with: their keys. A pointer to one is a pointer to the whole node.
 #[repr(C)]
 pub(super) struct Keys {
@@ -289,6 +292,14 @@ impl Inner {
         // T4: the right one before the left one.
         self.keys.set_order(order);
         self.children[old].store(left.as_ptr(), release);
+    }
+}
+
+/// Starts fetching the first lines of `bytes`; those behind are fetched ahead by the processor itself.
+#[inline(always)]
+pub(crate) fn prefetch_bytes(bytes: &[u8]) {
+    for line in bytes.chunks(LINE).take(BYTES_LINES_MAX) {
+        prefetch(line.as_ptr());
     }
 }
 
