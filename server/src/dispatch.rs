@@ -1,5 +1,4 @@
-//! From a request's target and body to the bytes of its answer. Called by `http.rs`; calls one operation. Knows the
-//! names of all operations of the service, so that one that is not here yet is told apart from one that never was.
+//! From a request's target and body to the bytes of its answer. Called by `http.rs`; calls one operation.
 //! Never panics on what a client sends.
 
 use std::future::poll_fn;
@@ -10,16 +9,14 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::body::RequestBody;
+use crate::compatibility;
 use crate::error::WireError;
 use crate::inline::{InlineReads, caught, while_fast};
 use crate::limits::Budgets;
 use crate::logged::Logged;
 use crate::message;
-use crate::operation::{self, Awaited, Blocking, PendingAnswer, run, start};
+use crate::operation::{self, Awaited, Blocking, PendingAnswer, not_enabled, run, start};
 use crate::service::Service;
-
-/// What `X-Amz-Target` starts with.
-const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 
 type RunFn = fn(&dyn Service, &[u8]) -> Result<Vec<u8>, WireError>;
 type StartFn = fn(Arc<dyn Service>, &[u8]) -> Result<PendingAnswer, WireError>;
@@ -27,6 +24,8 @@ type StartFn = fn(Arc<dyn Service>, &[u8]) -> Result<PendingAnswer, WireError>;
 /// How an operation is run.
 #[derive(Clone, Copy)]
 enum Handler {
+    /// At once, with the request's `Host`: it needs neither tables nor time.
+    Host(fn(&str, &[u8]) -> Result<Vec<u8>, WireError>),
     /// On a thread that may block.
     Blocking(RunFn),
     /// Where the connection is served, as long as such reads are fast; otherwise as `Blocking`.
@@ -86,6 +85,11 @@ const fn blocking<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> 
     Target { name, handler: Handler::Blocking(run::<O>), answer_cost }
 }
 
+const fn short(name: &'static str, run: RunFn) -> Target {
+    let answer_cost = AnswerCost::Bytes(NO_ITEM_COST_BYTES);
+    Target { name, handler: Handler::Blocking(run), answer_cost }
+}
+
 const fn read<O: Blocking>(name: &'static str, answer_cost_bytes: usize) -> Target {
     let answer_cost = AnswerCost::Bytes(answer_cost_bytes);
     Target { name, handler: Handler::Read(run::<O>), answer_cost }
@@ -109,69 +113,38 @@ const TARGETS: &[Target] = &[
     blocking::<operation::Query>("Query", 2 << 20),
     blocking::<operation::Scan>("Scan", 2 << 20),
     awaited::<operation::UpdateItem>("UpdateItem", AnswerCost::ItemIfAsked),
-];
-
-/// Every operation of the service that is not here.
-const NOT_AVAILABLE: &[&str] = &[
-    "BatchExecuteStatement",
-    "CreateBackup",
-    "CreateGlobalTable",
-    "DeleteBackup",
-    "DeleteResourcePolicy",
-    "DescribeBackup",
-    "DescribeContinuousBackups",
-    "DescribeContributorInsights",
-    "DescribeEndpoints",
-    "DescribeExport",
-    "DescribeGlobalTable",
-    "DescribeGlobalTableSettings",
-    "DescribeImport",
-    "DescribeKinesisStreamingDestination",
-    "DescribeLimits",
-    "DescribeTableReplicaAutoScaling",
-    "DescribeTimeToLive",
-    "DisableKinesisStreamingDestination",
-    "EnableKinesisStreamingDestination",
-    "ExecuteStatement",
-    "ExecuteTransaction",
-    "ExportTableToPointInTime",
-    "GetResourcePolicy",
-    "ImportTable",
-    "ListBackups",
-    "ListContributorInsights",
-    "ListExports",
-    "ListGlobalTables",
-    "ListImports",
-    "ListTagsOfResource",
-    "PutResourcePolicy",
-    "RestoreTableFromBackup",
-    "RestoreTableToPointInTime",
-    "TagResource",
-    "TransactGetItems",
-    "TransactWriteItems",
-    "UntagResource",
-    "UpdateContinuousBackups",
-    "UpdateContributorInsights",
-    "UpdateGlobalTable",
-    "UpdateGlobalTableSettings",
-    "UpdateKinesisStreamingDestination",
-    "UpdateTable",
-    "UpdateTableReplicaAutoScaling",
-    "UpdateTimeToLive",
+    Target {
+        name: "DescribeEndpoints",
+        handler: Handler::Host(not_enabled::describe_endpoints),
+        answer_cost: AnswerCost::Bytes(NO_ITEM_COST_BYTES),
+    },
+    short("DescribeBackup", not_enabled::describe_backup),
+    short("DescribeContinuousBackups", not_enabled::describe_continuous_backups),
+    short("DescribeContributorInsights", not_enabled::describe_contributor_insights),
+    short("DescribeExport", not_enabled::describe_export),
+    short("DescribeGlobalTable", not_enabled::describe_global_table),
+    short("DescribeGlobalTableSettings", not_enabled::describe_global_table),
+    short("DescribeImport", not_enabled::describe_import),
+    short("DescribeKinesisStreamingDestination", not_enabled::describe_kinesis_streaming),
+    short("DescribeLimits", not_enabled::describe_limits),
+    short("DescribeTableReplicaAutoScaling", not_enabled::describe_replica_auto_scaling),
+    short("DescribeTimeToLive", not_enabled::describe_time_to_live),
+    short("GetResourcePolicy", not_enabled::get_resource_policy),
+    short("ListBackups", not_enabled::list_backups),
+    short("ListContributorInsights", not_enabled::list_contributor_insights),
+    short("ListExports", not_enabled::list_exports),
+    short("ListGlobalTables", not_enabled::list_global_tables),
+    short("ListImports", not_enabled::list_imports),
+    short("ListStreams", not_enabled::list_streams),
+    short("ListTagsOfResource", not_enabled::list_tags),
 ];
 
 /// Which operation the header names.
 pub(crate) fn find(header: Option<&str>) -> Result<Target, WireError> {
-    let name = header
-        .and_then(|header| header.strip_prefix(TARGET_PREFIX))
-        .ok_or_else(WireError::unknown_operation)?;
-    if let Some(target) = TARGETS.iter().find(|target| target.name == name) {
-        return Ok(*target);
-    }
-    if NOT_AVAILABLE.contains(&name) {
-        return Err(WireError::operation_not_available(name));
-    }
-    Err(WireError::unknown_operation())
+    let (name, _) =
+        header.and_then(compatibility::operation).ok_or_else(WireError::unknown_operation)?;
+    let target = TARGETS.iter().find(|target| target.name == name);
+    target.copied().ok_or_else(|| WireError::operation_not_available(name))
 }
 
 impl Target {
@@ -183,13 +156,14 @@ impl Target {
         service: Arc<dyn Service>,
         budgets: &Budgets,
         reads: &Arc<InlineReads>,
+        host: &str,
         body: RequestBody,
     ) -> Result<Bytes, WireError> {
         let answer_cost = self.answer_cost.bytes(body.bytes());
         let cost = answer_cost + body.bytes().len() * READ_COST_FACTOR;
         let cost = budgets.work(cost).await;
         let (responses, no_room): (_, fn() -> WireError) = match self.handler {
-            Handler::Blocking(_) | Handler::Read(_) => {
+            Handler::Host(_) | Handler::Blocking(_) | Handler::Read(_) => {
                 (&budgets.read_responses, WireError::responses_overloaded)
             }
             Handler::Awaited(_) => (&budgets.write_responses, WireError::write_unanswered),
@@ -201,6 +175,7 @@ impl Target {
             answer
         };
         let outcome = match self.handler {
+            Handler::Host(handler) => Ok(finish(handler(host, body.bytes()))),
             Handler::Blocking(handler) => {
                 blocking_task(move || finish(handler(service.as_ref(), body.bytes()))).await
             }
@@ -265,11 +240,12 @@ pub(crate) fn panicked(operation: &str, panic: &str) -> WireError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compatibility::Support;
 
     #[test]
     fn writes_that_ask_for_an_item_pay_for_it() {
         let cost = |operation: &str, body: &str| {
-            let target = find(Some(&format!("{TARGET_PREFIX}{operation}"))).ok().unwrap();
+            let target = find(Some(&format!("DynamoDB_20120810.{operation}"))).ok().unwrap();
             target.answer_cost.bytes(body.as_bytes())
         };
         for operation in ["UpdateItem", "DeleteItem"] {
@@ -303,6 +279,15 @@ mod tests {
             message(Some("DynamoDB_20120810.UpdateTable")),
             "UnknownOperationException: UpdateTable is not available in this version of Esker"
         );
-        assert!(TARGETS.iter().all(|t| !NOT_AVAILABLE.contains(&t.name)));
+    }
+
+    #[test]
+    fn what_is_here_is_what_the_list_of_operations_says() {
+        for interface in [&compatibility::TABLES, &compatibility::STREAMS] {
+            for (name, support) in interface.operations {
+                let found = find(Some(&format!("{}{name}", interface.target_prefix)));
+                assert_eq!(found.is_ok(), *support != Support::Absent, "{name}");
+            }
+        }
     }
 }

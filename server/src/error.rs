@@ -69,6 +69,11 @@ impl WireError {
         Self { message: Some(message), ..Self::unknown_operation() }
     }
 
+    /// What the request names does not exist.
+    pub(crate) fn missing(exception: &'static str, message: impl Into<String>) -> Self {
+        Self::new(400, DYNAMODB, exception, message)
+    }
+
     /// Neither an `Authorization` header nor a signature in the query.
     pub(crate) fn missing_authentication() -> Self {
         Self::new(

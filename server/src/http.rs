@@ -185,6 +185,7 @@ async fn operation(
     let signed = signed(&request);
     let (sent_as, answered_as) =
         (encoding::of_request(request.headers()), encoding::of_answer(request.headers()));
+    let host = request.headers().get(HOST).cloned();
     let is_held_back = request.headers().contains_key(EXPECT);
     let bodies = &shared.budgets.bodies;
     let body = match body::read(request.into_body(), is_held_back, &shared.limits, bodies).await {
@@ -219,7 +220,8 @@ async fn operation(
         Err(error) => return Ok(Answer::error(&error)),
     };
     let service = Arc::clone(&shared.service);
-    Ok(match target.run(service, &shared.budgets, &shared.reads, body).await {
+    let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    Ok(match target.run(service, &shared.budgets, &shared.reads, host, body).await {
         Ok(body) => match answered_as {
             Some(coding) if body.len() >= COMPRESSED_BYTES_MIN => {
                 compressed(shared, body, coding).await

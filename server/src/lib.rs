@@ -6,6 +6,7 @@
 
 mod body;
 mod cli;
+mod compatibility;
 mod dispatch;
 mod encoding;
 mod error;

@@ -92,3 +92,38 @@ pub(crate) fn not_in_enum(value: &str, path: &str, set: &str) -> String {
          set: [{set}]"
     )
 }
+
+// Features that are not here.
+
+pub(crate) fn table_not_found(name: &str) -> String {
+    format!("Table not found: {name}")
+}
+
+pub(crate) fn resource_not_found(arn: &str) -> String {
+    // Spelt as the service spells it.
+    format!("Requested resource not found: ResourcArn: {arn} not found")
+}
+
+pub(crate) fn resource_arn_invalid(arn: &str) -> String {
+    format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+}
+
+pub(crate) fn policy_not_found(arn: &str) -> String {
+    format!("Resource-based policy not found for the provided ResourceArn: {arn}")
+}
+
+pub(crate) fn global_table_not_found(name: &str) -> String {
+    format!("Global Table not found: Global table with name: '{name}' does not exist.")
+}
+
+pub(crate) fn backup_not_found(arn: &str) -> String {
+    format!("Backup not found: {arn}")
+}
+
+pub(crate) fn export_not_found(arn: &str) -> String {
+    format!("Export not found: {arn}")
+}
+
+pub(crate) fn import_not_found(arn: &str) -> String {
+    format!("Import not found: {arn}")
+}

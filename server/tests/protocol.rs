@@ -264,3 +264,76 @@ fn bodies_are_compressed_as_their_headers_say() {
     let short = send("ListTables", "Accept-Encoding: gzip\r\n", b"{}");
     assert_eq!(short.header("content-encoding"), None);
 }
+
+#[test]
+fn features_that_are_not_here_are_answered_as_switched_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let created = server.ok(
+        "CreateTable",
+        r#"{"TableName":"employees","BillingMode":"PAY_PER_REQUEST",
+            "KeySchema":[{"AttributeName":"employee_id","KeyType":"HASH"}],
+            "AttributeDefinitions":[{"AttributeName":"employee_id","AttributeType":"S"}]}"#,
+    );
+    let arn = created.split("\"TableArn\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let not_found = "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException";
+    for (operation, expected) in [
+        ("DescribeTimeToLive", r#"{"TimeToLiveDescription":{"TimeToLiveStatus":"DISABLED"}}"#),
+        (
+            "DescribeContinuousBackups",
+            r#"{"ContinuousBackupsDescription":{"ContinuousBackupsStatus":"DISABLED","PointInTimeRecoveryDescription":{"PointInTimeRecoveryStatus":"DISABLED"}}}"#,
+        ),
+        (
+            "DescribeContributorInsights",
+            r#"{"ContributorInsightsStatus":"DISABLED","TableName":"employees"}"#,
+        ),
+        (
+            "DescribeKinesisStreamingDestination",
+            r#"{"KinesisDataStreamDestinations":[],"TableName":"employees"}"#,
+        ),
+        (
+            "DescribeTableReplicaAutoScaling",
+            r#"{"TableAutoScalingDescription":{"Replicas":[],"TableName":"employees","TableStatus":"ACTIVE"}}"#,
+        ),
+    ] {
+        for name in ["employees", arn] {
+            let answer = server.ok(operation, &format!(r#"{{"TableName":"{name}"}}"#));
+            assert_eq!(answer, expected, "{operation}");
+        }
+        let kind = match operation {
+            "DescribeContinuousBackups" => {
+                "com.amazonaws.dynamodb.v20120810#TableNotFoundException"
+            }
+            _ => not_found,
+        };
+        refused(&server.call(operation, r#"{"TableName":"nobody"}"#), 400, kind);
+        let validation = "com.amazon.coral.validate#ValidationException";
+        refused(&server.call(operation, "{}"), 400, validation);
+        let serialization = "com.amazon.coral.service#SerializationException";
+        refused(&server.call(operation, r#"{"TableName":7}"#), 400, serialization);
+    }
+    let resource = format!(r#"{{"ResourceArn":"{arn}"}}"#);
+    assert_eq!(server.ok("ListTagsOfResource", &resource), r#"{"Tags":[]}"#);
+    let missing = format!(r#"{{"ResourceArn":"{arn}x"}}"#);
+    refused(&server.call("ListTagsOfResource", &missing), 400, not_found);
+    let policy = "com.amazonaws.dynamodb.v20120810#PolicyNotFoundException";
+    refused(&server.call("GetResourcePolicy", &resource), 400, policy);
+    for (operation, expected) in [
+        ("ListBackups", r#"{"BackupSummaries":[]}"#),
+        ("ListExports", r#"{"ExportSummaries":[]}"#),
+        ("ListImports", r#"{"ImportSummaryList":[]}"#),
+        ("ListGlobalTables", r#"{"GlobalTables":[]}"#),
+        ("ListContributorInsights", r#"{"ContributorInsightsSummaries":[]}"#),
+        (
+            "DescribeEndpoints",
+            r#"{"Endpoints":[{"Address":"localhost","CachePeriodInMinutes":1440}]}"#,
+        ),
+    ] {
+        assert_eq!(server.ok(operation, "{}"), expected);
+        assert_eq!(server.call(operation, "[]").status, 400);
+    }
+    assert!(server.ok("DescribeLimits", "{}").contains("\"AccountMaxReadCapacityUnits\":80000"));
+    let streams = "X-Amz-Target: DynamoDBStreams_20120810.ListStreams\r\nAuthorization: x\r\n";
+    let answer = exchange(&mut server.connect(), &post(streams, "{}")).unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"Streams":[]}"#));
+}

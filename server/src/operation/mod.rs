@@ -12,6 +12,7 @@ mod delete_table;
 mod describe_table;
 mod get_item;
 mod list_tables;
+pub(crate) mod not_enabled;
 mod put_item;
 mod query;
 pub(crate) mod requests;

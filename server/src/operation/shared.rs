@@ -52,6 +52,13 @@ pub(super) const KEY_TYPE: &[(&str, KeyType)] =
 pub(super) const ATTRIBUTE_TYPE: &[(&str, ScalarAttributeType)] =
     &[("B", ScalarAttributeType::B), ("N", ScalarAttributeType::N), ("S", ScalarAttributeType::S)];
 
+pub(super) const TABLE_STATUS: &[(&str, TableStatus)] = &[
+    ("CREATING", TableStatus::Creating),
+    ("ACTIVE", TableStatus::Active),
+    ("UPDATING", TableStatus::Updating),
+    ("DELETING", TableStatus::Deleting),
+];
+
 /// How the enumeration `values` names `value`.
 pub(super) fn name_of<T: PartialEq>(values: &[(&'static str, T)], value: &T) -> &'static str {
     values
@@ -163,12 +170,7 @@ pub(super) struct DescriptionOut<'a>(pub(super) &'a TableDescription);
 impl Serialize for DescriptionOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let table = self.0;
-        let status = match table.table_status {
-            TableStatus::Creating => "CREATING",
-            TableStatus::Active => "ACTIVE",
-            TableStatus::Updating => "UPDATING",
-            TableStatus::Deleting => "DELETING",
-        };
+        let status = name_of(TABLE_STATUS, &table.table_status);
         let definitions: Vec<_> = table.attribute_definitions.iter().map(DefinitionOut).collect();
         let key: Vec<_> = table.key_schema.iter().map(KeyElementOut).collect();
         // Timestamps are seconds with a fraction.

@@ -369,7 +369,7 @@ fn reads_and_writes_leave_the_worker_while_reads_are_slow() {
         let thread_with = |reads: InlineReads| {
             let body = RequestBody::of(text, &budgets.bodies);
             let (service, reads) = (Arc::clone(&service), Arc::new(reads));
-            let answer = runtime.block_on(target.run(service, &budgets, &reads, body));
+            let answer = runtime.block_on(target.run(service, &budgets, &reads, "localhost", body));
             answer.unwrap_err().to_string()
         };
         let refusal = |thread: &str| format!("ResourceNotFoundException: {thread}");
@@ -413,7 +413,7 @@ fn writes_of_one_item_go_on_however_few_threads_there_are() {
             let budgets = Arc::clone(&budgets);
             tokio::spawn(async move {
                 let body = RequestBody::of(body, &budgets.bodies);
-                target.run(service, &budgets, &reads, body).await
+                target.run(service, &budgets, &reads, "localhost", body).await
             })
         };
         let mut writes: Vec<_> = (0..20).map(update).collect();
