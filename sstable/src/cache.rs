@@ -12,6 +12,8 @@ use esker_base::FileId;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
+use crate::ahead::Payoff;
+
 const SHARD_COUNT: usize = 64;
 /// What an entry costs beside its bytes, roughly: key, slot, handle, allocator.
 const ENTRY_OVERHEAD_BYTES: u64 = 96;
@@ -112,6 +114,8 @@ pub struct BlockCache {
     capacity_bytes: AtomicU64,
     /// How many more reads of mapped blocks are to expect that the device has to be waited for.
     cold_reads: AtomicU32,
+    /// Whether more of a map is fetched than what is looked at.
+    pub(crate) payoff: Payoff,
 }
 
 impl BlockCache {
@@ -132,6 +136,7 @@ impl BlockCache {
             counters,
             capacity_bytes: AtomicU64::new(capacity_bytes),
             cold_reads: AtomicU32::new(0),
+            payoff: Payoff::new(),
         }
     }
 

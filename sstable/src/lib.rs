@@ -35,6 +35,7 @@
 
 pub mod format;
 
+mod ahead;
 mod block;
 mod block_builder;
 mod block_cursor;

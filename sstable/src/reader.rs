@@ -88,7 +88,7 @@ impl Reader {
             ReadMode::Mapped => {
                 let map = file.map().map_err(|error| Error::io("map", &path, error))?;
                 let len = map.len() as u64;
-                (Source::Mapped(map), len)
+                (Source::mapped(map), len)
             }
             ReadMode::Positioned => {
                 let len = file.len().map_err(|error| Error::io("stat", &path, error))?;
@@ -116,6 +116,7 @@ impl Reader {
 
         // The sections tile the space up to the footer: one read fetches all.
         let start = footer.index.offset;
+        source.will_need(start..footer_at);
         let sections = source.read(&path, start, (footer_at - start) as usize)?;
         let section = |handle: BlockHandle| {
             let from = (handle.offset - start) as usize;

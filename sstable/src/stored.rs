@@ -5,6 +5,7 @@
 //! each time it is read into the cache, so again after it was evicted. `verify` looks at everything each time.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use esker_base::{Error, FileId, Result, SeqNo};
 use esker_vfs::os::memory;
 use esker_vfs::{Advice, File, OpenMode};
 
+use crate::ahead::Fetched;
 use crate::block::Layout;
 use crate::cache::BlockKey;
 use crate::format::{self, BLOCK_TRAILER_LEN, Compression, Defect};
@@ -21,8 +23,14 @@ use crate::reader::Reader;
 
 /// Where the bytes of a file come from.
 pub(crate) enum Source {
-    Mapped(Bytes),
+    Mapped(Map),
     Positioned(Arc<dyn File>),
+}
+
+/// A mapped file, and what of it was fetched ahead.
+pub(crate) struct Map {
+    bytes: Bytes,
+    fetched: Fetched,
 }
 
 /// What the index keeps of each block of a mapped file. This one was not looked at yet.
@@ -66,7 +74,7 @@ impl Reader {
     #[inline]
     pub(crate) fn map(&self) -> Option<&Bytes> {
         match &self.source {
-            Source::Mapped(map) => Some(map),
+            Source::Mapped(map) => Some(&map.bytes),
             Source::Positioned(_) => None,
         }
     }
@@ -90,9 +98,11 @@ impl Reader {
         let handle = self.index().handle(at);
         match &self.source {
             Source::Mapped(map) => {
-                let stored = &map[handle.offset as usize..handle.end() as usize];
+                let stored = &map.bytes[handle.offset as usize..handle.end() as usize];
                 prefetch::front(stored, FRONT_LINES);
-                if self.is_cold(stored) {
+                if self.index().state(at) == UNKNOWN {
+                    self.fetch_first(map, at, true);
+                } else if self.is_cold(stored) {
                     memory::will_need(stored);
                 }
             }
@@ -104,13 +114,40 @@ impl Reader {
         }
     }
 
-    /// Whether mapped blocks have to be expected not to be in memory. Looks at this one from time to time.
+    /// Asks for a mapped block that was not looked at before, and for what is around it while that pays, if it is not in
+    /// memory. A fault does for a block of one page, unless it `is_ahead` of the read.
+    #[cold]
+    fn fetch_first(&self, map: &Map, at: usize, is_ahead: bool) {
+        let handle = self.index().handle(at);
+        let stored = &map.bytes[handle.offset as usize..handle.end() as usize];
+        if memory::is_resident(stored) {
+            return;
+        }
+        let payoff = &self.cache.payoff;
+        if payoff.pays() {
+            match map.fetched.fetch(&(handle.offset..handle.end())) {
+                Some(chunks) => {
+                    payoff.fetched();
+                    let end = (chunks.end as usize).min(map.bytes.len());
+                    return memory::will_need(&map.bytes[chunks.start as usize..end]);
+                }
+                None => payoff.lost(),
+            }
+        }
+        if is_ahead || memory::spans_pages(stored) {
+            memory::will_need(stored);
+        }
+    }
+
+    /// Whether mapped blocks have to be expected not to be in memory. Looks at this one, which was looked at before, from
+    /// time to time.
     #[inline]
     fn is_cold(&self, stored: &[u8]) -> bool {
         let reads = READS.get().wrapping_add(1);
         READS.set(reads);
         if reads.is_multiple_of(READS_PER_LOOK) && !memory::is_resident(stored) {
             self.cache.set_cold();
+            self.cache.payoff.is_short();
         }
         self.cache.is_cold()
     }
@@ -119,7 +156,7 @@ impl Reader {
     pub(crate) fn prefetch_block(&self, at: usize) {
         if let Source::Mapped(map) = &self.source {
             let handle = self.index().handle(at);
-            prefetch::front(&map[handle.offset as usize..handle.end() as usize], FRONT_LINES);
+            prefetch::front(&map.bytes[handle.offset as usize..handle.end() as usize], FRONT_LINES);
         }
     }
 
@@ -140,15 +177,18 @@ impl Reader {
     ) -> Result<(Compression, Stored<'_>)> {
         let Source::Mapped(map) = &self.source else { return self.read_in(at, fill_cache) };
         let handle = self.index().handle(at);
-        let stored = &map[handle.offset as usize..handle.end() as usize];
+        let stored = &map.bytes[handle.offset as usize..handle.end() as usize];
+        let state = self.index().state(at);
         if fetch {
             prefetch::front(stored, FRONT_LINES);
-            if self.is_cold(stored) && memory::spans_pages(stored) {
+            if state == UNKNOWN {
+                self.fetch_first(map, at, false);
+            } else if self.is_cold(stored) && memory::spans_pages(stored) {
                 // Each page would be a fault and a read of its own.
                 memory::will_need(stored);
             }
         }
-        let compression = match self.index().state(at) {
+        let compression = match state {
             PLAIN => Compression::None,
             PACKED => Compression::Lz4,
             _ => self.first_touch(at, stored)?,
@@ -218,12 +258,26 @@ impl Reader {
 }
 
 impl Source {
+    pub fn mapped(bytes: Bytes) -> Source {
+        let fetched = Fetched::new(bytes.len() as u64);
+        Source::Mapped(Map { bytes, fetched })
+    }
+
+    /// Starts to fetch a part of the file that is about to be read from front to back, where a fault would fetch a page.
+    pub fn will_need(&self, range: Range<u64>) {
+        if let Source::Mapped(map) = self
+            && let Some(bytes) = map.bytes.get(range.start as usize..range.end as usize)
+        {
+            memory::will_need(bytes);
+        }
+    }
+
     /// `len` bytes from `offset`, which the caller has held against the file's length.
     pub(crate) fn read(&self, path: &Path, offset: u64, len: usize) -> Result<Bytes> {
         match self {
             Source::Mapped(map) => {
                 let from = offset as usize;
-                Ok(map.slice(from..from + len))
+                Ok(map.bytes.slice(from..from + len))
             }
             Source::Positioned(file) => read_exact(&**file, path, offset, len),
         }
