@@ -19,6 +19,7 @@ use esker_memtable::Memtable;
 use esker_sstable::WriterOptions;
 
 use crate::commit::log::Log;
+use crate::compact::FILTER_BITS_ABOVE;
 use crate::core::Core;
 use crate::keyspace::KeyspaceInner;
 use crate::view::{Levels, View};
@@ -177,7 +178,7 @@ impl Core {
         // Whatever older versions there are lie below, so every tombstone stays.
         let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
         cursor.seek_to_first()?;
-        self.build(keyspace, |context| {
+        self.build(keyspace, FILTER_BITS_ABOVE, |context| {
             context.target_file_bytes = u64::MAX;
             context.values.target_file_bytes = u64::MAX;
             esker_compaction::build(&mut cursor, Retain::new(rules, Below::unknown()), context)
@@ -254,6 +255,7 @@ impl Core {
     pub(crate) fn build(
         &self,
         keyspace: &KeyspaceInner,
+        filter_bits_per_key: u32,
         build: impl FnOnce(&mut BuildContext<'_>) -> Result<Built>,
     ) -> Result<Built> {
         build(&mut BuildContext {
@@ -262,6 +264,7 @@ impl Core {
             writer: WriterOptions {
                 compression: compression_of(keyspace.meta.compression),
                 keyspace: keyspace.id(),
+                filter_bits_per_key,
                 ..WriterOptions::default()
             },
             values: ValuePolicy {

@@ -15,6 +15,7 @@
 use esker_base::{BatchOp, EntryKind, Error, ErrorKind, Result, SeqNo, batch};
 use esker_compaction::{Below, Built, Retain, Rules};
 
+use crate::compact::FILTER_BITS_LAST;
 use crate::core::Core;
 use crate::keyspace::{Keyspace, KeyspaceInner};
 use crate::sync::{AtomicBool, Mutex, MutexGuard};
@@ -353,7 +354,7 @@ impl Core {
     ) -> Result<Built> {
         let _under_way = self.background.steps.read();
         self.check_open()?;
-        self.build(keyspace, |context| {
+        self.build(keyspace, FILTER_BITS_LAST, |context| {
             context.fs = self.staged_fs();
             esker_compaction::build(&mut Stream::new(source, stamp), everything(), context)
         })

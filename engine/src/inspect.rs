@@ -6,7 +6,7 @@ use esker_manifest::{FileMeta, KeyspaceState, Shutdown};
 
 use crate::Db;
 use crate::core::Core;
-use crate::metrics::Metrics;
+use crate::metrics::{LevelMetrics, Metrics};
 
 /// What [`Db::inspect`] shows.
 #[non_exhaustive]
@@ -237,11 +237,23 @@ impl Core {
             let view = keyspace.view();
             let level0 = view.levels.0.first().map_or(0, Vec::len) as u64;
             metrics.level0_files = metrics.level0_files.max(level0);
-            for file in view.levels.0.iter().flatten() {
-                metrics.sstables += 1;
-                metrics.sstable_bytes += file.meta.len;
-                metrics.index_and_filter_bytes += file.memory_bytes() as u64;
+            for (number, files) in view.levels.0.iter().enumerate() {
+                if metrics.levels.len() <= number {
+                    metrics.levels.resize(number + 1, LevelMetrics::default());
+                }
+                let level = &mut metrics.levels[number];
+                for file in files {
+                    level.files += 1;
+                    level.bytes += file.meta.len;
+                    level.entries += file.meta.entry_count;
+                    level.index_and_filter_bytes += file.memory_bytes() as u64;
+                }
             }
+        }
+        for level in &metrics.levels {
+            metrics.sstables += level.files;
+            metrics.sstable_bytes += level.bytes;
+            metrics.index_and_filter_bytes += level.index_and_filter_bytes;
         }
         metrics
     }

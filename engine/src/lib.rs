@@ -74,7 +74,7 @@ pub use inspect::{
     WalInspection,
 };
 pub use keyspace::Keyspace;
-pub use metrics::Metrics;
+pub use metrics::{LevelMetrics, Metrics};
 pub use options::{Background, Builder, CompactionStrategy, Durability, KeyspaceOptions, Options};
 pub use repair::{LostCommits, LostKeys, RepairOptions, RepairReport, repair};
 pub use snapshot::Snapshot;

@@ -216,6 +216,8 @@ pub struct Metrics {
     pub sstables: u64,
     /// Their total length, in bytes.
     pub sstable_bytes: u64,
+    /// The levels, from level 0 down, over all keyspaces.
+    pub levels: Vec<LevelMetrics>,
     /// The number of value files.
     pub value_files: u64,
     /// Their total length, in bytes.
@@ -228,4 +230,17 @@ pub struct Metrics {
     pub queued_commits: u64,
     /// Why the database refuses writes, if it does.
     pub read_only_cause: Option<String>,
+}
+
+/// What a level holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelMetrics {
+    /// Its sstables.
+    pub files: u64,
+    /// Their length, in bytes.
+    pub bytes: u64,
+    /// Their entries of every kind.
+    pub entries: u64,
+    /// Memory of the indexes and filters of those that are open, in bytes.
+    pub index_and_filter_bytes: u64,
 }

@@ -21,6 +21,7 @@ use esker_memtable::Memtable;
 use super::restamp::{Restamped, Unlisted};
 use super::{AHEAD_FAR, AHEAD_NEAR, CHUNK_LEN_MAX, everything};
 use crate::commit::log::Log;
+use crate::compact::FILTER_BITS_LAST;
 use crate::core::Core;
 use crate::db::told_in_doubt;
 use crate::flush::added_values;
@@ -144,7 +145,7 @@ impl Core {
         let fs = self.staged_fs();
         let unlisted = |meta: &FileMeta| Unlisted { core: self, fs: &fs, meta: meta.clone() };
         let mut entries = Restamped::new(built.files.iter().map(unlisted).collect(), stamp);
-        let again = self.build(keyspace, |context| {
+        let again = self.build(keyspace, FILTER_BITS_LAST, |context| {
             context.fs = Arc::clone(&fs);
             esker_compaction::build(&mut entries, everything(), context)
         })?;

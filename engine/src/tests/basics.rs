@@ -308,3 +308,28 @@ fn every_handle_can_be_sent_and_shared() {
     check::<crate::PendingCommit>();
     check::<crate::Error>();
 }
+
+#[test]
+fn filters_above_the_last_level_have_more_bits_and_the_metrics_tell_of_each_level() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir);
+    let ks = db.keyspace("k").unwrap();
+    let fill = |from: u32| {
+        for i in from..from + 20_000 {
+            ks.put_with(i.to_be_bytes(), [7; 20], Durability::Volatile).unwrap();
+        }
+    };
+    fill(0);
+    db.compact().unwrap();
+    fill(20_000);
+    db.flush().unwrap();
+    // What a filter answers needs it to be open.
+    assert_eq!(ks.iter().count(), 40_000);
+    let metrics = db.metrics();
+    let filled: Vec<_> = metrics.levels.iter().filter(|level| level.files > 0).collect();
+    let [level0, last] = filled[..] else { panic!("{:?}", metrics.levels) };
+    assert_eq!((level0.entries, last.entries), (20_000, 20_000));
+    assert!(level0.index_and_filter_bytes > last.index_and_filter_bytes * 5 / 4, "{metrics:?}");
+    assert_eq!(metrics.sstables, level0.files + last.files);
+    assert_eq!(metrics.sstable_bytes, level0.bytes + last.bytes);
+}
