@@ -57,7 +57,7 @@ impl Batch {
     /// Adds an operation, with the same limits as [`Batch::put`].
     pub fn push(&mut self, op: &BatchOp<'_>) -> Result<()> {
         // Reserved at once: growing byte by byte would copy a small batch several times.
-        self.bytes.reserve(op_len_max(op, self.bytes.len())?);
+        self.bytes.reserve(op_len(op, self.bytes.len())?);
         encode_op(op, &mut self.bytes);
         self.count += 1;
         Ok(())
@@ -90,12 +90,14 @@ impl Batch {
     }
 }
 
-/// The most bytes that `op` takes in a batch; refused if its key is over the limit, or if a batch that has `before`
+/// The bytes that `op` takes in a batch; refused if its key is over the limit, or if a batch that has `before`
 /// bytes would be with it.
 #[inline]
-pub fn op_len_max(op: &BatchOp<'_>, before: usize) -> Result<usize> {
+pub fn op_len(op: &BatchOp<'_>, before: usize) -> Result<usize> {
+    let prefixed = |bytes: &[u8]| varint::encoded_len(bytes.len() as u64) + bytes.len();
     // The lengths are at most 10 bytes each; the sum cannot overflow because slices are below isize::MAX.
-    let added = 1 + 3 * varint::LEN_MAX + op.key.len() + op.value.len();
+    let value_len = if op.kind == EntryKind::Put { prefixed(op.value) } else { 0 };
+    let added = 1 + varint::encoded_len(op.keyspace.0) + prefixed(op.key) + value_len;
     if op.key.len() <= KEY_LEN_MAX && before + added <= BATCH_LEN_MAX {
         return Ok(added);
     }

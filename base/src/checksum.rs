@@ -33,6 +33,13 @@ impl OfFile {
     }
 }
 
+/// The checksum of what has the checksum `before`, followed by `bytes`.
+pub fn followed_by(before: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(before);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
 /// The checksum of `bytes` alone; for headers, which carry the identity themselves, and for whole files.
 pub fn plain(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
@@ -71,6 +78,10 @@ mod tests {
         for len in [0, 1, 36, 127, 128, 129, 1000] {
             let bytes = vec![3; len];
             assert_eq!(OfFile::new(a).at(77, &bytes), at(a, 77, &bytes), "{len}");
+            for cut in [0, len / 2, len] {
+                let front = at(a, 77, &bytes[..cut]);
+                assert_eq!(followed_by(front, &bytes[cut..]), at(a, 77, &bytes), "{len}");
+            }
         }
     }
 

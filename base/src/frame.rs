@@ -1,4 +1,4 @@
-//! The framing that the write-ahead log and the manifest share.
+//! The framing of the manifest; the write-ahead log has one of its own, which is smaller.
 //!
 //! A log file is a header of its own format followed by frames, each starting at a multiple of 8 bytes. All numbers
 //! are little-endian.
@@ -33,9 +33,6 @@ use crate::limits::FRAME_PAYLOAD_MAX;
 
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 32;
-
-/// Bytes of the two checksums that a frame begins with; they cover all of it.
-pub const CHECKSUMS_LEN: usize = 8;
 
 /// Frames start at multiples of this.
 pub const ALIGNMENT: usize = 8;
@@ -157,7 +154,7 @@ pub fn decode(file_id: FileId, offset: u64, file: &[u8]) -> Parsed<'_> {
         return Parsed::Damaged("the file ends within a payload");
     };
     let payload_crc = checksum::at(file_id, offset + HEADER_LEN as u64, padded);
-    if u32_at(header, 4) != payload_crc && !crate::mutant!("wal_torn_payload_taken") {
+    if u32_at(header, 4) != payload_crc {
         return Parsed::Damaged("payload checksum does not match");
     }
     let synced = LogPosition { file: FileNumber(u64_at(header, 16)), offset: u64_at(header, 24) };
@@ -188,7 +185,7 @@ pub fn scan(file_id: FileId, from: u64, file: &[u8]) -> impl Iterator<Item = Fra
 }
 
 /// Whether the fields of a header at `offset` are in range, or all zero. Most of what is no frame is told without a
-/// checksum: a segment made of an old one is full of that.
+/// checksum.
 fn may_be_header(offset: u64, file: &[u8]) -> bool {
     let rest = usize::try_from(offset).ok().and_then(|start| file.get(start..)).unwrap_or(&[]);
     let Some(header) = rest.first_chunk::<HEADER_LEN>() else { return true };

@@ -165,7 +165,7 @@ impl Ingest {
     #[inline]
     fn try_add(&mut self, kind: EntryKind, key: &[u8], value: &[u8]) -> Result<()> {
         let op = BatchOp { kind, keyspace: self.keyspace.id(), key, value };
-        batch::op_len_max(&op, 0)?;
+        batch::op_len(&op, 0)?;
         if !self.is_empty && key <= &self.last_key[..] {
             return Err(out_of_order(key, &self.last_key));
         }

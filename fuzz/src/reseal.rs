@@ -7,7 +7,7 @@ use esker_base::{FileId, checksum, frame, varint};
 const SSTABLE_HEADER: usize = 48;
 const SSTABLE_FOOTER: usize = 72;
 
-/// Recomputes both checksums of every frame from `start` on, as far as the lengths lead.
+/// Recomputes both checksums of every frame of a manifest from `start` on, as far as the lengths lead.
 pub fn frames(file_id: FileId, file: &mut [u8], start: usize) {
     let mut offset = start;
     while let Some(header) = file.get(offset..offset + frame::HEADER_LEN) {
@@ -24,6 +24,24 @@ pub fn frames(file_id: FileId, file: &mut [u8], start: usize) {
         file[offset + 4..offset + 8].copy_from_slice(&payload.to_le_bytes());
         let header = checksum::at(file_id, offset as u64, &file[offset + 4..body]);
         file[offset..offset + 4].copy_from_slice(&header.to_le_bytes());
+        offset = end;
+    }
+}
+
+/// Recomputes check and checksum of every frame of a log segment from `start` on, as far as the lengths lead.
+pub fn log_frames(file_id: FileId, file: &mut [u8], start: usize) {
+    use esker_wal::frame::{HEADER_LEN, encoded_len};
+    let mut offset = start;
+    while let Some(header) = file.get(offset..offset + HEADER_LEN) {
+        let word = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+        let (body, end) = (offset + HEADER_LEN, offset + encoded_len((word & 0xfff_ffff) as usize));
+        if header.iter().all(|&byte| byte == 0) || end > file.len() {
+            return;
+        }
+        let of_header = checksum::at(file_id, offset as u64, &file[offset + 6..body]);
+        let of_all = checksum::followed_by(of_header, &file[body..end]);
+        file[offset..offset + 4].copy_from_slice(&of_all.to_le_bytes());
+        file[offset + 4..offset + 6].copy_from_slice(&(of_header as u16).to_le_bytes());
         offset = end;
     }
 }

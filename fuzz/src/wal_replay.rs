@@ -18,11 +18,9 @@ pub fn check(data: &[u8]) {
     replay(data);
     let mut resealed = data.to_vec();
     if let Some(header) = resealed.first_chunk_mut() {
-        let (is_recycled, seals_frames) = (false, true);
         let (number, epoch, file_id) = (NUMBER, Epoch(1), ID);
-        *header =
-            Header { number, epoch, file_id, size_bytes: 0, is_recycled, seals_frames }.encode();
-        reseal::frames(ID, &mut resealed, HEADER_LEN);
+        *header = Header { number, epoch, file_id, size_bytes: 0, is_recycled: false }.encode();
+        reseal::log_frames(ID, &mut resealed, HEADER_LEN);
     }
     replay(&resealed);
 }

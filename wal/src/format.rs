@@ -1,16 +1,16 @@
 //! The bytes of a log segment. The writer and the reader use it; it does no input or output.
 //!
 //! A segment file, named by its number (`0000000002.wal`), is this header and then frames in the
-//! framing of [`esker_base::frame`], the first at offset 64, each starting where the one before
+//! framing of [`crate::frame`], the first at offset 64, each starting where the one before
 //! ends. All numbers are little-endian.
 //!
 //! | offset | size | field |
 //! |---|---|---|
 //! | 0 | 8 | `ESKERWAL` |
-//! | 8 | 2 | format version, 1 |
+//! | 8 | 2 | format version, 2 |
 //! | 10 | 2 | 0 |
 //! | 12 | 4 | compatible feature bits: a reader that does not know one ignores it. 1: *recycled*, see below |
-//! | 16 | 4 | incompatible feature bits: a reader that does not know one refuses the file. 1: what a clean close records of the segment is the CRC-32 over the first 8 bytes of each frame, in order; without it, over the whole file |
+//! | 16 | 4 | incompatible feature bits: a reader that does not know one refuses the file. None so far |
 //! | 20 | 4 | the length in bytes that the file was made with; shorter means cut off, except behind a Seal |
 //! | 24 | 8 | segment number, the same as in the file's name |
 //! | 32 | 8 | epoch: which writable open of the database made the segment |
@@ -18,13 +18,13 @@
 //! | 56 | 4 | 0 |
 //! | 60 | 4 | CRC-32 over bytes 0 to 59 |
 //!
-//! A header is valid if magic and checksum match, the version is 1, no unknown incompatible bit is
+//! A header is valid if magic and checksum match, the version is 2, no unknown incompatible bit is
 //! set and the epoch is below 2^63. Magic, version and checksum stay where they are in every later version, so that an old
 //! reader can tell *newer* from *damaged*. Example, segment 2 of epoch 3 with a file id of sixteen
-//! 0x11, made with 65,536 bytes: `45 53 4b 45 52 57 41 4c 01 00`, 6 zeros, `01 00 00 00 00 00 01 00 02 00 00 00 00 00 00 00 03 00 00 00 00 00 00
-//! 00`, 16 times `11`, `00 00 00 00 ab bd 8c 55`.
+//! 0x11, made with 65,536 bytes: `45 53 4b 45 52 57 41 4c 02 00`, 10 zeros, `00 00 01 00 02 00 00 00 00 00 00 00 03 00
+//! 00 00 00 00 00 00`, 16 times `11`, `00 00 00 00 de 81 f1 c5`.
 //!
-//! Frame kinds, each with payload version 1:
+//! Frame kinds; the format version is theirs too:
 //!
 //! | kind | name | payload |
 //! |---|---|---|
@@ -34,18 +34,18 @@
 //!
 //! Payload of a Group:
 //!
-//! | offset | size | field |
-//! |---|---|---|
-//! | 0 | 8 | wall-clock time of the commit, milliseconds since 1970-01-01 UTC; an annotation, never an order |
-//! | 8 | 8 | first sequence number |
-//! | 16 | 8 | last sequence number: first + the number of all operations - 1 |
-//! | 24 | 4 | number of batches, at least 1 |
-//! | 28 | | the batches, without padding |
+//! | field | form |
+//! |---|---|
+//! | wall-clock time of the commit, milliseconds since 1970-01-01 UTC; an annotation, never an order | varint |
+//! | first sequence number | varint |
+//! | the batches, at least one, up to the payload's end | |
 //!
-//! Each batch: 4 bytes number of operations (at least 1), 4 bytes length, then that many bytes in
-//! the form of [`esker_base::batch`]. Example, time 0x0102, a batch `abc` of two operations at 5
-//! and one `d` of one: `02 01 00 00 00 00 00 00 05 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00 02
-//! 00 00 00 02 00 00 00 03 00 00 00 61 62 63 01 00 00 00 01 00 00 00 64`.
+//! Each batch: the number of operations (at least 1, below 2^32) and the length as varints ([`esker_base::varint`]), then that
+//! many bytes in the form of [`esker_base::batch`]. The last sequence number is the first + the number of all operations - 1.
+//! Example, time 0x0102, a batch `abc` of two operations at 5 and one `d` of one: `82 02 05 02 03 61 62 63 01 01 64`.
+//!
+//! What a clean close records of a segment is the CRC-32 over the first 4 bytes of each frame, its checksum, in order: they
+//! cover every byte behind the header, which has a checksum of its own.
 //!
 //! Sequence numbers of consecutive groups only grow. They may skip numbers: operations that do not
 //! pass through the log take some, and so does an open after the log lost what other files kept. A
@@ -63,20 +63,18 @@
 use std::path::Path;
 
 use esker_base::limits::COUNTER_MAX;
-use esker_base::{Epoch, Error, FileId, FileNumber, Result, checksum, frame};
+use esker_base::{Epoch, Error, FileId, FileNumber, Result, checksum};
+
+use crate::frame;
 
 /// Bytes of the header; the offset of the first frame.
 pub const HEADER_LEN: usize = 64;
 
 /// The format version this build writes, and the newest it reads.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 
 /// Incompatible feature bits that this build knows.
-const INCOMPATIBLE_KNOWN: u32 = SEAL_OVER_FRAMES;
-
-/// The incompatible feature bit of a segment whose recorded checksum covers the checksums of its frames. Every byte is
-/// covered by one of those, so nothing has to be run over twice.
-const SEAL_OVER_FRAMES: u32 = 1;
+const INCOMPATIBLE_KNOWN: u32 = 0;
 
 /// The compatible feature bit of a segment made of a retired one.
 const RECYCLED: u32 = 1;
@@ -89,9 +87,6 @@ pub(crate) fn blank_step(size_bytes: u64) -> u64 {
 const BLANK_STEP_MAX: u64 = 64 << 10;
 
 const MAGIC: [u8; 8] = *b"ESKERWAL";
-
-/// The version of every frame payload.
-pub(crate) const PAYLOAD_VERSION: u8 = 1;
 
 /// Bytes that a Continue or a Seal frame takes; every segment keeps that much room at its end.
 pub(crate) const CONTROL_LEN: u64 = (frame::HEADER_LEN + 8) as u64;
@@ -137,8 +132,6 @@ pub struct Header {
     pub size_bytes: u32,
     /// Whether the file was another segment's before, and may still hold bytes of that.
     pub is_recycled: bool,
-    /// Whether the checksum that a clean close records covers the checksums of the frames, not the whole file.
-    pub seals_frames: bool,
 }
 
 impl Header {
@@ -149,8 +142,6 @@ impl Header {
         bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         let compatible = if self.is_recycled { RECYCLED } else { 0 };
         bytes[12..16].copy_from_slice(&compatible.to_le_bytes());
-        let incompatible = if self.seals_frames { SEAL_OVER_FRAMES } else { 0 };
-        bytes[16..20].copy_from_slice(&incompatible.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.size_bytes.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.number.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.epoch.0.to_le_bytes());
@@ -189,8 +180,12 @@ impl Header {
             file_id,
             size_bytes: u32_at(bytes, 20),
             is_recycled: u32_at(bytes, 12) & RECYCLED != 0,
-            seals_frames: u32_at(bytes, 16) & SEAL_OVER_FRAMES != 0,
         })
+    }
+
+    /// Where its frames stand.
+    pub fn place(&self) -> frame::Place {
+        frame::Place::new(self.file_id, self.number)
     }
 
     /// The part of `file`, the segment's content, that stands behind `end` and is zeros but for what a torn write left.
@@ -227,8 +222,7 @@ mod tests {
         let file_id = FileId([0x11; 16]);
         let (number, epoch) = (FileNumber(2), Epoch(3));
         let size_bytes = 0x0001_0000;
-        let (is_recycled, seals_frames) = (false, true);
-        Header { number, epoch, file_id, size_bytes, is_recycled, seals_frames }
+        Header { number, epoch, file_id, size_bytes, is_recycled: false }
     }
 
     /// Writes `value` at `at` and a checksum that matches.
@@ -244,9 +238,9 @@ mod tests {
         let hex: Vec<_> = sample().encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex.join(" "),
-            "45 53 4b 45 52 57 41 4c 01 00 00 00 00 00 00 00 01 00 00 00 00 00 01 00 \
+            "45 53 4b 45 52 57 41 4c 02 00 00 00 00 00 00 00 00 00 00 00 00 00 01 00 \
              02 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00 \
-             11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 00 00 00 00 ab bd 8c 55"
+             11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 11 00 00 00 00 de 81 f1 c5"
         );
         assert_eq!(Header::decode(&sample().encode(), Path::new("x")).unwrap(), sample());
     }
@@ -268,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_and_an_unknown_feature_are_unsupported() {
-        for (at, value) in [(8, 2), (9, 1), (16, 3), (19, 0x80)] {
+        for (at, value) in [(8, 1), (8, 3), (9, 1), (16, 1), (19, 0x80)] {
             let bytes = with(sample().encode(), at, value);
             let error = Header::decode(&bytes, Path::new("x")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{at}");
@@ -277,8 +271,6 @@ mod tests {
         assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(32)));
         let compatible = with(sample().encode(), 12, 2);
         assert_eq!(Header::decode(&compatible, Path::new("x")).unwrap(), sample());
-        let first = Header { seals_frames: false, ..sample() };
-        assert_eq!(Header::decode(&first.encode(), Path::new("x")).unwrap(), first);
         let recycled = Header { is_recycled: true, ..sample() };
         assert_eq!(with(sample().encode(), 12, 1), recycled.encode());
         assert_eq!(Header::decode(&recycled.encode(), Path::new("x")).unwrap(), recycled);

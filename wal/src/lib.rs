@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod format;
+pub mod frame;
 
 mod group;
 mod reader;

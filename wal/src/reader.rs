@@ -12,12 +12,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use esker_base::frame::{self, Frame, Parsed};
 use esker_base::names::FileKind;
 use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, SeqNo, checksum, mutant};
 use esker_vfs::{Fs, OpenMode};
 
-use crate::format::{FrameKind, HEADER_LEN, Header, PAYLOAD_VERSION, u64_at};
+use crate::format::{FrameKind, HEADER_LEN, Header, u64_at};
+use crate::frame::{self, Frame, Parsed, Place};
 use crate::group::Group;
 use crate::segment::SEGMENT_LEN_MAX;
 use crate::writer::SealInfo;
@@ -298,9 +298,17 @@ impl Replay {
         self.state = State::Open;
         self.sealed_at = None;
         self.vouched = expected.ends_at.is_some() || expected.sealed.is_some();
-        let start = HEADER_LEN as u64;
-        let mut groups =
-            Groups { replay: self, expected, path, bytes, file, offset: start, closed: false };
+        let (start, place) = (HEADER_LEN as u64, header.place());
+        let mut groups = Groups {
+            replay: self,
+            expected,
+            place,
+            path,
+            bytes,
+            file,
+            offset: start,
+            closed: false,
+        };
         visit(&mut groups)?;
         while groups.next()?.is_some() {}
         let offset = groups.offset;
@@ -417,7 +425,7 @@ impl Replay {
         if mutant!("wal_later_frames_ignored") {
             return;
         }
-        for found in frame::scan(header.file_id, from, file) {
+        for found in frame::scan(header.place(), from, file) {
             self.claimed = self.claimed.max(found.synced);
             used_end = used_end.max(found.end());
         }
@@ -463,6 +471,7 @@ impl Replay {
 pub struct Groups<'r> {
     replay: &'r mut Replay,
     expected: &'r SegmentExpectation,
+    place: Place,
     path: &'r Path,
     bytes: &'r Arc<Vec<u8>>,
     /// As much of `bytes` as belongs to the log.
@@ -478,7 +487,7 @@ impl<'r> Groups<'r> {
     pub fn next(&mut self) -> Result<Option<Group<'r>>> {
         let replay = &mut *self.replay;
         while !self.closed && (!replay.vouched || self.offset < self.file.len() as u64) {
-            let found = match frame::decode(self.expected.file_id, self.offset, self.file) {
+            let found = match frame::decode(self.place, self.offset, self.file) {
                 Parsed::Frame(found) => found,
                 Parsed::Damaged(_) if mutant!("wal_replays_past_damage") => {
                     self.offset += frame::ALIGNMENT as u64;
@@ -529,10 +538,9 @@ fn used_len(bytes: &[u8]) -> usize {
 /// The kind of a frame whose checksums match; Unsupported if this build does not know it.
 pub(crate) fn known_kind(found: &Frame<'_>, path: &Path) -> Result<FrameKind> {
     match FrameKind::try_from(found.kind) {
-        Ok(kind) if found.version == PAYLOAD_VERSION => Ok(kind),
-        _ => {
-            let (kind, version) = (found.kind, found.version);
-            let what = format!("log frame of kind {kind}, version {version}, at {}", found.offset);
+        Ok(kind) => Ok(kind),
+        Err(kind) => {
+            let what = format!("log frame of kind {kind} at {}", found.offset);
             Err(Error::unsupported(path, what))
         }
     }
@@ -567,13 +575,12 @@ fn check_sealed_file(
         return Err(Error::corruption(path, len.min(seal.len), message));
     }
     let (mut offset, mut running) = (HEADER_LEN as u64, checksum::Running::new());
-    while let Parsed::Frame(frame) = frame::decode(expected.file_id, offset, file) {
+    while let Parsed::Frame(frame) = frame::decode(header.place(), offset, file) {
         let start = offset as usize;
-        running.update(&file[start..start + frame::CHECKSUMS_LEN]);
+        running.update(&file[start..start + frame::CHECKSUM_LEN]);
         offset = frame.end();
     }
-    let whole = || if header.seals_frames { running.value() } else { checksum::plain(file) };
-    if offset != len || seal.checksum != whole() {
+    if offset != len || seal.checksum != running.value() {
         let message = "the log was changed after it was closed";
         return Err(Error::corruption(path, offset, message));
     }

@@ -5,12 +5,12 @@
 use std::io;
 use std::path::Path;
 
-use esker_base::frame::{self, Parsed};
 use esker_base::names::FileKind;
 use esker_base::{Error, ErrorKind, FileId, FileNumber, Result, SeqNo};
 use esker_vfs::{Fs, OpenMode};
 
 use crate::format::{FrameKind, HEADER_LEN, Header, u64_at};
+use crate::frame::{self, Parsed, Place};
 use crate::group::Group;
 use crate::reader::known_kind;
 use crate::segment::SEGMENT_LEN_MAX;
@@ -52,7 +52,7 @@ pub fn look_at(fs: &dyn Fs, dir: &Path, number: FileNumber) -> Result<Option<(He
         result => result?,
     }
     let Ok(header) = Header::decode(&content, &path) else { return Ok(None) };
-    let mut frames = frame::scan(header.file_id, HEADER_LEN as u64, &content);
+    let mut frames = frame::scan(header.place(), HEADER_LEN as u64, &content);
     Ok(Some((header, frames.next().is_some())))
 }
 
@@ -91,7 +91,8 @@ pub fn salvage_segment(
         continued_by: None,
         sealed_at: None,
     };
-    for frame in frame::scan(file_id, HEADER_LEN as u64, &content) {
+    let place = Place::new(file_id, number);
+    for frame in frame::scan(place, HEADER_LEN as u64, &content) {
         if frame.offset != found.end {
             visit(Piece::Damage(found.end))?;
         }
@@ -110,7 +111,7 @@ pub fn salvage_segment(
         found.end = frame.end();
     }
     // What cannot be told from blank space may still be a lost write.
-    let blank = matches!(frame::decode(file_id, found.end, &content), Parsed::Blank);
+    let blank = matches!(frame::decode(place, found.end, &content), Parsed::Blank);
     let rest = match &own {
         Some(header) => header.unwritten(&content, found.end),
         None => usize::try_from(found.end).ok().and_then(|end| content.get(end..)).unwrap_or(&[]),

@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use esker_base::checksum::OfFile;
 use esker_base::names::{FileKind, TEMPORARY_SUFFIX};
-use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, frame, mutant};
+use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, mutant};
 use esker_vfs::{File, Fs, OpenMode, WriteMap};
 
 use crate::format::{CONTROL_LEN, HEADER_LEN, Header, blank_step};
+use crate::frame::{self, Place};
 
 /// The largest segment, in bytes (1 GiB): a reader holds one segment in memory.
 pub const SEGMENT_LEN_MAX: u64 = 1 << 30;
@@ -60,8 +60,8 @@ pub struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) header: Header,
     pub(crate) size_bytes: u64,
-    /// The checksums of its frames.
-    pub(crate) checksums: OfFile,
+    /// Where its frames stand.
+    pub(crate) place: Place,
     map: Option<Box<dyn WriteMap>>,
     /// How much of it `map` covers.
     mapped_bytes: u64,
@@ -230,7 +230,6 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
         file_id,
         size_bytes: spec.size_bytes as u32,
         is_recycled: spec.recycle.is_some(),
-        seals_frames: true,
     };
     let made = made.and_then(|file| {
         let written = file.write_all_at(&header.encode(), 0);
@@ -241,13 +240,13 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
             let size_bytes = spec.size_bytes;
             let is_recycled = spec.recycle.is_some();
             let blank_to = if is_recycled { blank_step(size_bytes) } else { size_bytes };
-            let checksums = OfFile::new(header.file_id);
+            let place = header.place();
             let mut segment = Segment {
                 file,
                 path,
                 header,
                 size_bytes,
-                checksums,
+                place,
                 map: None,
                 mapped_bytes: 0,
                 blank_to,

@@ -7,12 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use esker_base::frame::{self, Parsed};
 use esker_base::names::FileKind;
 use esker_base::{Error, FileNumber, LogPosition, Result, SeqNo, mutant};
 use esker_vfs::{File, Fs};
 
 use crate::format::{FrameKind, HEADER_LEN, Header};
+use crate::frame::{self, Parsed, Place};
 use crate::group::Group;
 use crate::reader::{Outcome, SegmentOutcome, known_kind, read_file};
 use crate::segment::{Segment, SegmentSpec, discard, prepare, publish, segment_size_for, sync_dir};
@@ -172,9 +172,10 @@ impl Tail<'_> {
         if Header::decode(buffer, &path)?.file_id != old.file_id {
             return changed(0, "another file stands in its place");
         }
+        let place = Place::new(old.file_id, old.number);
         let mut offset = from;
         while offset < old.end {
-            let found = match frame::decode(old.file_id, offset, buffer) {
+            let found = match frame::decode(place, offset, buffer) {
                 Parsed::Frame(found) => found,
                 Parsed::Blank => return changed(offset, "a frame is gone"),
                 Parsed::Damaged(why) => return changed(offset, why),

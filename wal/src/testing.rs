@@ -12,6 +12,7 @@ use esker_vfs::os::OsFs;
 use esker_vfs::simulated::SimulatedFs;
 use esker_vfs::{Fs, OpenMode};
 
+use crate::frame::Place;
 use crate::{
     GroupBuilder, Outcome, Segment, SegmentExpectation, SegmentSpec, Writer, create_segment, replay,
 };
@@ -50,6 +51,11 @@ pub fn spec(number: u64) -> SegmentSpec {
         recycle: None,
         map: false,
     }
+}
+
+/// Where the frames of the segment that [`spec`] makes stand.
+pub fn place(number: u64) -> Place {
+    Place::new(spec(number).file_id, FileNumber(number))
 }
 
 pub fn segment(fs: &dyn Fs, dir: &Path, number: u64) -> Segment {

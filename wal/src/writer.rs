@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use esker_base::checksum::Running;
-use esker_base::frame::CHECKSUMS_LEN;
-use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, frame, mutant};
+use esker_base::{Error, ErrorKind, FileNumber, LogPosition, Result, SeqNo, mutant};
 use esker_vfs::File;
 
-use crate::format::{CONTROL_LEN, FrameKind, HEADER_LEN, PAYLOAD_VERSION};
+use crate::format::{CONTROL_LEN, FrameKind, HEADER_LEN};
+use crate::frame::{self, CHECKSUM_LEN};
 use crate::group::GroupBuilder;
 use crate::segment::{Segment, zero};
 
@@ -66,7 +66,7 @@ pub struct SealInfo {
     pub segment: FileNumber,
     /// Its exact length in bytes.
     pub len: u64,
-    /// CRC-32 over the checksums of all its frames, the first 8 bytes of each, in order. They cover every byte behind the
+    /// CRC-32 over the checksums of all its frames, the first 4 bytes of each, in order. They cover every byte behind the
     /// header, which has a checksum of its own.
     pub checksum: u32,
     /// The last sequence number of the log.
@@ -150,7 +150,7 @@ impl Writer {
         self.check_order(group.first_seq())?;
         let claims_all = mutant!("wal_claims_too_much");
         let synced = if claims_all { self.position() } else { self.known_synced };
-        let frame = group.frame((self.segment.checksums, self.offset), synced);
+        let frame = group.frame((self.segment.place, self.offset), synced);
         if let Err(error) = self.segment.put(frame, self.offset, by_store) {
             if mutant!("wal_goes_on_behind_partial") {
                 self.offset += frame.len() as u64;
@@ -158,7 +158,7 @@ impl Writer {
             }
             return Err(self.fail_write(error));
         }
-        self.checksum.update(&frame[..CHECKSUMS_LEN]);
+        self.checksum.update(&frame[..CHECKSUM_LEN]);
         self.offset += frame.len() as u64;
         self.last_seq = group.last_seq();
         Ok(self.position())
@@ -177,15 +177,14 @@ impl Writer {
         self.check_order(first_seq)?;
         let waiting = self.scratch.len();
         frame::encode(
-            self.segment.file_id(),
+            self.segment.place,
             self.offset,
             FrameKind::Group as u8,
-            PAYLOAD_VERSION,
             self.known_synced,
             payload,
             &mut self.scratch,
         );
-        self.checksum.update(&self.scratch[waiting..waiting + CHECKSUMS_LEN]);
+        self.checksum.update(&self.scratch[waiting..waiting + CHECKSUM_LEN]);
         self.offset += (self.scratch.len() - waiting) as u64;
         self.last_seq = last_seq;
         if self.scratch.len() >= COPY_BYTES { self.write_copies() } else { Ok(()) }
@@ -446,10 +445,9 @@ impl Writer {
     fn write_frame(&mut self, kind: FrameKind, payload: &[u8]) -> Result<()> {
         self.scratch.clear();
         frame::encode(
-            self.segment.file_id(),
+            self.segment.place,
             self.offset,
             kind as u8,
-            PAYLOAD_VERSION,
             self.known_synced,
             payload,
             &mut self.scratch,
@@ -457,7 +455,7 @@ impl Writer {
         if let Err(error) = self.segment.put(&self.scratch, self.offset, false) {
             return Err(self.fail_write(error));
         }
-        self.checksum.update(&self.scratch[..CHECKSUMS_LEN]);
+        self.checksum.update(&self.scratch[..CHECKSUM_LEN]);
         self.offset += self.scratch.len() as u64;
         self.scratch.clear();
         Ok(())

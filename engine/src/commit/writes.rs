@@ -22,7 +22,7 @@ pub(crate) trait Writes {
     /// The number of operations.
     fn count(&self) -> u32;
 
-    /// The bytes that they take in the log, at most.
+    /// The bytes that they take in the log.
     fn encoded_bytes(&self) -> usize;
 
     /// The operations in order.
@@ -62,13 +62,13 @@ impl Writes for Batch {
 pub(crate) struct One<'a> {
     keyspace: &'a Arc<KeyspaceInner>,
     op: BatchOp<'a>,
-    len_max: usize,
+    len: usize,
 }
 
 impl<'a> One<'a> {
     /// `op`, which is of `keyspace`, unless it is over a limit.
     pub(crate) fn new(keyspace: &'a Arc<KeyspaceInner>, op: BatchOp<'a>) -> Result<One<'a>> {
-        Ok(One { keyspace, op, len_max: batch::op_len_max(&op, 0)? })
+        Ok(One { keyspace, op, len: batch::op_len(&op, 0)? })
     }
 }
 
@@ -86,7 +86,7 @@ impl Writes for One<'_> {
     }
 
     fn encoded_bytes(&self) -> usize {
-        self.len_max
+        self.len
     }
 
     fn ops(&self) -> impl Iterator<Item = BatchOp<'_>> {
@@ -94,6 +94,6 @@ impl Writes for One<'_> {
     }
 
     fn encode(&self, payload: &mut GroupBuilder) -> Result<SeqNo> {
-        payload.push_with(1, self.len_max, |bytes| batch::encode_op(&self.op, bytes))
+        payload.push_with(1, self.len, |bytes| batch::encode_op(&self.op, bytes))
     }
 }

@@ -10,6 +10,7 @@ use esker_manifest::format::Header;
 use esker_manifest::{Edit, KeyspaceMeta, ManifestLog, Version, WalSegmentMeta};
 use esker_vfs::simulated::Simulation;
 use esker_vfs::{Fs, OpenMode, World};
+use esker_wal::frame::{self as wal_frame, Place};
 use esker_wal::{SegmentSpec, create_segment};
 
 use super::support::small;
@@ -81,7 +82,8 @@ pub(super) fn id_of(number: u64) -> FileId {
 
 /// Log segment `number` of epoch 1 with these frames, as (kind, payload); where each frame starts, and the end.
 pub(super) fn segment(world: &World, number: u64, frames: &[(u8, Vec<u8>)]) -> Vec<u64> {
-    let len: usize = frames.iter().map(|(_, payload)| frame::encoded_len(payload.len())).sum();
+    let of = |(_, payload): &(u8, Vec<u8>)| wal_frame::encoded_len(payload.len());
+    let len: usize = frames.iter().map(of).sum();
     let spec = SegmentSpec {
         number: FileNumber(number),
         file_id: id_of(number),
@@ -96,7 +98,8 @@ pub(super) fn segment(world: &World, number: u64, frames: &[(u8, Vec<u8>)]) -> V
     let mut bytes = Vec::new();
     for (kind, payload) in frames {
         let at = 64 + bytes.len() as u64;
-        frame::encode(id_of(number), at, *kind, 1, LogPosition::default(), payload, &mut bytes);
+        let place = Place::new(id_of(number), FileNumber(number));
+        wal_frame::encode(place, at, *kind, LogPosition::default(), payload, &mut bytes);
         starts.push(64 + bytes.len() as u64);
     }
     overwrite(&*world.fs, &path(FileKind::Wal, number), 64, &bytes);

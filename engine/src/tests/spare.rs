@@ -161,8 +161,8 @@ fn a_log_that_nobody_syncs_is_synced_behind_the_writers() {
     let ks = db.keyspace("k").unwrap();
     let memtable = db.core().options.memtable_bytes() as u64;
     let mut live = 0;
-    for at in 0..2000u32 {
-        ks.put_with((at % 500).to_be_bytes(), [7; 200], Durability::Buffered).unwrap();
+    for at in 0..1000u32 {
+        ks.put_with((at % 500).to_be_bytes(), [7; 1000], Durability::Buffered).unwrap();
         spare(&db);
         let log = db.core().log.lock();
         live = live.max(log.live_bytes());

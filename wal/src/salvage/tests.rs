@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::testing::{spec, world};
+use crate::testing::{place, spec, world};
 use crate::{GroupBuilder, Writer, create_segment};
 use esker_base::LogPosition;
 use esker_vfs::Call;
@@ -85,31 +85,28 @@ fn what_stands_behind_the_recorded_end_is_not_part_of_the_log() {
 fn control_frames_are_followed_and_malformed_frames_are_damage() {
     let (fs, dir) = world();
     let path = dir.join(FileKind::Wal.name(FileNumber(7)));
-    let forged = |kind: u8, version: u8, payload: &[u8]| {
+    let forged = |kind: u8, payload: &[u8]| {
         let starts = three_groups(&*fs, &dir);
         let mut bytes = Vec::new();
         let none = LogPosition::default();
-        frame::encode(spec(7).file_id, starts[2], kind, version, none, payload, &mut bytes);
+        frame::encode(place(7), starts[2], kind, none, payload, &mut bytes);
         let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
         file.write_all_at(&bytes, starts[2]).unwrap();
         (starts[2], salvaged(&*fs, &dir, None, None))
     };
     let number = 9u64.to_le_bytes();
-    let (_, found) = forged(2, 1, &number);
+    let (_, found) = forged(2, &number);
     assert_eq!(found.unwrap().1.unwrap().continued_by, Some(FileNumber(9)));
-    let (_, found) = forged(3, 1, &number);
+    let (_, found) = forged(3, &number);
     assert_eq!(found.unwrap().1.unwrap().sealed_at, Some(SeqNo(9)));
     for (kind, payload) in [(1, &b"no group"[..]), (2, &number[..7]), (3, &[])] {
-        let (at, found) = forged(kind, 1, payload);
+        let (at, found) = forged(kind, payload);
         let (seen, found) = found.unwrap();
         assert_eq!(seen, (vec![1, 2], vec![at]), "{kind}");
         let found = found.unwrap();
         assert_eq!((found.continued_by, found.sealed_at), (None, None), "{kind}");
     }
-    for (kind, version) in [(4, 1), (1, 2)] {
-        let error = forged(kind, version, &[]).1.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-    }
+    assert_eq!(forged(4, &[]).1.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[test]
@@ -120,7 +117,7 @@ fn a_newer_header_is_not_guessed_at_and_a_blank_file_is_void() {
     let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
     let mut head = [0; HEADER_LEN];
     file.read_exact_at(&mut head, 0).unwrap();
-    head[8] = 2;
+    head[8] = 3;
     let crc = esker_base::checksum::plain(&head[..60]);
     head[60..].copy_from_slice(&crc.to_le_bytes());
     file.write_all_at(&head, 0).unwrap();
@@ -145,7 +142,7 @@ fn what_cannot_be_read_counts_as_zeros() {
         create_segment(&*disk, &dir, &crate::SegmentSpec { size_bytes, ..spec(7) }).unwrap();
     let mut writer = Writer::new(segment, SeqNo(0), LogPosition::default());
     // 3072 bytes each with their frames: groups 3 and 4 lie on the third chunk.
-    crate::testing::append(&mut writer, 1..=6, 3000);
+    crate::testing::append(&mut writer, 1..=6, 3050);
     let fs = FaultFs::new(disk);
     let unreadable = Rule::new(Fault::Fail(Failure::Io)).on(&[Call::ReadAt]);
     // First the whole is asked for, then chunk by chunk.

@@ -18,7 +18,7 @@ fn positions_and_what_is_known_to_be_synced_move_forward() {
     assert_eq!(writer.position(), position(1, 64));
     assert_eq!(writer.known_synced(), position(1, 64));
     let one = append(&mut writer, 1..=1, 20);
-    assert_eq!(one, position(1, 64 + frame::encoded_len(28 + 8 + 20) as u64));
+    assert_eq!(one, position(1, 64 + frame::encoded_len(2 + 1 + 2 + 20) as u64));
     assert_eq!(writer.known_synced(), position(1, 64));
     let early = writer.sync_handle().unwrap();
     let two = append(&mut writer, 2..=2, 20);
@@ -68,9 +68,7 @@ fn a_full_segment_still_has_room_for_a_continue_or_a_seal() {
             let mut writer = Writer::new(made, SeqNo(0), start);
             let mut seq = 0;
             let len_of = |seq: u64| 1 + seq as usize % step * 3;
-            while writer
-                .fits(GroupBuilder::OVERHEAD + GroupBuilder::BATCH_OVERHEAD + len_of(seq + 1))
-            {
+            while writer.fits(group(seq + 1, len_of(seq + 1)).payload().len()) {
                 seq += 1;
                 writer.append(&mut group(seq, len_of(seq))).unwrap();
             }
