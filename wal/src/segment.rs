@@ -30,6 +30,9 @@ pub const GROWTH_MAX: u64 = 4;
 /// store 150 ns for every KiB, where this was measured.
 const STORE_LEN_MAX: usize = 8 << 10;
 
+/// So much is written ahead of stores at a time, at multiples of it: what a map makes ready at a time lies inside.
+const STORE_STEP: u64 = 64 << 10;
+
 /// What a new segment is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentSpec {
@@ -48,8 +51,8 @@ pub struct SegmentSpec {
     /// A retired segment, under its [`retired_name`], whose file becomes this one: its blocks are in use already, so that
     /// nothing has to be filled with zeros. It is given up at once; no log may need it any more, and nobody else hold it.
     pub recycle: Option<FileNumber>,
-    /// Whether to map it for writes, where that is safe; see [`crate::Writer::append_buffered`]. Only a segment that is
-    /// recycled or filled with zeros is mapped. Where the disk fails while mapped pages are used, the process may end.
+    /// Whether to map it for writes, where that is safe; see [`crate::Writer::append_buffered`]. Zeros are written a step ahead
+    /// of the stores. Where the disk fails while mapped pages are used, the process may end.
     pub map: bool,
 }
 
@@ -65,8 +68,9 @@ pub struct Segment {
     map: Option<Box<dyn WriteMap>>,
     /// How much of it `map` covers.
     mapped_bytes: u64,
-    /// Up to here at least, what is not written is zeros.
-    blank_to: u64,
+    /// Up to here all was written by calls, frames or zeros: stores find their blocks, and what is no frame is zeros. Never
+    /// before the end of the last frame.
+    written_to: u64,
 }
 
 impl Segment {
@@ -103,13 +107,15 @@ impl Segment {
     /// Writes a frame right behind what was written before; by a store where `by_store` allows and it pays.
     pub(crate) fn put(&mut self, frame: &[u8], offset: u64, by_store: bool) -> std::io::Result<()> {
         let end = offset + frame.len() as u64;
-        if end > self.blank_to {
-            self.blank_ahead(frame.len(), end)?;
+        let by_store = by_store && frame.len() <= STORE_LEN_MAX && end <= self.mapped_bytes;
+        if end > self.written_to {
+            match self.header.is_recycled || by_store && self.map.is_some() {
+                true => self.blank_ahead(frame.len(), end)?,
+                false => self.written_to = end,
+            }
         }
         match &mut self.map {
-            Some(map) if by_store && frame.len() <= STORE_LEN_MAX && end <= self.mapped_bytes => {
-                map.store(frame, offset)
-            }
+            Some(map) if by_store => map.store(frame, offset),
             _ => self.file.write_all_at(frame, offset),
         }
     }
@@ -121,29 +127,37 @@ impl Segment {
         if grown > most || self.file.allocate(grown).is_err() {
             return false;
         }
-        // What was added reads as zeros.
-        if self.blank_to == self.size_bytes {
-            self.blank_to = grown;
-        }
         self.size_bytes = grown;
+        if self.map.is_some()
+            && let Some(map) = self.file.map_for_writes(grown).ok().flatten()
+        {
+            self.map = Some(map);
+            self.mapped_bytes = grown;
+        }
         true
     }
 
-    /// Makes what a recycled segment held before zeros, up to the step behind `end`. Whole pages are written, so that none
-    /// has to be read from the disk first, and a disk that fails says so here and not in a store.
+    /// Writes zeros up to the step behind `end`: over what a recycled segment held before, and under the stores to come,
+    /// which need blocks. Whole pages are written, so that none has to be read from the disk first, and a disk that is full or
+    /// fails says so here and not in a store.
     #[cold]
     fn blank_ahead(&mut self, frame_len: usize, end: u64) -> std::io::Result<()> {
-        let step = blank_step(self.made_bytes());
+        let step = if self.header.is_recycled { blank_step(self.made_bytes()) } else { STORE_STEP };
         let to = end.next_multiple_of(step).min(self.size_bytes);
         // What a large frame covers is written once.
         let is_large = frame_len as u64 > step;
-        let from = if is_large { to.saturating_sub(step) } else { 0 }.max(self.blank_to);
+        let from = if is_large { to.saturating_sub(step) } else { 0 }.max(self.written_to);
         zero(&*self.file, from, to)?;
-        self.blank_to = to;
+        self.written_to = to;
         Ok(())
     }
 
-    /// Maps it, which must have been written to its end. Without a map it is as good, only slower.
+    /// Zeros have been written from the last frame to the end.
+    pub(crate) fn zeros_written(&mut self) {
+        self.written_to = self.size_bytes;
+    }
+
+    /// Maps it. Without a map it is as good, only slower.
     pub(crate) fn map(&mut self) {
         self.map = self.file.map_for_writes(self.size_bytes).ok().flatten();
         self.mapped_bytes = self.size_bytes;
@@ -239,7 +253,11 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
         Ok(file) => {
             let size_bytes = spec.size_bytes;
             let is_recycled = spec.recycle.is_some();
-            let blank_to = if is_recycled { blank_step(size_bytes) } else { size_bytes };
+            let written_to = match (is_recycled, spec.zero_fill) {
+                (true, _) => blank_step(size_bytes),
+                (false, true) => size_bytes,
+                (false, false) => HEADER_LEN as u64,
+            };
             let place = header.place();
             let mut segment = Segment {
                 file,
@@ -249,9 +267,9 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
                 place,
                 map: None,
                 mapped_bytes: 0,
-                blank_to,
+                written_to,
             };
-            if spec.map && (spec.zero_fill || is_recycled) {
+            if spec.map {
                 segment.map();
             }
             Ok(segment)
@@ -435,14 +453,49 @@ mod tests {
         }
     }
 
+    /// Whatever is stored and whatever written, and however it grows: frames stand where they were put, behind them are
+    /// zeros, and no store goes where nothing was written.
     #[test]
-    fn only_a_segment_with_blocks_is_mapped() {
+    fn a_fresh_segment_is_written_ahead_of_stores() {
+        use esker_vfs::Call;
+        use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+        let (disk, dir) = world();
+        let fs = FaultFs::new(disk);
+        let spec = SegmentSpec { size_bytes: 300 << 10, map: true, ..spec(1) };
+        let mut segment = create_segment(&fs, &dir, &spec).unwrap();
+        let is_mapped = segment.is_mapped();
+        let (mut end, mut random) = (HEADER_LEN as u64, 7_u64);
+        while end < 1000 << 10 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (len, kind) = (1 + (random >> 40) % 9000 / 4 * 4, random >> 33 & 7);
+            let len = if kind == 0 { len * 10 } else { len };
+            if end + len > segment.size_bytes() {
+                assert!(segment.grow());
+                assert_eq!(segment.is_mapped(), is_mapped);
+            }
+            segment.put(&vec![9; len as usize], end, kind < 6).unwrap();
+            end += len;
+            assert!(segment.written_to >= end);
+        }
+        let bytes = content(&*segment.file);
+        assert_eq!(bytes.len(), 4 * (300 << 10));
+        assert!(bytes[HEADER_LEN..end as usize].iter().all(|&byte| byte == 9));
+        assert!(bytes[end as usize..].iter().all(|&byte| byte == 0));
+        // A full disk is an error of the writing ahead.
+        let at = segment.written_to;
+        let missing = usize::try_from(at - end).unwrap() / 4096;
+        fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::WriteAllAt]).sticky());
+        let stored =
+            (0..=missing as u64).map(|part| segment.put(&[9; 4096], end + part * 4096, true));
+        assert!(stored.into_iter().any(|stored| stored.is_err()));
+    }
+
+    #[test]
+    fn a_segment_is_mapped_where_that_can_be_had() {
         let (fs, dir) = simulated();
-        for (map, zero_fill, mapped) in
-            [(true, false, false), (false, true, false), (true, true, true)]
-        {
+        for (map, zero_fill) in [(false, false), (true, false), (false, true), (true, true)] {
             let made = create_segment(&fs, &dir, &SegmentSpec { map, zero_fill, ..spec(1) });
-            assert_eq!(made.unwrap().is_mapped(), mapped);
+            assert_eq!(made.unwrap().is_mapped(), map);
         }
         let name = dir.join(FileKind::Wal.name(FileNumber(1)));
         fs.rename(&name, &dir.join(retired_name(FileNumber(1)))).unwrap();

@@ -147,8 +147,9 @@ impl Tail<'_> {
         if spec.recycle.is_some_and(needed) {
             return Err(Error::invalid("a segment that the log still needs cannot be recycled"));
         }
-        // Zeros are written behind the copies, once it is known where these end.
-        let segment = prepare(self.fs, self.dir, &SegmentSpec { zero_fill: false, ..spec })?;
+        // Zeros are written behind the copies, and the rest mapped, once it is known where these end.
+        let segment =
+            prepare(self.fs, self.dir, &SegmentSpec { zero_fill: false, map: false, ..spec })?;
         let (path, file) = (segment.path.clone(), segment.file.clone());
         self.made.push(Made { spec, path, file });
         Ok(segment)

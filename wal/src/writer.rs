@@ -211,6 +211,7 @@ impl Writer {
         let Segment { file, path, size_bytes, .. } = &self.segment;
         let zeroed = zero(&**file, self.offset, *size_bytes);
         zeroed.map_err(|error| Error::io("write zeros to", path, error))?;
+        self.segment.zeros_written();
         if map {
             self.segment.map();
         }
