@@ -106,7 +106,7 @@ fn header_fields_out_of_range_are_refused() {
         file
     };
     assert!(matches!(decode(place(), 64, &forged(11, &[0x20])), Parsed::Frame(_)));
-    let too_long = (FRAME_PAYLOAD_MAX as u32 + 1 | 1 << LEN_BITS).to_le_bytes();
+    let too_long = ((FRAME_PAYLOAD_MAX as u32 + 1) | (1 << LEN_BITS)).to_le_bytes();
     // Too long, no kind, a segment below 0, and a claim of nothing with an offset.
     for (at, bytes) in
         [(8, &too_long[..]), (8, &[0xff; 4]), (11, &[0]), (6, &[4, 0]), (6, &[0xff, 0xff])]
@@ -116,7 +116,7 @@ fn header_fields_out_of_range_are_refused() {
         assert_eq!(why, "header fields are out of range", "{at}");
     }
     // A length within the limit, but past the end of the file.
-    let most = (FRAME_PAYLOAD_MAX as u32 | 1 << LEN_BITS).to_le_bytes();
+    let most = (FRAME_PAYLOAD_MAX as u32 | (1 << LEN_BITS)).to_le_bytes();
     let at_the_limit = forged(8, &most);
     let Parsed::Damaged(why) = decode(place(), 64, &at_the_limit) else { panic!("passed") };
     assert_eq!(why, "the file ends within a payload");
