@@ -109,6 +109,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("items_catalog_first", "the catalog names a table before its keyspace is there"),
     ("items_keyspace_dropped_first", "a table's keyspace is dropped before the catalog says so"),
     ("items_negative_order", "negative numbers sort as if they were positive"),
+    ("items_transaction_not_locked", "a transaction does not wait for writes of its items"),
+    ("items_transaction_reads_latest", "a read transaction reads each item as of another moment"),
+    ("items_token_apart", "the token of a transaction is written after its items"),
     ("items_page_repeats", "a page starts with the last item of the one before"),
 ];
 

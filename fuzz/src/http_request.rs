@@ -108,8 +108,8 @@ fn response(bytes: &[u8], heads_only: bool) -> Option<&[u8]> {
         let body: Value = serde_json::from_slice(body).ok()?;
         if status >= 400 {
             assert!(body["__type"].as_str()?.contains('#'), "{body}");
-            let message = &body["message"];
-            assert!(message.is_null() || message.is_string(), "{body}");
+            let message = body.get("message").or(body.get("Message"));
+            assert!(message.is_none_or(Value::is_string), "{body}");
         } else {
             assert!(body.is_object() && body.get("__type").is_none(), "{body}");
         }
@@ -131,6 +131,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let batch_write = r#"{"RequestItems":{"Tab":[{"PutRequest":{"Item":{"p":{"S":"c"},"s":{"N":"3"}}}},
 {"DeleteRequest":{"Key":{"p":{"S":"a"},"s":{"N":"1"}}}}]}}"#;
     let batch_get = r#"{"RequestItems":{"Tab":{"Keys":[{"p":{"S":"a"},"s":{"N":"1"}}]}}}"#;
+    let transact_write = r##"{"ClientRequestToken":"t","TransactItems":[{"Put":{"TableName":"Tab","Item":{"p":{"S":"d"},
+"s":{"N":"4"}}}},{"Update":{"TableName":"Tab","Key":{"p":{"S":"a"},"s":{"N":"1"}},"UpdateExpression":"ADD n :n",
+"ExpressionAttributeValues":{":n":{"N":"1"}}}},{"Delete":{"TableName":"Tab","Key":{"p":{"S":"e"},"s":{"N":"5"}}}},
+{"ConditionCheck":{"TableName":"Tab","Key":{"p":{"S":"f"},"s":{"N":"6"}},"ConditionExpression":"attribute_exists(p)",
+"ReturnValuesOnConditionCheckFailure":"ALL_OLD"}}],"ReturnConsumedCapacity":"TOTAL"}"##;
+    let transact_write_new = transact_write.replace("_exists", "_not_exists");
+    let transact_get = r#"{"TransactItems":[{"Get":{"TableName":"Tab","Key":{"p":{"S":"a"},"s":{"N":"1"}},
+"ProjectionExpression":"m.x[0]"}}],"ReturnConsumedCapacity":"INDEXES"}"#;
     let operations = [
         ("CreateTable", CREATE),
         ("DescribeTable", r#"{"TableName":"Tab"}"#),
@@ -142,6 +150,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         ("Scan", r#"{"TableName":"Tab","Limit":1,"Segment":0,"TotalSegments":2}"#),
         ("BatchWriteItem", batch_write),
         ("BatchGetItem", batch_get),
+        ("TransactWriteItems", transact_write),
+        ("TransactWriteItems", &transact_write_new),
+        ("TransactGetItems", transact_get),
         ("DeleteTable", r#"{"TableName":"Tab"}"#),
         ("UpdateItem", "{}"),
         ("PutItem", "{\"TableName\":\"Tab\",\"Item\":{\"p\":{\"S\":5}}}"),

@@ -57,10 +57,14 @@ enum AnswerCost {
     /// Of a write: an item, where the request may ask for one. So that writes that wait for each other's commits do not
     /// use up what all small operations need, those that answer nothing do not pay for it.
     ItemIfAsked,
+    /// The same of a transaction, which may ask for several.
+    ItemsIfAsked,
 }
 
 /// An item and more.
 const ITEM_COST_BYTES: usize = 512 << 10;
+/// The items of a transaction, and more.
+const ITEMS_COST_BYTES: usize = 6 << 20;
 const NO_ITEM_COST_BYTES: usize = 16 << 10;
 
 impl AnswerCost {
@@ -68,7 +72,8 @@ impl AnswerCost {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::ItemIfAsked if may_ask_for_item(body) => ITEM_COST_BYTES,
-            Self::ItemIfAsked => NO_ITEM_COST_BYTES,
+            Self::ItemsIfAsked if may_ask_for_item(body) => ITEMS_COST_BYTES,
+            Self::ItemIfAsked | Self::ItemsIfAsked => NO_ITEM_COST_BYTES,
         }
     }
 }
@@ -112,6 +117,8 @@ const TARGETS: &[Target] = &[
     awaited::<operation::PutItem>("PutItem", AnswerCost::Bytes(NO_ITEM_COST_BYTES)),
     blocking::<operation::Query>("Query", 2 << 20),
     blocking::<operation::Scan>("Scan", 2 << 20),
+    blocking::<operation::TransactGetItems>("TransactGetItems", ITEMS_COST_BYTES),
+    awaited::<operation::TransactWriteItems>("TransactWriteItems", AnswerCost::ItemsIfAsked),
     awaited::<operation::UpdateItem>("UpdateItem", AnswerCost::ItemIfAsked),
     Target {
         name: "DescribeEndpoints",
@@ -170,7 +177,10 @@ impl Target {
         };
         let responses = responses.clone();
         let finish = move |answer: Result<Vec<u8>, WireError>| {
-            let answer = answer.and_then(|answer| responses.hold(answer).ok_or_else(no_room));
+            let answer = match answer {
+                Ok(answer) => responses.hold(answer).ok_or_else(no_room),
+                Err(error) => Err(error.held(|body| responses.hold(body))),
+            };
             drop(cost);
             answer
         };
@@ -258,6 +268,8 @@ mod tests {
             assert_eq!(cost(operation, &" ".repeat(INLINE_BYTES_MAX + 1)), ITEM_COST_BYTES);
         }
         assert_eq!(cost("GetItem", "{}"), ITEM_COST_BYTES);
+        assert_eq!(cost("TransactWriteItems", "ALL_OLD"), ITEMS_COST_BYTES);
+        assert_eq!(cost("TransactWriteItems", "NONE"), NO_ITEM_COST_BYTES);
     }
 
     #[test]

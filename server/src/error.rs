@@ -4,10 +4,13 @@
 
 use std::fmt;
 
-use esker_table::{Item, TableError, TableErrorKind};
+use bytes::Bytes;
+use esker_table::{CancellationReason, Item, TableError, TableErrorKind};
+use serde::{Serialize, Serializer};
 
 use crate::json::{self, ItemOut};
 use crate::message;
+use crate::operation::Writer;
 
 const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810#";
 const CORAL_SERVICE: &str = "com.amazon.coral.service#";
@@ -25,6 +28,16 @@ pub(crate) struct WireError {
     message: Option<String>,
     /// The item that failed a condition, where the request asked for it.
     item: Option<Box<Item>>,
+    canceled: Option<Box<Canceled>>,
+}
+
+/// What is peculiar to a transaction that was cancelled.
+#[derive(Clone, Debug, PartialEq)]
+struct Canceled {
+    /// One for each action.
+    reasons: Vec<CancellationReason>,
+    /// The error's body, where it has been made before and the items that it has are gone.
+    body: Option<Bytes>,
 }
 
 impl WireError {
@@ -39,7 +52,7 @@ impl WireError {
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
             message.push_str("...");
         }
-        Self { status, prefix, exception, message: Some(message), item: None }
+        Self { status, prefix, exception, message: Some(message), item: None, canceled: None }
     }
 
     /// The request breaks a rule.
@@ -60,6 +73,7 @@ impl WireError {
             exception: "UnknownOperationException",
             message: None,
             item: None,
+            canceled: None,
         }
     }
 
@@ -142,10 +156,40 @@ impl WireError {
     }
 
     /// The body of the error response.
-    pub(crate) fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Bytes {
+        let made = self.canceled.as_ref().and_then(|canceled| canceled.body.clone());
+        made.unwrap_or_else(|| self.new_body().into())
+    }
+
+    /// The same, with items of a transaction only where `hold` finds room for the body that has them.
+    pub(crate) fn held(mut self, hold: impl FnOnce(Vec<u8>) -> Option<Bytes>) -> Self {
+        let reasons = self.canceled.iter().flat_map(|canceled| &canceled.reasons);
+        if reasons.into_iter().any(|reason| reason.item.is_some()) {
+            let body = hold(self.new_body());
+            if let Some(canceled) = &mut self.canceled {
+                canceled.body = body;
+                canceled.reasons.iter_mut().for_each(|reason| reason.item = None);
+            }
+        }
+        self
+    }
+
+    fn new_body(&self) -> Vec<u8> {
         let mut body = format!("{{\"__type\":\"{}{}\"", self.prefix, self.exception).into_bytes();
+        if let Some(canceled) = &self.canceled {
+            let reasons: Vec<_> = canceled.reasons.iter().map(ReasonOut).collect();
+            body.extend_from_slice(b",\"CancellationReasons\":");
+            body.extend_from_slice(&json::to_bytes(&reasons));
+        }
         if let Some(message) = &self.message {
-            body.extend_from_slice(b",\"message\":");
+            let member: &[u8] = match self.exception {
+                // So named in the service model, unlike those of all others.
+                "TransactionCanceledException"
+                | "TransactionInProgressException"
+                | "IdempotentParameterMismatchException" => b",\"Message\":",
+                _ => b",\"message\":",
+            };
+            body.extend_from_slice(member);
             serde_json::to_writer(&mut body, message)
                 .expect("invariant: a string written to memory cannot fail");
         }
@@ -155,6 +199,20 @@ impl WireError {
         }
         body.push(b'}');
         body
+    }
+}
+
+/// `CancellationReason`.
+struct ReasonOut<'a>(&'a CancellationReason);
+
+impl Serialize for ReasonOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let CancellationReason { code, message, item } = self.0;
+        Writer::start(serializer)?
+            .member("Code", code)?
+            .optional("Item", item.as_ref().map(ItemOut))?
+            .optional("Message", message.as_ref())?
+            .end()
     }
 }
 
@@ -174,7 +232,11 @@ impl From<TableError> for WireError {
             _ => (400, DYNAMODB),
         };
         let item = error.item().cloned().map(Box::new);
-        Self { item, ..Self::new(status, prefix, kind.exception_name(), error.message()) }
+        let reasons = error.cancellation_reasons();
+        let canceled = (!reasons.is_empty())
+            .then(|| Box::new(Canceled { reasons: reasons.to_vec(), body: None }));
+        let wire = Self::new(status, prefix, kind.exception_name(), error.message());
+        Self { item, canceled, ..wire }
     }
 }
 
@@ -187,14 +249,42 @@ mod tests {
         let error = WireError::from(TableError::not_found("Requested resource not found: \"x\""));
         assert_eq!(error.status(), 400);
         assert_eq!(
-            String::from_utf8(error.body()).unwrap(),
+            String::from_utf8(error.body().into()).unwrap(),
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found: \"x\""}"#
         );
         assert_eq!(
-            String::from_utf8(WireError::unknown_operation().body()).unwrap(),
+            String::from_utf8(WireError::unknown_operation().body().into()).unwrap(),
             r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#
         );
         assert_eq!(WireError::from(TableError::internal("disk")).status(), 500);
+    }
+
+    #[test]
+    fn items_of_a_transaction_need_room() {
+        let reason = |code: &str, message: Option<&str>, item| CancellationReason {
+            code: code.to_owned(),
+            message: message.map(str::to_owned),
+            item,
+        };
+        let item = Item::from([("a".to_owned(), "x".into())]);
+        let reasons = vec![
+            reason("None", None, None),
+            reason("ConditionalCheckFailed", Some("no"), Some(item)),
+        ];
+        let table_error = TableError::new(TableErrorKind::TransactionCanceled, "why");
+        let canceled = Some(Box::new(Canceled { reasons, body: None }));
+        let error = WireError { canceled, ..WireError::from(table_error) };
+        let body = |item: &str| {
+            format!(
+                r#"{{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","CancellationReasons":[{{"Code":"None"}},{{"Code":"ConditionalCheckFailed",{item}"Message":"no"}}],"Message":"why"}}"#
+            )
+        };
+        let whole = body(r#""Item":{"a":{"S":"x"}},"#);
+        assert_eq!(error.body(), whole);
+        assert_eq!(error.clone().held(|body| Some(body.into())).body(), whole);
+        assert_eq!(error.held(|_| None).body(), body(""));
+        let plain = WireError::validation("why");
+        assert_eq!(plain.clone().held(|_| panic!("it has no item")), plain);
     }
 
     #[test]

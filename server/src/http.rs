@@ -94,7 +94,7 @@ impl Answer {
         Self {
             status: error.status(),
             content_type: AMZ_JSON,
-            body: error.body().into(),
+            body: error.body(),
             coding: None,
             close: false,
         }

@@ -38,6 +38,11 @@ pub(crate) const NESTING: &str = "Nesting Levels have exceeded supported limits:
 pub(crate) const WRITE_REQUEST: &str = "Supplied WriteRequest must contain exactly one of \
      PutRequest and DeleteRequest";
 
+pub(crate) const TRANSACT_NO_ACTION: &str =
+    "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request";
+pub(crate) const TRANSACT_SEVERAL_ACTIONS: &str =
+    "TransactItems can only contain one of Check, Put, Update or Delete";
+
 pub(crate) fn expression_value_invalid(key: &str, why: &str) -> String {
     format!("ExpressionAttributeValues contains invalid value: {why} for key {key}")
 }
@@ -84,6 +89,13 @@ pub(crate) fn constraints(failures: &[String]) -> String {
 
 pub(crate) fn must_not_be_null(path: &str) -> String {
     format!("Value null at '{path}' failed to satisfy constraint: Member must not be null")
+}
+
+/// `must` is how its length compares to which number.
+pub(crate) fn wrong_length(value: &str, path: &str, must: &str) -> String {
+    format!(
+        "Value '{value}' at '{path}' failed to satisfy constraint: Member must have length {must}"
+    )
 }
 
 pub(crate) fn not_in_enum(value: &str, path: &str, set: &str) -> String {

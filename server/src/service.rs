@@ -60,11 +60,13 @@ service! {
         query(QueryRequest) -> QueryResponse;
         scan(ScanRequest) -> ScanResponse;
         batch_get_item(BatchGetItemRequest) -> BatchGetItemResponse;
+        transact_get_items(TransactGetItemsRequest) -> TransactGetItemsResponse;
     }
     awaited {
         put_item_async(PutItemRequest) -> PutItemResponse;
         delete_item_async(DeleteItemRequest) -> DeleteItemResponse;
         update_item_async(UpdateItemRequest) -> UpdateItemResponse;
         batch_write_item_async(BatchWriteItemRequest) -> BatchWriteItemResponse;
+        transact_write_items_async(TransactWriteItemsRequest) -> TransactWriteItemsResponse;
     }
 }

@@ -16,8 +16,10 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::Retr
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, DeleteRequest, KeySchemaElement, KeyType,
-    KeysAndAttributes, PutRequest, ReturnValue, ScalarAttributeType, TableStatus, WriteRequest,
+    AttributeDefinition, AttributeValue, BillingMode, ConditionCheck, Delete, DeleteRequest, Get,
+    KeySchemaElement, KeyType, KeysAndAttributes, Put, PutRequest, ReturnConsumedCapacity,
+    ReturnValue, ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus,
+    TransactGetItem, TransactWriteItem, Update, WriteRequest,
 };
 
 type Item = HashMap<String, AttributeValue>;
@@ -341,10 +343,123 @@ async fn errors_arrive_as_the_sdk_types_them() {
 
     // An operation that the protocol has and this server does not.
     let unknown = client
-        .describe_global_table_settings()
+        .update_global_table_settings()
         .global_table_name("Employees")
         .send()
         .await
         .unwrap_err();
     assert_eq!(unknown.code(), Some("UnknownOperationException"), "{unknown:?}");
+}
+
+fn raise(id: &str, by: &str) -> TransactWriteItem {
+    let update = Update::builder()
+        .table_name("Employees")
+        .set_key(Some(key("engines", id)))
+        .update_expression("ADD raises :by")
+        .expression_attribute_values(":by", n(by))
+        .build()
+        .unwrap();
+    TransactWriteItem::builder().update(update).build()
+}
+
+fn hire(employee: &Item) -> TransactWriteItem {
+    let put = Put::builder()
+        .table_name("Employees")
+        .set_item(Some(employee.clone()))
+        .condition_expression("attribute_not_exists(id)")
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .build()
+        .unwrap();
+    TransactWriteItem::builder().put(put).build()
+}
+
+/// The SDK makes a token for every call that has none, so each of these has one.
+#[tokio::test]
+async fn transactions_are_whole_and_done_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&folder.path().join("data"));
+    let client = server.client();
+    create_table(&client, "Employees").await;
+    let (ada, grace) = ada_and_grace();
+    put(&client, &ada).await;
+    let leave = Delete::builder()
+        .table_name("Employees")
+        .set_key(Some(key("engines", "9")))
+        .build()
+        .unwrap();
+    let exists = ConditionCheck::builder()
+        .table_name("Employees")
+        .set_key(Some(key("engines", "1")))
+        .condition_expression("attribute_exists(badge)")
+        .build()
+        .unwrap();
+    let written = client
+        .transact_write_items()
+        .transact_items(hire(&grace))
+        .transact_items(TransactWriteItem::builder().delete(leave).build())
+        .transact_items(TransactWriteItem::builder().condition_check(exists).build())
+        .return_consumed_capacity(ReturnConsumedCapacity::Total)
+        .send()
+        .await
+        .unwrap();
+    let capacity = &written.consumed_capacity()[0];
+    assert_eq!(
+        (capacity.capacity_units(), capacity.write_capacity_units()),
+        (Some(6.0), Some(6.0))
+    );
+
+    let error = client
+        .transact_write_items()
+        .transact_items(raise("1", "5"))
+        .transact_items(hire(&grace))
+        .send()
+        .await
+        .unwrap_err()
+        .into_service_error();
+    let message = "Transaction cancelled, please refer cancellation reasons for specific reasons \
+                   [None, ConditionalCheckFailed]";
+    let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError
+        ::TransactionCanceledException(canceled) = error else { panic!("{error:?}") };
+    assert_eq!(canceled.message(), Some(message));
+    let reasons = canceled.cancellation_reasons();
+    assert_eq!(reasons[0].code(), Some("None"));
+    assert_eq!(reasons[1].code(), Some("ConditionalCheckFailed"));
+    assert_eq!(reasons[1].message(), Some("The conditional request failed"));
+    assert_eq!(reasons[1].item(), Some(&grace));
+
+    let raises = async |client: &Client, by: &str| {
+        let request = client.transact_write_items().client_request_token("raises of the year");
+        request.transact_items(raise("1", by)).transact_items(raise("2", by)).send().await
+    };
+    raises(&client, "5").await.unwrap();
+    // An answer that the client may not have seen: the process is killed.
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let client = server.client();
+    raises(&client, "5").await.unwrap();
+    let error = raises(&client, "6").await.unwrap_err().into_service_error();
+    assert!(error.is_idempotent_parameter_mismatch_exception(), "{error:?}");
+    assert!(error.message().is_some_and(|message| !message.is_empty()), "{error:?}");
+
+    let wanted = |id: &str| {
+        let get = Get::builder()
+            .table_name("Employees")
+            .set_key(Some(key("engines", id)))
+            .projection_expression("raises")
+            .build()
+            .unwrap();
+        TransactGetItem::builder().get(get).build()
+    };
+    let read = client
+        .transact_get_items()
+        .transact_items(wanted("2"))
+        .transact_items(wanted("3"))
+        .transact_items(wanted("1"))
+        .send()
+        .await
+        .unwrap();
+    let items: Vec<Option<&Item>> = read.responses().iter().map(|answer| answer.item()).collect();
+    let raised = item(&[("raises", n("5"))]);
+    assert_eq!(items, [Some(&raised), None, Some(&raised)]);
 }

@@ -130,6 +130,21 @@ fn items_go_in_and_out_unchanged() {
     refused(&answer, 400, "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException");
     let tail = format!(r#""message":"The conditional request failed","Item":{}}}"#, item(10));
     assert!(answer.body.ends_with(&tail), "{answer:?}");
+    // The same in a transaction, with an item that needs room among the responses.
+    let large =
+        format!(r#"{{"h":{{"S":"large"}},"r":{{"N":"0"}},"t":{{"S":"{}"}}}}"#, "x".repeat(50_000));
+    let hire = format!(
+        r#"{{"TransactItems":[{{"Put":{{"TableName":"Things","Item":{large},"ConditionExpression":"attribute_not_exists(h)","ReturnValuesOnConditionCheckFailure":"ALL_OLD"}}}}]}}"#
+    );
+    assert_eq!(server.ok("TransactWriteItems", &hire), "{}");
+    let answer = exchange(&mut stream, &request("TransactWriteItems", &hire)).unwrap();
+    refused(&answer, 400, "com.amazonaws.dynamodb.v20120810#TransactionCanceledException");
+    let tail = format!(
+        r#","CancellationReasons":[{{"Code":"ConditionalCheckFailed","Item":{large},"Message":"The conditional request failed"}}],"Message":"Transaction cancelled, please refer cancellation reasons for specific reasons [ConditionalCheckFailed]"}}"#
+    );
+    assert!(answer.body.ends_with(&tail), "{answer:?}");
+    let remove = r#"{"TransactItems":[{"Delete":{"TableName":"Things","Key":{"h":{"S":"large"},"r":{"N":"0"}}}}]}"#;
+    assert_eq!(server.ok("TransactWriteItems", remove), "{}");
     let delete = format!("{},\"ReturnValues\":\"ALL_OLD\"}}", &key[..key.len() - 1]);
     assert_eq!(server.ok("DeleteItem", &delete), format!(r#"{{"Attributes":{}}}"#, item(10)));
     assert_eq!(server.ok("GetItem", key), "{}");

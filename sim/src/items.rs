@@ -1,8 +1,10 @@
 //! Tables on the simulated disk: random item operations against a model, with power cuts, full disks, flushes and
-//! merges; and writers of the same items at the same time. Called as the check `items`.
+//! merges; writers of the same items at the same time; and transactions. Called as the check `items`.
 //!
 //! After every recovery the tables must be those of the model, the operation under way done or not; with true counts,
 //! pages that neither repeat nor lose an item, and items in the order of their sort keys, negative ones too.
+
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
@@ -43,15 +45,17 @@ pub fn check(budget: &Budget) -> CheckReport {
     let seed = budget.seed.wrapping_mul(1 << 20);
     let work = move |unit: u64, report: &mut CheckReport| {
         let seed = seed + unit;
-        let outcome = match unit % 4 {
+        let outcome = match unit % 6 {
             3 => together(seed, report),
+            4 => transactions::tokens(seed, report),
+            5 => transactions::transfers(seed, report),
             at => lives(seed, at == 2, report),
         };
         if let Err(broken) = outcome {
             report.find(format!("seed {seed}: {broken}"));
         }
     };
-    parallel::run(NAME, budget, budget.count(40, 800, 4000), Arc::new(work))
+    parallel::run(NAME, budget, budget.count(60, 1200, 6000), Arc::new(work))
 }
 
 /// What an operation did to the model: nothing yet, or perhaps something, because the power failed.

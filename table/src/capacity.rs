@@ -1,7 +1,7 @@
 //! Consumed capacity: how many units an operation costs. Operations sum the units of what they read
 //! or wrote per table and report them where the request asks.
 
-use crate::operation::{ConsumedCapacity, ReturnConsumedCapacity};
+use crate::operation::{CapacityUse, ConsumedCapacity, ReturnConsumedCapacity};
 
 /// Bytes that one read unit covers.
 const READ_UNIT_BYTES: u64 = 4096;
@@ -31,7 +31,49 @@ pub(crate) fn consumed(
         ReturnConsumedCapacity::Total => None,
         ReturnConsumedCapacity::Indexes => Some(units),
     };
-    Some(ConsumedCapacity { table_name: table_name.to_owned(), capacity_units: units, table })
+    Some(ConsumedCapacity {
+        table_name: table_name.to_owned(),
+        capacity_units: units,
+        table,
+        capacity_use: None,
+    })
+}
+
+/// A transaction reads or writes every item twice: once to prepare and once to commit.
+const TRANSACTION_FACTOR: f64 = 2.0;
+
+/// The capacity that a transaction uses, by table.
+pub(crate) struct Transacted<'t> {
+    capacity_use: CapacityUse,
+    /// In the order in which the request names them.
+    tables: Vec<(&'t str, f64)>,
+}
+
+impl<'t> Transacted<'t> {
+    pub(crate) fn new(capacity_use: CapacityUse) -> Self {
+        Self { capacity_use, tables: Vec::new() }
+    }
+
+    /// Adds an action, of which the reads or writes outside of a transaction would cost `units`.
+    pub(crate) fn add(&mut self, table_name: &'t str, units: f64) {
+        let units = TRANSACTION_FACTOR * units;
+        match self.tables.iter_mut().find(|(name, _)| *name == table_name) {
+            Some((_, sum)) => *sum += units,
+            None => self.tables.push((table_name, units)),
+        }
+    }
+
+    /// What a response reports.
+    pub(crate) fn consumed(
+        &self,
+        asked: Option<ReturnConsumedCapacity>,
+    ) -> Option<Vec<ConsumedCapacity>> {
+        let of_table = |(name, units): &(&str, f64)| {
+            let consumed = consumed(asked, name, *units)?;
+            Some(ConsumedCapacity { capacity_use: Some(self.capacity_use), ..consumed })
+        };
+        self.tables.iter().map(of_table).collect()
+    }
 }
 
 #[cfg(test)]

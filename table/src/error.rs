@@ -29,6 +29,10 @@ pub enum TableErrorKind {
     TransactionCanceled,
     /// Another transaction holds an item: retry.
     TransactionConflict,
+    /// The transaction with this token has not ended yet: retry.
+    TransactionInProgress,
+    /// The token belongs to a transaction with other actions: use another one.
+    IdempotentParameterMismatch,
     /// Too many tables or control plane operations at once.
     LimitExceeded,
     /// The engine reported a failure; the message says which.
@@ -47,6 +51,8 @@ impl TableErrorKind {
             Self::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
             Self::TransactionCanceled => "TransactionCanceledException",
             Self::TransactionConflict => "TransactionConflictException",
+            Self::TransactionInProgress => "TransactionInProgressException",
+            Self::IdempotentParameterMismatch => "IdempotentParameterMismatchException",
             Self::LimitExceeded => "LimitExceededException",
             Self::Internal => "InternalServerError",
         }
@@ -62,6 +68,27 @@ pub struct CancellationReason {
     pub message: Option<String>,
     /// The item as it was, where the request asked for it.
     pub item: Option<Item>,
+}
+
+impl CancellationReason {
+    /// Of an action that stopped nothing.
+    pub(crate) fn none() -> Self {
+        Self { code: "None".to_owned(), message: None, item: None }
+    }
+
+    /// Of an action that failed in a way that cancels its transaction; another error is none of the
+    /// transaction's.
+    pub(crate) fn of(error: TableError) -> Result<Self> {
+        let code = match error.kind() {
+            TableErrorKind::Validation => "ValidationError",
+            TableErrorKind::ConditionalCheckFailed => "ConditionalCheckFailed",
+            TableErrorKind::TransactionConflict => "TransactionConflict",
+            TableErrorKind::ItemCollectionSizeLimitExceeded => "ItemCollectionSizeLimitExceeded",
+            _ => return Err(error),
+        };
+        let Inner { message, item, .. } = *error.inner;
+        Ok(Self { code: code.to_owned(), message: Some(message), item })
+    }
 }
 
 /// What an operation reports when it does not succeed.
@@ -105,6 +132,15 @@ impl TableError {
         let mut error =
             Self::new(TableErrorKind::ConditionalCheckFailed, message::CONDITION_FAILED);
         error.inner.item = item;
+        error
+    }
+
+    /// A `TransactionCanceledException`, with a reason for each action.
+    pub(crate) fn transaction_canceled(reasons: Vec<CancellationReason>) -> Self {
+        let codes: Vec<&str> = reasons.iter().map(|reason| reason.code.as_str()).collect();
+        let text = message::transaction_canceled(&codes);
+        let mut error = Self::new(TableErrorKind::TransactionCanceled, text);
+        error.inner.cancellation_reasons = reasons;
         error
     }
 

@@ -3,7 +3,8 @@
 //! item stays true. Taking a lock is a future and never blocks a thread; whoever waits is served in
 //! the order of coming.
 //!
-//! Lock order: stripes (ascending), then the tables' counters, then the engine.
+//! Lock order: stripes (ascending), then the tables' counters, then the engine. Which transactions are
+//! under way (`transaction/ongoing.rs`) is a leaf.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,6 +15,8 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::transaction::Ongoing;
 
 /// Enough that a thousand writes in flight seldom wait for each other by accident; 160 KB or so.
 const STRIPES: usize = 4096;
@@ -66,7 +69,7 @@ impl ItemLocks {
     pub(crate) async fn lock(self: Arc<Self>, mut stripes: Stripes) -> ItemGuard {
         stripes.sort_unstable();
         stripes.dedup();
-        let mut guard = ItemGuard { locks: self, stripes, held: 0 };
+        let mut guard = ItemGuard { locks: self, stripes, held: 0, _transaction: None };
         while let Some(stripe) = guard.stripes.get(guard.held) {
             Acquire { stripe: &guard.locks.stripes[*stripe], ticket: None }.await;
             guard.held += 1;
@@ -84,6 +87,16 @@ pub(crate) struct ItemGuard {
     stripes: Stripes,
     /// How many of them, from the first on.
     held: usize,
+    /// Ends when the stripes are free.
+    _transaction: Option<Ongoing>,
+}
+
+impl ItemGuard {
+    /// Holds a transaction as well, which so lasts until its items are unlocked.
+    pub(crate) fn with(mut self, transaction: Ongoing) -> Self {
+        self._transaction = Some(transaction);
+        self
+    }
 }
 
 impl Drop for ItemGuard {

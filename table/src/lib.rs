@@ -27,6 +27,7 @@ mod table;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod validate;
 mod value;
 mod write;

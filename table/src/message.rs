@@ -284,11 +284,16 @@ pub(crate) fn key_type_mismatch(name: &str, expected: &str, actual: &str) -> Str
     )
 }
 
+const EMPTY_KEY: &str = "One or more parameter values are not valid. The AttributeValue for a key \
+     attribute cannot contain an empty ";
+
 pub(crate) fn empty_key(name: &str, kind: &str) -> String {
-    format!(
-        "One or more parameter values are not valid. The AttributeValue for a key attribute \
-         cannot contain an empty {kind} value. Key: {name}"
-    )
+    format!("{EMPTY_KEY}{kind} value. Key: {name}")
+}
+
+/// Whether a message is that of an empty key value.
+pub(crate) fn is_empty_key(text: &str) -> bool {
+    text.starts_with(EMPTY_KEY)
 }
 
 // Tables.
@@ -440,6 +445,26 @@ pub(crate) fn batch_too_large(operation: &str) -> String {
     format!("Too many items requested for the {operation} call")
 }
 
+// Transactions.
+pub(crate) const TRANSACTION_DUPLICATES: &str =
+    "Transaction request cannot include multiple operations on one item";
+pub(crate) const TRANSACTION_SIZE: &str = "Collection size of items exceeded, which can also be \
+     caused by the aggregate size of the items in the transaction exceeding the 4MB limit";
+
+pub(crate) const TRANSACTION_CONFLICT: &str = "Transaction is ongoing for the item";
+pub(crate) const TRANSACTION_IN_PROGRESS: &str =
+    "The transaction with the given request token is already in progress.";
+pub(crate) const TOKEN_MISMATCH: &str = "DynamoDB rejected the request because you retried a \
+     request with a different payload but with an idempotent token that was already used.";
+
+/// `codes` are those of the actions, in their order.
+pub(crate) fn transaction_canceled(codes: &[&str]) -> String {
+    format!(
+        "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+        codes.join(", ")
+    )
+}
+
 /// The errors of a request's members, as the service lists them in one message.
 pub(crate) fn validation_errors(errors: &[String]) -> String {
     let plural = if errors.len() == 1 { "" } else { "s" };
@@ -449,6 +474,16 @@ pub(crate) fn validation_errors(errors: &[String]) -> String {
 /// One member's error within `validation_errors`.
 pub(crate) fn constraint(value: &str, member: &str, must: &str) -> String {
     format!("Value '{value}' at '{member}' failed to satisfy constraint: Member must {must}")
+}
+
+/// As `constraint`, of a member that is not there.
+pub(crate) fn missing(member: &str) -> String {
+    format!("Value null at '{member}' failed to satisfy constraint: Member must not be null")
+}
+
+/// As `constraint`, of a list that is too long to be shown.
+pub(crate) fn list_constraint(member: &str, must: &str) -> String {
+    format!("Value at '{member}' failed to satisfy constraint: Member must {must}")
 }
 
 /// A map member's error within `validation_errors`. The service shows the whole value there; it is

@@ -14,6 +14,8 @@ use crate::item_lock::ItemLocks;
 use crate::message;
 use crate::schema::check::table_name;
 use crate::table::Table;
+use crate::transaction::Transactions;
+use crate::transaction::token::Tokens;
 
 /// The tables of a database, with DynamoDB's operations as methods. A cheap clone; the database
 /// stays open while one lives.
@@ -98,6 +100,8 @@ struct Inner {
     db: Db,
     catalog: Keyspace,
     locks: Arc<ItemLocks>,
+    transactions: Arc<Transactions>,
+    tokens: Tokens,
     /// The next table id. Held by CreateTable and DeleteTable from the first look to the last
     /// change, before any other lock.
     control: Mutex<u64>,
@@ -149,6 +153,8 @@ impl Tables {
                 db,
                 catalog,
                 locks: Arc::new(ItemLocks::new()),
+                transactions: Arc::default(),
+                tokens: Tokens::default(),
                 control: Mutex::new(contents.next_table_id),
                 tables: RwLock::new(tables),
             }),
@@ -174,6 +180,16 @@ impl Tables {
 
     pub(crate) fn locks(&self) -> &Arc<ItemLocks> {
         &self.inner.locks
+    }
+
+    /// The transactions that are under way.
+    pub(crate) fn transactions(&self) -> &Arc<Transactions> {
+        &self.inner.transactions
+    }
+
+    /// The tokens of those that have ended.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
     }
 
     /// The next table id, under the lock that CreateTable and DeleteTable hold throughout.

@@ -1,5 +1,5 @@
 //! Tests of whole tables, through the operations: against a model, under concurrency, across power
-//! cuts, and of the service's limits and wordings. What they share is here.
+//! cuts, and of the service's limits and wordings; transactions too. What they share is here.
 
 mod answers;
 mod batches;
@@ -8,6 +8,8 @@ mod crash;
 mod expressions;
 mod model;
 mod pages;
+mod serialisable;
+mod transactions;
 mod updates;
 
 use crate::operation::{

@@ -1,4 +1,4 @@
-//! The write path that PutItem, DeleteItem, UpdateItem and BatchWriteItem share: item locks, the old images,
+//! The write path that PutItem, DeleteItem, UpdateItem, BatchWriteItem and TransactWriteItems share: item locks, the old images,
 //! one batch with the items and the counts, the commit, and what follows from it. Whatever happens
 //! to the caller, item locks are held until the commit is published.
 
@@ -21,6 +21,7 @@ use crate::key_codec::StoredKey;
 use crate::operation::ReturnValuesOnConditionCheckFailure;
 use crate::spare::Spare;
 use crate::table::{Counter, Counts, CountsDelta, Table};
+use crate::transaction::token::{Record, TokenWrite};
 use crate::{Item, Tables};
 
 /// One item to be written or deleted.
@@ -68,6 +69,12 @@ pub(crate) struct OldItem {
 /// What each write of a commit replaced.
 pub(crate) type Olds = SmallVec<[Option<OldItem>; 1]>;
 
+/// The token of a transaction, which goes into its batch.
+pub(crate) struct Token {
+    pub(crate) write: TokenWrite,
+    pub(crate) record: Record,
+}
+
 /// How the end of a commit is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -81,18 +88,18 @@ pub(crate) enum Waiting {
 const POLL_MAX: Duration = Duration::from_micros(100);
 
 /// Ends polls that have taken long.
-struct Pace<'c> {
+pub(crate) struct Pace<'c> {
     clock: &'c dyn Clock,
     since: Duration,
 }
 
 impl<'c> Pace<'c> {
-    fn new(clock: &'c dyn Clock) -> Self {
+    pub(crate) fn new(clock: &'c dyn Clock) -> Self {
         Self { since: clock.monotonic(), clock }
     }
 
     /// Lets whoever polls do something else, if this poll has taken long.
-    async fn pause(&mut self) {
+    pub(crate) async fn pause(&mut self) {
         if self.clock.monotonic().saturating_sub(self.since) < POLL_MAX {
             return;
         }
@@ -131,7 +138,7 @@ impl Tables {
             }
             olds.push(read_old(write, wants_old)?);
         }
-        self.finish(writes, &olds, guard, waiting).await?;
+        self.finish(writes, &olds, None, guard, waiting).await?;
         Ok(olds)
     }
 
@@ -151,10 +158,10 @@ impl Tables {
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
         if new_bytes.is_some() {
             match waiting {
-                Waiting::Blocks => self.write(&[write], &old, guard)?,
+                Waiting::Blocks => self.write(&[write], &old, None, guard)?,
                 Waiting::Polls => {
                     // The new item is in the batch, and needs not be here too until the commit has ended.
-                    let in_flight = self.submit(&[write], &old, guard)?;
+                    let in_flight = self.submit(&[write], &old, None, guard)?;
                     if let Some(in_flight) = in_flight {
                         in_flight.await?;
                     }
@@ -164,24 +171,31 @@ impl Tables {
         Ok((old[0].as_ref().map(|old| old.size_bytes), new_bytes))
     }
 
-    /// Commits writes under their item locks.
-    async fn finish(
+    /// Commits writes under their item locks, and a token with them.
+    pub(crate) async fn finish(
         &self,
         writes: &[ItemWrite<'_>],
         olds: &[Option<OldItem>],
+        token: Option<&Token>,
         guard: ItemGuard,
         waiting: Waiting,
     ) -> Result<()> {
         match waiting {
-            Waiting::Blocks => self.write(writes, olds, guard),
+            Waiting::Blocks => self.write(writes, olds, token, guard),
             Waiting::Polls => {
                 // Without anything to change, the answer is from what was published under the locks.
-                if let Some(in_flight) = self.submit(writes, olds, guard)? {
+                if let Some(in_flight) = self.submit(writes, olds, token, guard)? {
                     in_flight.await?;
                 }
                 Ok(())
             }
+        }?;
+        if let Some(token) = token.filter(|_| mutant!("items_token_apart")) {
+            let mut batch = self.db().batch();
+            token.write.put(&mut batch, &token.record);
+            self.db().write(batch)?;
         }
+        Ok(())
     }
 
     /// Commits the batch, with the counts of its tables, on this thread.
@@ -189,10 +203,14 @@ impl Tables {
         &self,
         writes: &[ItemWrite<'_>],
         olds: &[Option<OldItem>],
+        token: Option<&Token>,
         guard: ItemGuard,
     ) -> Result<()> {
         let mut batch = Spare::<Batch>::take();
         let deltas = changes(&mut batch, writes, olds);
+        if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
+            token.write.put(&mut batch, &token.record);
+        }
         if batch.is_empty() {
             return Ok(());
         }
@@ -213,10 +231,14 @@ impl Tables {
         &self,
         writes: &[ItemWrite<'_>],
         olds: &[Option<OldItem>],
+        token: Option<&Token>,
         guard: ItemGuard,
     ) -> Result<Option<InFlight>> {
         let mut batch = self.db().batch();
         let deltas = changes(&mut batch, writes, olds);
+        if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
+            token.write.put(&mut batch, &token.record);
+        }
         if batch.is_empty() {
             return Ok(None);
         }
@@ -278,7 +300,7 @@ fn lock_counters<'t>(
 }
 
 /// The item that a write replaces, the whole of it only where it `is_wanted`. Only under its item lock.
-fn read_old(write: &ItemWrite<'_>, is_wanted: bool) -> Result<Option<OldItem>> {
+pub(crate) fn read_old(write: &ItemWrite<'_>, is_wanted: bool) -> Result<Option<OldItem>> {
     let read = |bytes: &[u8]| -> Result<OldItem> {
         let old = ItemView::new(bytes)?;
         if let Some(check) = &write.check {

@@ -20,6 +20,17 @@ impl Constraints {
         })
     }
 
+    /// Notes a failure where `text` is empty or has more than `most` UTF-16 units.
+    pub(super) fn length(&mut self, text: Option<&str>, path: &str, most: usize) {
+        let Some(text) = text else { return };
+        let must = match text.encode_utf16().count() {
+            0 => "greater than or equal to 1".to_owned(),
+            length if length > most => format!("less than or equal to {most}"),
+            _ => return,
+        };
+        self.failures.push(message::wrong_length(text, path, &must));
+    }
+
     /// The member of an enumeration that `text` names; notes a failure where it names none.
     pub(super) fn choice<T: Copy>(
         &mut self,

@@ -18,6 +18,8 @@ mod query;
 pub(crate) mod requests;
 mod scan;
 mod shared;
+mod transact_get_items;
+mod transact_write_items;
 mod update_item;
 
 pub(crate) use batch_get_item::BatchGetItem;
@@ -31,7 +33,11 @@ pub(crate) use list_tables::ListTables;
 pub(crate) use put_item::PutItem;
 pub(crate) use query::Query;
 pub(crate) use scan::Scan;
+pub(crate) use transact_get_items::TransactGetItems;
+pub(crate) use transact_write_items::TransactWriteItems;
 pub(crate) use update_item::UpdateItem;
+
+pub(crate) use shared::Writer;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -2,14 +2,15 @@
 //! names and values of expressions. Called by the operations only.
 
 use esker_table::operation::{
-    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
-    ReturnValues, ReturnValuesOnConditionCheckFailure, Select, prepare_placeholders,
+    CapacityUse, ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues,
+    ReturnConsumedCapacity, ReturnValues, ReturnValuesOnConditionCheckFailure, Select,
+    prepare_placeholders,
 };
 use esker_table::schema::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     TableDescription, TableStatus,
 };
-use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::error::WireError;
 use crate::json::ExpressionValues;
@@ -84,22 +85,22 @@ pub(super) fn placeholders(
 }
 
 /// Writes a structure's members as JSON, leaving out those that are `None`.
-pub(super) struct Writer<M>(M);
+pub(crate) struct Writer<M>(M);
 
 impl<M: SerializeMap> Writer<M> {
-    pub(super) fn start<S>(serializer: S) -> Result<Self, S::Error>
+    pub(crate) fn start<S>(serializer: S) -> Result<Self, S::Error>
     where
         S: Serializer<SerializeMap = M, Error = M::Error>,
     {
         serializer.serialize_map(None).map(Self)
     }
 
-    pub(super) fn member(mut self, name: &str, value: impl Serialize) -> Result<Self, M::Error> {
+    pub(crate) fn member(mut self, name: &str, value: impl Serialize) -> Result<Self, M::Error> {
         self.0.serialize_entry(name, &value)?;
         Ok(self)
     }
 
-    pub(super) fn optional(
+    pub(crate) fn optional(
         self,
         name: &str,
         value: Option<impl Serialize>,
@@ -110,7 +111,7 @@ impl<M: SerializeMap> Writer<M> {
         }
     }
 
-    pub(super) fn end(self) -> Result<M::Ok, M::Error> {
+    pub(crate) fn end(self) -> Result<M::Ok, M::Error> {
         self.0.end()
     }
 }
@@ -137,10 +138,16 @@ pub(super) struct CapacityOut<'a>(pub(super) &'a ConsumedCapacity);
 
 impl Serialize for CapacityOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let capacity = self.0;
+        let used_for = |wanted: CapacityUse| {
+            (capacity.capacity_use == Some(wanted)).then_some(capacity.capacity_units)
+        };
         Writer::start(serializer)?
-            .member("TableName", &self.0.table_name)?
-            .member("CapacityUnits", self.0.capacity_units)?
-            .optional("Table", self.0.table.map(UnitsOut))?
+            .member("TableName", &capacity.table_name)?
+            .member("CapacityUnits", capacity.capacity_units)?
+            .optional(READ_UNITS, used_for(CapacityUse::Reads))?
+            .optional(WRITE_UNITS, used_for(CapacityUse::Writes))?
+            .optional("Table", capacity.table.map(|units| UnitsOut(units, capacity.capacity_use)))?
             .end()
     }
 }
@@ -154,13 +161,21 @@ impl Serialize for CapacitiesOut<'_> {
     }
 }
 
-struct UnitsOut(f64);
+const READ_UNITS: &str = "ReadCapacityUnits";
+const WRITE_UNITS: &str = "WriteCapacityUnits";
+
+/// `Capacity`.
+struct UnitsOut(f64, Option<CapacityUse>);
 
 impl Serialize for UnitsOut {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut units = serializer.serialize_struct("Capacity", 1)?;
-        units.serialize_field("CapacityUnits", &self.0)?;
-        units.end()
+        let writer = Writer::start(serializer)?.member("CapacityUnits", self.0)?;
+        match self.1 {
+            None => writer,
+            Some(CapacityUse::Reads) => writer.member(READ_UNITS, self.0)?,
+            Some(CapacityUse::Writes) => writer.member(WRITE_UNITS, self.0)?,
+        }
+        .end()
     }
 }
 

@@ -72,10 +72,12 @@ impl Service for Scripted {
         delete_table(DeleteTableRequest) -> DeleteTableResponse;
         query(QueryRequest) -> QueryResponse;
         batch_get_item(BatchGetItemRequest) -> BatchGetItemResponse;
+        transact_get_items(TransactGetItemsRequest) -> TransactGetItemsResponse;
     }
     refused_writes! {
         update_item_async(UpdateItemRequest) -> UpdateItemResponse;
         batch_write_item_async(BatchWriteItemRequest) -> BatchWriteItemResponse;
+        transact_write_items_async(TransactWriteItemsRequest) -> TransactWriteItemsResponse;
     }
 }
 

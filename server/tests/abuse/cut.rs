@@ -24,6 +24,14 @@ const CORPUS: &[(&str, &str)] = &[
     ("Scan", r#"{"TableName":"Tab","Limit":1}"#),
     ("DeleteItem", r#"{"TableName":"Tab","Key":{"k":{"S":"cut"}}}"#),
     ("ListTables", r#"{"Limit":1}"#),
+    (
+        "TransactWriteItems",
+        r#"{"TransactItems":[{"Put":{"TableName":"Tab","Item":{"k":{"S":"cut"}}}}],"ClientRequestToken":"t"}"#,
+    ),
+    (
+        "TransactGetItems",
+        r#"{"TransactItems":[{"Get":{"TableName":"Tab","Key":{"k":{"S":"cut"}}}}]}"#,
+    ),
 ];
 
 /// The same request with its body in chunks.

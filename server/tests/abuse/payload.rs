@@ -199,6 +199,8 @@ fn many_tiny_elements_cost_little() {
         ("BatchWriteItem", r#"{"RequestItems":{"#, named("[]"), "}}"),
         ("BatchGetItem", r#"{"RequestItems":{"Tab":{"Keys":["#, many("{},"), "]}}}"),
         ("BatchGetItem", r#"{"RequestItems":{"#, named("{}"), "}}"),
+        ("TransactWriteItems", r#"{"TransactItems":["#, many("{\"Put\":{}},"), "]}"),
+        ("TransactGetItems", r#"{"TransactItems":["#, many("{\"Get\":{}},"), "]}"),
         ("CreateTable", r#"{"TableName":"Other","AttributeDefinitions":["#, many("{},"), "]}"),
         ("CreateTable", r#"{"TableName":"Other","KeySchema":["#, many("{},"), "]}"),
         (

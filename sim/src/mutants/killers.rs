@@ -51,6 +51,9 @@ pub(super) const ALL: &[(&str, &[&str])] = &[
             "items_negative_order",
             "items_page_repeats",
             "items_keyspace_dropped_first",
+            "items_transaction_not_locked",
+            "items_transaction_reads_latest",
+            "items_token_apart",
         ],
     ),
     (

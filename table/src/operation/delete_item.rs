@@ -49,7 +49,7 @@ impl Tables {
     /// durable as the database's default says.
     ///
     /// # Errors
-    /// `ConditionalCheckFailed`; `Validation` for a wrong key; `ResourceNotFound` if there is no such table.
+    /// `ConditionalCheckFailed`; `TransactionConflict` where a transaction is writing the item; `Validation` for a wrong key; `ResourceNotFound` if there is no such table.
     pub fn delete_item(&self, request: DeleteItemRequest) -> Result<DeleteItemResponse> {
         block_on(self.delete_item_as(request, Waiting::Blocks))
     }
@@ -93,6 +93,7 @@ impl Tables {
         let table = found.table()?;
         let (partition, sort) = table.key.of_key(&request.key)?;
         let key = stored_key(&partition, sort.as_ref());
+        self.transactions().refuse_conflict(table.id(), &key)?;
         let writes = [ItemWrite { table: Arc::clone(table), key, new: None, check }];
         let old = self.commit(&writes, wants_old, waiting).await?;
         let old = old.into_iter().next().flatten();

@@ -15,6 +15,8 @@ mod list_tables;
 mod put_item;
 mod query;
 mod scan;
+mod transact_get_items;
+mod transact_write_items;
 mod update_item;
 
 use std::collections::BTreeMap;
@@ -30,10 +32,16 @@ pub use list_tables::{ListTablesRequest, ListTablesResponse};
 pub use put_item::{PutItemRequest, PutItemResponse};
 pub use query::{QueryRequest, QueryResponse};
 pub use scan::{ScanRequest, ScanResponse};
+pub use transact_get_items::{TransactGet, TransactGetItemsRequest, TransactGetItemsResponse};
+pub use transact_write_items::{
+    TransactAction, TransactWriteItem, TransactWriteItemsRequest, TransactWriteItemsResponse,
+};
+pub(crate) use update_item::as_update;
 pub use update_item::{UpdateItemRequest, UpdateItemResponse};
 
 use crate::error::{Result, TableError};
 pub use crate::expression::prepare_placeholders;
+pub use crate::transaction::check_action_count;
 use crate::{AttributeValue, message};
 
 /// `ExpressionAttributeNames`: what each `#name` stands for (the keys include the `#`).
@@ -93,6 +101,15 @@ pub enum Select {
     Count,
 }
 
+/// What capacity was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapacityUse {
+    /// Reads.
+    Reads,
+    /// Writes.
+    Writes,
+}
+
 /// The capacity that an operation consumed on one table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumedCapacity {
@@ -102,6 +119,8 @@ pub struct ConsumedCapacity {
     pub capacity_units: f64,
     /// The share of the table itself, present with `ReturnConsumedCapacity::Indexes`.
     pub table: Option<f64>,
+    /// What the units were used for, where that is told: by transactions.
+    pub capacity_use: Option<CapacityUse>,
 }
 
 /// Whether a PutItem or DeleteItem returns the old item.

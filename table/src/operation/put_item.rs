@@ -49,7 +49,7 @@ impl Tables {
     /// the database's default says.
     ///
     /// # Errors
-    /// `ConditionalCheckFailed`; `Validation` for a wrong item or key; `ResourceNotFound` if there is no such table.
+    /// `ConditionalCheckFailed`; `TransactionConflict` where a transaction is writing the item; `Validation` for a wrong item or key; `ResourceNotFound` if there is no such table.
     pub fn put_item(&self, request: PutItemRequest) -> Result<PutItemResponse> {
         block_on(self.put_item_as(request, Waiting::Blocks))
     }
@@ -91,6 +91,7 @@ impl Tables {
         let table = found.table()?;
         let (partition, sort) = table.key.of_item(&request.item)?;
         let key = stored_key(&partition, sort.as_ref());
+        self.transactions().refuse_conflict(table.id(), &key)?;
         let writes = [ItemWrite { table: Arc::clone(table), key, new: Some(new), check }];
         let old = self.commit(&writes, wants_old, waiting).await?;
         let old = old.into_iter().next().flatten();

@@ -53,7 +53,7 @@ impl Tables {
     /// durable as the database's default says.
     ///
     /// # Errors
-    /// `ConditionalCheckFailed`; `Validation` for a wrong key or expression, or one that does not fit the item;
+    /// `ConditionalCheckFailed`; `TransactionConflict` where a transaction is writing the item; `Validation` for a wrong key or expression, or one that does not fit the item;
     /// `ResourceNotFound` if there is no such table.
     pub fn update_item(&self, request: UpdateItemRequest) -> Result<UpdateItemResponse> {
         block_on(self.update_item_as(request, Waiting::Blocks))
@@ -106,6 +106,7 @@ impl Tables {
         if let Some(name) = update.as_ref().and_then(|u| u.changes_one_of(&table.key.names())) {
             return Err(TableError::validation(message::key_update(name)));
         }
+        self.transactions().refuse_conflict(table.id(), &key)?;
         let only_takes_away = expression.as_ref().is_some_and(UpdateExpression::only_takes_away);
         let returned = request.return_values.unwrap_or_default();
         let mut attributes = None;
@@ -154,7 +155,7 @@ fn parts(update: &Option<BoundUpdate<'_>>, item: &Item) -> Option<Item> {
 }
 
 /// What is wrong with an updated item is worded in its own way.
-fn as_update(error: TableError) -> TableError {
+pub(crate) fn as_update(error: TableError) -> TableError {
     TableError::validation(match error.message() {
         message::ITEM_SIZE => message::UPDATED_ITEM_SIZE,
         message::NESTING => message::UPDATED_NESTING,

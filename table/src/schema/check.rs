@@ -29,6 +29,15 @@ pub(crate) fn table_name(given: &str) -> Result<&str> {
     Ok(name)
 }
 
+/// Refuses names that no table can have, each with the member that it is given for, all in one
+/// message.
+pub(crate) fn check_table_names<'n>(given: impl Iterator<Item = (&'n str, String)>) -> Result<()> {
+    let mut errors: Vec<String> =
+        given.flat_map(|(name, member)| name_errors(plain_name(name), &member)).collect();
+    errors.truncate(MAX_LISTED_ERRORS);
+    refuse_listed(errors)
+}
+
 /// The end of a table's ARN; what is none is answered as it is.
 pub(crate) fn plain_name(given: &str) -> &str {
     let from_arn = || {

@@ -9,7 +9,7 @@ use esker::{Background, BackgroundStep, ReadMode};
 use super::*;
 use crate::operation::{BatchWriteItemRequest, DeleteTableRequest, WriteRequest};
 
-fn open_in(simulation: &Simulation) -> Result<Tables, crate::TableError> {
+pub(super) fn open_in(simulation: &Simulation) -> Result<Tables, crate::TableError> {
     let db = esker::Db::builder()
         .world(simulation.world())
         .background(Background::Manual)

@@ -1,0 +1,170 @@
+//! The commit of a write transaction: all its items are locked, in the order of their stripes, until
+//! it is published; under the locks every action is judged, and either all of them and the token go
+//! into one batch, or nothing does. Called by TransactWriteItems alone.
+
+use std::sync::Arc;
+
+use esker::mutant;
+
+use super::token::{Record, TokenWrite};
+use super::{Ongoing, Volume, ongoing};
+use crate::error::{CancellationReason, Result, TableError};
+use crate::expression::update::BoundUpdate;
+use crate::item::NewItem;
+use crate::item_lock::ItemLocks;
+use crate::key_codec::StoredKey;
+use crate::operation::as_update;
+use crate::table::Table;
+use crate::write::{Check, ItemWrite, OldItem, Pace, Token, Waiting, read_old};
+use crate::{Item, Tables};
+
+/// One action, ready to be judged.
+pub(crate) struct Action<'r> {
+    pub(crate) table: Arc<Table>,
+    /// Where the item is, or what is wrong with the action whatever the item.
+    pub(crate) key: Result<StoredKey>,
+    pub(crate) check: Option<Check<'r>>,
+    pub(crate) change: Change<'r>,
+}
+
+/// What an action does to its item.
+pub(crate) enum Change<'r> {
+    Put(NewItem),
+    Update {
+        key: &'r Item,
+        update: BoundUpdate<'r>,
+        /// Makes no item where there is none.
+        only_takes_away: bool,
+    },
+    Delete,
+    /// Nothing: it is a condition check.
+    Nothing,
+}
+
+/// Logical sizes of an action's old and new item.
+pub(crate) type Sizes = (u32, u32);
+
+/// An action that can go ahead.
+struct Judged<'r> {
+    write: Option<ItemWrite<'r>>,
+    old: Option<OldItem>,
+    sizes: Sizes,
+}
+
+impl<'r> Action<'r> {
+    /// Looks at the item. Only under its lock.
+    fn judge(self) -> Result<Judged<'r>> {
+        let Self { table, key, check, change } = self;
+        let mut write = ItemWrite { table, key: key?, new: None, check };
+        let is_update = matches!(change, Change::Update { .. });
+        let mut old = read_old(&write, is_update)?;
+        let old_bytes = old.as_ref().map_or(0, |old| old.size_bytes);
+        let is_change = match change {
+            Change::Put(new) => {
+                write.new = Some(new);
+                true
+            }
+            Change::Delete => true,
+            Change::Nothing => false,
+            Change::Update { only_takes_away: true, .. } if old.is_none() => false,
+            Change::Update { key, update, .. } => {
+                let item = old.as_mut().and_then(|old| old.item.take());
+                let mut item = update.apply(item.unwrap_or_else(|| key.clone()))?;
+                write.new = Some(NewItem::encode(&mut item).map_err(as_update)?);
+                true
+            }
+        };
+        let new_bytes = write.new.as_ref().map_or(0, NewItem::logical_size);
+        Ok(Judged { write: is_change.then_some(write), old, sizes: (old_bytes, new_bytes) })
+    }
+}
+
+impl Tables {
+    /// Commits actions, no two of them on the same item, with the token; answers the sizes of the
+    /// items of each, when all are as durable as the database's default says.
+    ///
+    /// # Errors
+    /// `TransactionCanceled` where an action cannot go ahead, or another transaction has its item.
+    pub(crate) async fn commit_transaction(
+        &self,
+        actions: Vec<Action<'_>>,
+        mut ongoing: Ongoing,
+        token: Option<(u128, TokenWrite)>,
+        waiting: Waiting,
+    ) -> Result<Vec<Sizes>> {
+        let with_key = |action: &Action<'_>| {
+            let key = action.key.as_ref().ok()?;
+            Some((action.table.id(), key.clone()))
+        };
+        if let Err(conflicts) = ongoing.take(actions.iter().filter_map(with_key).collect()) {
+            return Err(conflicting(actions, conflicts));
+        }
+        let stripes = actions.iter().filter_map(|action| {
+            let key = action.key.as_ref().ok()?;
+            Some(ItemLocks::stripe_of(action.table.id(), key))
+        });
+        let stripes = stripes.filter(|_| !mutant!("items_transaction_not_locked")).collect();
+        let guard = Arc::clone(self.locks()).lock(stripes).await.with(ongoing);
+        let mut pace =
+            (waiting == Waiting::Polls).then(|| Pace::new(self.db().world().clock.as_ref()));
+        let mut reasons = Vec::with_capacity(actions.len());
+        let mut sizes = Vec::with_capacity(actions.len());
+        let mut writes = Vec::with_capacity(actions.len());
+        let mut olds = Vec::with_capacity(actions.len());
+        // Of what is held in memory: the new items, or those that a failure answers.
+        let mut volume = Volume::default();
+        for action in actions {
+            if let Some(pace) = &mut pace {
+                pace.pause().await;
+            }
+            match action.judge() {
+                Ok(judged) => {
+                    volume.add(judged.sizes.1.into())?;
+                    sizes.push(judged.sizes);
+                    if let Some(write) = judged.write {
+                        writes.push(write);
+                        olds.push(judged.old);
+                    }
+                    reasons.push(CancellationReason::none());
+                }
+                Err(error) => {
+                    let reason = CancellationReason::of(error)?;
+                    volume.add(reason.item.as_ref().map_or(0, size_of))?;
+                    reasons.push(reason);
+                }
+            }
+        }
+        if sizes.len() < reasons.len() {
+            return Err(TableError::transaction_canceled(reasons));
+        }
+        let token = token.map(|(payload_hash, write)| {
+            let sizes = sizes.iter().map(|(old, new)| *old.max(new)).collect();
+            Token { write, record: Record { payload_hash, sizes } }
+        });
+        self.finish(&writes, &olds, token.as_ref(), guard, waiting).await?;
+        if let Some(token) = &token {
+            self.tokens().committed(&token.write);
+        }
+        Ok(sizes)
+    }
+}
+
+/// Why a transaction is cancelled of which others have some of the items: `conflicts` are those of
+/// the actions that have a key.
+fn conflicting(actions: Vec<Action<'_>>, conflicts: Vec<bool>) -> TableError {
+    let mut conflicts = conflicts.into_iter();
+    let reasons = actions.into_iter().map(|action| match action.key {
+        Ok(_) if conflicts.next() == Some(true) => CancellationReason::of(ongoing::conflict()),
+        Ok(_) => Ok(CancellationReason::none()),
+        Err(error) => CancellationReason::of(error),
+    });
+    match reasons.collect() {
+        Ok(reasons) => TableError::transaction_canceled(reasons),
+        Err(error) => error,
+    }
+}
+
+/// The logical bytes of a valid item.
+fn size_of(item: &Item) -> u64 {
+    item.iter().map(|(name, value)| (name.len() + value.size_bytes()) as u64).sum()
+}
