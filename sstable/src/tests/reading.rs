@@ -90,6 +90,47 @@ fn blocks_are_read_once_while_they_stay_in_the_cache() {
     }
 }
 
+/// On the real disk, whose system may have dropped any part of a file: what is fetched ahead, at the ends of the file too,
+/// changes no answer, and what is damaged is found wherever it was fetched from.
+#[test]
+fn files_that_left_memory_read_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(esker_vfs::os::OsFs);
+    let keys: Vec<String> = (0..30_000).map(|n| format!("key{n:05}")).collect();
+    let value = |n: usize| (0..100).map(|at| (n * 31 + at * at) as u8).collect::<Vec<u8>>();
+    let mut writer =
+        Writer::create(fs.clone(), dir.path(), FileNumber(1), file_id(1), WriterOptions::default())
+            .unwrap();
+    for (n, key) in keys.iter().enumerate() {
+        let (key, value) = put(key.as_bytes(), 1, &value(n));
+        writer.add(&key, &value).unwrap();
+    }
+    let summary = writer.finish().unwrap();
+    let path = dir.path().join(FileKind::Sstable.name(FileNumber(1)));
+    let file = fs.open(&path, OpenMode::ReadWrite).unwrap();
+    let open_cold = || {
+        file.sync_data().unwrap();
+        file.advise(0, summary.len, esker_vfs::Advice::DontNeed);
+        let cache = Arc::new(BlockCache::new(0));
+        Reader::open(&fs, dir.path(), &Identity::from(&summary), ReadMode::Mapped, cache).unwrap()
+    };
+    let reader = open_cold();
+    for n in (0..keys.len()).map(|n| n * 7919 % keys.len()) {
+        let key = keys[n].as_bytes();
+        if n % 3 == 0 {
+            reader.announce(key, SeqNo(9));
+        }
+        assert_eq!(found(&reader, key, 9).unwrap().unwrap().2, value(n), "{n}");
+    }
+    drop(reader);
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, summary.len / 2).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], summary.len / 2).unwrap();
+    let reader = open_cold();
+    let failed = keys.iter().filter(|key| found(&reader, key.as_bytes(), 9).is_err()).count();
+    assert!((1..200).contains(&failed), "{failed}");
+}
+
 #[test]
 fn a_read_within_a_read_has_memory_of_its_own() {
     let fs = disk();
