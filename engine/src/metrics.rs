@@ -143,7 +143,7 @@ pub struct Metrics {
     pub wal_sync_us_max: u64,
     /// Segments of the write-ahead log that are needed.
     pub wal_segments: u64,
-    /// Segments that are not, whose files are kept for the next ones; at most 4.
+    /// Segments that are not, whose files are kept for the next ones; at most 8.
     pub wal_segments_retired: u64,
     /// Segments that were made of such a file instead of being filled with zeros.
     pub wal_segments_recycled: u64,

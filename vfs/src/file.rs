@@ -66,6 +66,15 @@ pub trait File: Debug + Send + Sync {
     /// have been written.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// As [`File::write_all_at`], and durable when it returns, with whatever else was written to that range. What was
+    /// written elsewhere in the file need not be. To a trace and to injected faults it is a write and a sync of data.
+    ///
+    /// Only inside what an earlier sync has made the file's length.
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)?;
+        self.sync_data()
+    }
+
     /// Makes the file exactly `len` bytes long.
     fn truncate(&self, len: u64) -> io::Result<()>;
 

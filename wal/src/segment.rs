@@ -157,6 +157,19 @@ impl Segment {
         self.written_to = self.size_bytes;
     }
 
+    /// Makes a fresh segment durable: all of the file, or of a recycled one in a log that nobody syncs the first step
+    /// alone. Its length and its blocks are as an earlier sync has left them, and what was written further on is no frame of
+    /// this segment: a sync of it all would write a retired log to the device for nothing. Where the log is synced there is
+    /// hardly anything to write, and the first sync of a commit shall not find more.
+    fn make_durable(&self, spec: &SegmentSpec) -> std::io::Result<()> {
+        if !self.header.is_recycled || spec.zero_fill {
+            return self.file.sync_all();
+        }
+        let mut first = vec![0; self.written_to as usize];
+        first[..HEADER_LEN].copy_from_slice(&self.header.encode());
+        self.file.write_durably_at(&first, 0)
+    }
+
     /// Maps it. Without a map it is as good, only slower.
     pub(crate) fn map(&mut self) {
         self.map = self.file.map_for_writes(self.size_bytes).ok().flatten();
@@ -197,8 +210,10 @@ pub fn retired_name(number: FileNumber) -> String {
 /// recycled spare is gone.
 pub fn create_segment(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Segment> {
     let segment = prepare(fs, dir, spec)?;
-    let skip = mutant!("wal_segment_not_synced");
-    let done = if skip { Ok(()) } else { segment.file.sync_all() };
+    let done = match mutant!("wal_segment_not_synced") {
+        true => Ok(()),
+        false => segment.make_durable(spec),
+    };
     let done = done.map_err(|error| Error::io("sync", &segment.path, error));
     let name = if mutant!("wal_segment_dir_not_synced") { |_, _| Ok(()) } else { sync_dir };
     match done.and_then(|()| publish(fs, &segment.path)).and_then(|()| name(fs, dir)) {
@@ -342,6 +357,9 @@ fn recycle(
                 zero(&*file, old_len, spec.size_bytes)?;
             }
         }
+        if old_len != spec.size_bytes {
+            file.sync_all()?;
+        }
         zero(&*file, 0, blank_step(spec.size_bytes))?;
         Ok(file)
     });
@@ -425,6 +443,31 @@ mod tests {
         }
         let names = ["0000000002.wal", "0000000004.wal", "0000000006.wal"];
         assert_eq!(fs.list(&dir).unwrap(), names);
+    }
+
+    /// What a retired segment held was written to the device each time its file was used again.
+    #[test]
+    fn recycling_makes_the_first_step_durable_and_leaves_what_was_not() {
+        use esker_vfs::simulated::CrashPolicy;
+        for zero_fill in [false, true] {
+            let (fs, dir) = simulated();
+            let size_bytes = 3 << 16;
+            let step = blank_step(size_bytes) as usize;
+            let old = SegmentSpec { size_bytes, zero_fill, ..spec(1) };
+            let old = create_segment(&fs, &dir, &old).unwrap();
+            old.file.write_all_at(&vec![7; size_bytes as usize - 64], 64).unwrap();
+            fs.rename(&old.path, &dir.join(retired_name(old.number()))).unwrap();
+            let recycle = Some(FileNumber(1));
+            let spec = SegmentSpec { size_bytes, recycle, zero_fill, ..spec(2) };
+            let segment = create_segment(&fs, &dir, &spec).unwrap();
+            let after = fs.crash(CrashPolicy::DropAll, 0);
+            let bytes = content(&*after.open(&segment.path, OpenMode::Read).unwrap());
+            assert_eq!(Header::decode(&bytes, &segment.path).unwrap(), segment.header);
+            assert!(bytes[HEADER_LEN..step].iter().all(|&byte| byte == 0));
+            // Where the log is synced, the first sync of a commit finds nothing old to write.
+            let left = if zero_fill { 7 } else { 0 };
+            assert!(bytes[step..].iter().all(|&byte| byte == left), "{zero_fill}");
+        }
     }
 
     /// Whatever the frames' lengths, only zeros stand between the last one and the next step.
@@ -526,6 +569,9 @@ mod tests {
             (Some(FileNumber(3)), false, Call::Len, 0),
             (Some(FileNumber(3)), true, Call::WriteAllAt, 0),
             (Some(FileNumber(3)), true, Call::WriteAllAt, 1),
+            (Some(FileNumber(3)), true, Call::SyncAll, 0),
+            (Some(FileNumber(3)), false, Call::WriteAllAt, 2),
+            (Some(FileNumber(3)), false, Call::SyncData, 0),
         ] {
             let (disk, dir) = world();
             let fs = FaultFs::new(disk);

@@ -15,10 +15,10 @@ use crate::core::Core;
 use crate::sync::Mutex;
 
 /// Segments that are kept for reuse: a flushed memtable retires as many at a time, and those of the next are made of them.
-const RETIRED_MAX: usize = 4;
+const RETIRED_MAX: usize = 8;
 
 /// Nothing is kept while the disk has less free space than so many segments.
-const FREE_SEGMENTS_MIN: u64 = 8;
+const FREE_SEGMENTS_MIN: u64 = 16;
 
 /// What is kept. A leaf lock, but for renames under it.
 #[derive(Debug, Default)]

@@ -37,6 +37,9 @@ const LASTS_MAX: Duration = Duration::from_secs(60);
 /// are: what an open after a crash copies should not take longer than what it reads.
 const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
 
+/// Where flushing keeps up no more memtables are frozen.
+const FROZEN_MAX: u64 = 2;
+
 /// When nothing was logged for so long, what is held ready is given up.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(200);
 
@@ -191,9 +194,12 @@ impl Core {
     }
 
     /// Syncs the finished segments, if more than a memtable and a half of log, or [`UNSYNCED_BYTES_MAX`], is not known to be
-    /// synced: an open after a crash copies all of that.
+    /// synced: an open after a crash copies all of that. What is frozen does not count, up to [`FROZEN_MAX`] memtables: it is
+    /// flushed next, and its log is recycled without ever having been written to the device.
     fn sync_finished(&self) -> Result<bool> {
-        let most = (self.options.memtable_bytes() as u64 / 2 * 3).min(UNSYNCED_BYTES_MAX);
+        let memtable = self.options.memtable_bytes() as u64;
+        let frozen = self.metrics.frozen_bytes.get().min(FROZEN_MAX * memtable);
+        let most = (memtable / 2 * 3).min(UNSYNCED_BYTES_MAX) + frozen;
         let is_much = |log: &mut Log| log.unsynced_bytes() > most;
         if !is_much(&mut self.log.lock()) {
             return Ok(false);

@@ -164,7 +164,7 @@ fn a_repair_does_not_take_a_retired_segment_for_a_part_of_the_log() {
         ks.put(at.to_be_bytes(), "new").unwrap();
     }
     run(&db, &[BackgroundStep::CleanUp]);
-    assert_eq!(db.metrics().wal_segments_retired, 4);
+    assert!(db.metrics().wal_segments_retired >= 4);
     let sim = Simulation::with_fs(sim.fs.image(CrashPolicy::KeepAll, 1), 1);
     let dir = Path::new(DIR);
     for name in sim.fs.list(dir).unwrap() {

@@ -61,6 +61,12 @@ impl File for FaultFile {
         }
     }
 
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // Written twice, so that what fails halfway does, and only the range is made durable.
+        self.write_all_at(bytes, offset)?;
+        self.judge(Call::SyncData).whole(|| self.inner.write_durably_at(bytes, offset))
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.judge(Call::Truncate).whole(|| self.inner.truncate(len))
     }

@@ -113,6 +113,28 @@ impl File for OsFile {
         self.file.write_all_at(bytes, offset)
     }
 
+    /// The kernel writes these pages back and waits for them, and leaves the file's others as they are.
+    #[cfg(target_os = "linux")]
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut written = 0;
+        while written < bytes.len() {
+            let buffers = [io::IoSlice::new(&bytes[written..])];
+            let flags = rustix::io::ReadWriteFlags::DSYNC;
+            match rustix::io::pwritev2(&self.file, &buffers, offset + written as u64, flags) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                // A file system that cannot: the whole file, then.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    self.write_all_at(bytes, offset)?;
+                    return self.sync_data();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }

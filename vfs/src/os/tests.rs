@@ -91,3 +91,19 @@ fn stores_and_writes_are_seen_in_the_order_they_are_made() {
     file.read_exact_at(&mut found, 0).unwrap();
     assert!(found == model);
 }
+
+#[test]
+fn a_durable_write_is_seen_as_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = OsFs.create_new(&dir.path().join("file")).unwrap();
+    file.write_all_at(&[1; 10_000], 0).unwrap();
+    file.sync_all().unwrap();
+    file.write_all_at(&[2; 100], 9_000).unwrap();
+    file.write_durably_at(&[3; 5_000], 100).unwrap();
+    let mut found = vec![0; 10_000];
+    file.read_exact_at(&mut found, 0).unwrap();
+    let mut model = vec![1; 10_000];
+    model[9_000..9_100].fill(2);
+    model[100..5_100].fill(3);
+    assert!(found == model);
+}

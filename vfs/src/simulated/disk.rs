@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -334,6 +335,47 @@ impl Disk {
             self.collect_garbage();
         }
         if failure.is_some() { Err(Errno::IO.into()) } else { Ok(()) }
+    }
+
+    /// Makes what pending writes have in `range` durable, and leaves what they have beside it pending. Where a rule makes
+    /// it fail, it fails as a sync of the whole file does.
+    pub(super) fn sync_range(
+        &mut self,
+        id: NodeId,
+        path: &Path,
+        range: Range<u64>,
+    ) -> io::Result<()> {
+        let name = path.to_string_lossy();
+        if self.sync_rules.iter().any(|rule| name.ends_with(&rule.suffix)) {
+            return self.sync(id, path);
+        }
+        let node = self.nodes.get_mut(&id).expect("invariant: a node being synced is in use");
+        let mut left = Vec::with_capacity(self.pending.len());
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Write { file, offset, bytes } if file == id => {
+                    // Where the range begins and ends, as a count of the write's bytes.
+                    let at =
+                        |place: u64| place.saturating_sub(offset).min(bytes.len() as u64) as usize;
+                    let (start, end) = (at(range.start), at(range.end));
+                    let part = |from: usize, to: usize| Change::Write {
+                        file,
+                        offset: offset + from as u64,
+                        bytes: bytes.slice(from..to),
+                    };
+                    if start < end {
+                        node.durable.apply(&part(start, end));
+                    }
+                    let beside = [(0, start), (end, bytes.len())];
+                    let beside = if start < end { beside } else { [(0, bytes.len()), (0, 0)] };
+                    let beside = beside.into_iter().filter(|(from, to)| from < to);
+                    left.extend(beside.map(|(from, to)| part(from, to)));
+                }
+                other => left.push(other),
+            }
+        }
+        self.pending = left;
+        Ok(())
     }
 
     fn take_sync_failure(&mut self, path: &Path) -> Option<SyncFailure> {

@@ -88,6 +88,13 @@ impl File for SimulatedFile {
         Ok(())
     }
 
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)?;
+        let len = bytes.len() as u64;
+        let mut disk = self.enter(Call::SyncData, offset, len, &[])?;
+        disk.sync_range(self.node, &self.path, offset..offset + len)
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut disk = self.enter(Call::Truncate, 0, len, &[])?;
         disk.change(Change::Truncate { file: self.node, len })

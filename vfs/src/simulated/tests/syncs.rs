@@ -162,3 +162,28 @@ fn a_sync_rule_concerns_matching_paths_only() {
     wal.sync_data().unwrap_err();
     wal.sync_all().unwrap_err();
 }
+
+/// Of each write, what lies beside the range stays pending, and what lies in it can no more be undone by an older one.
+#[test]
+fn a_durable_write_makes_its_range_durable_and_nothing_else() {
+    let fs = SimulatedFs::new();
+    let file = durable_file(&fs, "a", b"..........");
+    let other = durable_file(&fs, "b", b".");
+    file.write_all_at(b"1111", 0).unwrap();
+    file.write_all_at(b"222222", 4).unwrap();
+    other.write_all_at(b"x", 0).unwrap();
+    file.write_durably_at(b"333", 3).unwrap();
+    assert_eq!(read(&fs, "a"), b"1113332222");
+    assert_eq!(fs.pending_ops(), 3);
+    assert_eq!(read(&fs.image(CrashPolicy::DropAll, 0), "a"), b"...333....");
+    assert_eq!(read(&fs.image(CrashPolicy::KeepAll, 0), "a"), b"1113332222");
+    assert_eq!(read(&fs.image(CrashPolicy::Prefix(1), 0), "a"), b"111333....");
+    assert_eq!(read(&fs.image(CrashPolicy::DropOne(0), 0), "a"), b"...3332222");
+    // What it finds in its range goes along.
+    file.write_all_at(b"44", 8).unwrap();
+    file.write_durably_at(b"5", 9).unwrap();
+    assert_eq!(read(&fs.image(CrashPolicy::DropAll, 0), "a"), b"...333...5");
+    fs.fail_syncs("a", SyncFailure::LostReverted, Some(1));
+    file.write_durably_at(b"6", 0).unwrap_err();
+    assert_eq!(read(&fs, "a"), b"...333...5");
+}
