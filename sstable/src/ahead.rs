@@ -21,6 +21,8 @@ const STARTS: u32 = 16;
 pub(crate) struct Fetched {
     chunks: Box<[AtomicU64]>,
     count: AtomicU32,
+    /// The first and the end of the chunks that were asked for last, 32 bits each: they may be on their way still.
+    latest: AtomicU64,
 }
 
 impl Fetched {
@@ -28,7 +30,7 @@ impl Fetched {
     pub fn new(len: u64) -> Fetched {
         let words = len.div_ceil(CHUNK_LEN).div_ceil(64);
         let chunks = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Fetched { chunks, count: AtomicU32::new(0) }
+        Fetched { chunks, count: AtomicU32::new(0), latest: AtomicU64::new(0) }
     }
 
     /// What to fetch for `bytes` of the file, as a range that holds them, if one of the chunks that they touch was not
@@ -47,7 +49,16 @@ impl Fetched {
                 word.fetch_or(1 << (chunk % 64), Ordering::Relaxed);
             }
         }
+        // Beyond 256 TiB this is wrong, and does no harm.
+        self.latest.store(chunks.start << 32 | chunks.end & 0xffff_ffff, Ordering::Relaxed);
         Some(chunks.start * CHUNK_LEN..chunks.end * CHUNK_LEN)
+    }
+
+    /// Whether `bytes` are among what was asked for last, so that it means nothing if they are not in memory yet.
+    pub fn is_latest(&self, bytes: &Range<u64>) -> bool {
+        let latest = self.latest.load(Ordering::Relaxed);
+        let chunks = latest >> 32..latest & 0xffff_ffff;
+        chunks.start <= bytes.start / CHUNK_LEN && bytes.end.div_ceil(CHUNK_LEN) <= chunks.end
     }
 
     fn is_fetched(&self, chunk: u64) -> bool {
@@ -135,6 +146,8 @@ mod tests {
                     let unit = if count < STARTS { CHUNK_LEN } else { CHUNK_LEN * CHUNKS_MAX };
                     prop_assert!(range.start % unit == 0 && range.end % unit == 0);
                     prop_assert!(range.end - range.start < bytes.end - bytes.start + 2 * unit);
+                    prop_assert!(fetched.is_latest(&bytes));
+                    prop_assert!(!fetched.is_latest(&(range.start..range.end + 1)));
                     known.extend(range.start / CHUNK_LEN..range.end / CHUNK_LEN);
                     count += 1;
                 }

@@ -124,13 +124,16 @@ impl Reader {
             return;
         }
         let payoff = &self.cache.payoff;
+        let bytes = handle.offset..handle.end();
         if payoff.pays() {
-            match map.fetched.fetch(&(handle.offset..handle.end())) {
+            match map.fetched.fetch(&bytes) {
                 Some(chunks) => {
                     payoff.fetched();
                     let end = (chunks.end as usize).min(map.bytes.len());
                     return memory::will_need(&map.bytes[chunks.start as usize..end]);
                 }
+                // Who asks for several keys asks for the same chunk again while it is on its way.
+                None if is_ahead || map.fetched.is_latest(&bytes) => {}
                 None => payoff.lost(),
             }
         }
