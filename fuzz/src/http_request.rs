@@ -139,6 +139,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let transact_write_new = transact_write.replace("_exists", "_not_exists");
     let transact_get = r#"{"TransactItems":[{"Get":{"TableName":"Tab","Key":{"p":{"S":"a"},"s":{"N":"1"}},
 "ProjectionExpression":"m.x[0]"}}],"ReturnConsumedCapacity":"INDEXES"}"#;
+    let expected = r#"{"TableName":"Tab","Item":{"p":{"S":"a"},"s":{"N":"1"}},"ConditionalOperator":"OR","Expected":{
+"m":{"ComparisonOperator":"NOT_CONTAINS","AttributeValueList":[{"S":"x"}]},"s":{"Value":{"N":"1"}},"x":{"Exists":false}}}"#;
+    let updates = r#"{"TableName":"Tab","Key":{"p":{"S":"a"},"s":{"N":"1"}},"AttributeUpdates":{"n":{"Action":"ADD",
+"Value":{"N":"1"}},"l":{"Action":"ADD","Value":{"L":[{"S":"x"}]}},"m":{"Action":"DELETE"},"q":{"Value":{"SS":["a"]}}}}"#;
+    let conditions = r#"{"TableName":"Tab","KeyConditions":{"p":{"ComparisonOperator":"EQ","AttributeValueList":[{"S":"a"}]},
+"s":{"ComparisonOperator":"BETWEEN","AttributeValueList":[{"N":"0"},{"N":"9"}]}},"QueryFilter":{"m":{"ComparisonOperator":
+"NOT_NULL"}},"AttributesToGet":["p","m"]}"#;
+    let scan_filter = r#"{"TableName":"Tab","ScanFilter":{"s":{"ComparisonOperator":"IN","AttributeValueList":[{"N":"1"},
+{"N":"2"}]},"p":{"ComparisonOperator":"BEGINS_WITH","AttributeValueList":[{"S":"a"}]}},"ConditionalOperator":"AND"}"#;
     let operations = [
         ("CreateTable", CREATE),
         ("DescribeTable", r#"{"TableName":"Tab"}"#),
@@ -153,6 +162,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
         ("TransactWriteItems", transact_write),
         ("TransactWriteItems", &transact_write_new),
         ("TransactGetItems", transact_get),
+        ("PutItem", expected),
+        ("UpdateItem", updates),
+        ("Query", conditions),
+        ("Scan", scan_filter),
         ("DeleteTable", r#"{"TableName":"Tab"}"#),
         ("UpdateItem", "{}"),
         ("PutItem", "{\"TableName\":\"Tab\",\"Item\":{\"p\":{\"S\":5}}}"),

@@ -352,3 +352,59 @@ fn features_that_are_not_here_are_answered_as_switched_off() {
     let answer = exchange(&mut server.connect(), &post(streams, "{}")).unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"Streams":[]}"#));
 }
+
+#[test]
+fn requests_without_expressions_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.ok(
+        "CreateTable",
+        r#"{"TableName":"Things","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"},{"AttributeName":"r","AttributeType":"N"}],"KeySchema":[{"AttributeName":"h","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"BillingMode":"PAY_PER_REQUEST"}"#,
+    );
+    let body = |members: &str| format!(r#"{{"TableName":"Things",{members}}}"#);
+    let key = r#""Key":{"h":{"S":"a"},"r":{"N":"1"}}"#;
+    let put = body(
+        r#""Item":{"h":{"S":"a"},"r":{"N":"1"},"x.y":{"N":"1"}},"Expected":{"h":{"Exists":false}}"#,
+    );
+    assert_eq!(server.ok("PutItem", &put), "{}");
+    let mut stream = server.connect();
+    let mut refusal = |operation: &str, body: &str| {
+        let answer = exchange(&mut stream, &request(operation, body)).unwrap();
+        assert_eq!(answer.status, 400, "{answer:?}");
+        answer.body
+    };
+    assert!(refusal("PutItem", &put).contains("ConditionalCheckFailedException"));
+    let update = body(&format!(
+        r#"{key},"AttributeUpdates":{{"x.y":{{"Action":"ADD","Value":{{"N":"2"}}}},"l":{{"Action":"ADD","Value":{{"L":[{{"S":"z"}}]}}}}}},"Expected":{{"x.y":{{"ComparisonOperator":"LT","AttributeValueList":[{{"N":"2"}}]}}}},"ReturnValues":"UPDATED_NEW""#
+    ));
+    assert_eq!(
+        server.ok("UpdateItem", &update),
+        r#"{"Attributes":{"l":{"L":[{"S":"z"}]},"x.y":{"N":"3"}}}"#
+    );
+    assert!(refusal("UpdateItem", &update).contains("ConditionalCheckFailedException"));
+    let get = body(&format!(r#"{key},"AttributesToGet":["x.y"]"#));
+    assert_eq!(server.ok("GetItem", &get), r#"{"Item":{"x.y":{"N":"3"}}}"#);
+    let query = body(
+        r#""KeyConditions":{"h":{"ComparisonOperator":"EQ","AttributeValueList":[{"S":"a"}]},"r":{"ComparisonOperator":"GE","AttributeValueList":[{"N":"1"}]}},"QueryFilter":{"l":{"ComparisonOperator":"CONTAINS","AttributeValueList":[{"S":"z"}]}},"AttributesToGet":["r"]"#,
+    );
+    let found = r#"{"Items":[{"r":{"N":"1"}}],"Count":1,"ScannedCount":1}"#;
+    assert_eq!(server.ok("Query", &query), found);
+    let scan = body(
+        r#""ScanFilter":{"l":{"ComparisonOperator":"NULL"},"x.y":{"ComparisonOperator":"GT","AttributeValueList":[{"N":"2"}]}},"ConditionalOperator":"OR","AttributesToGet":["r"]"#,
+    );
+    assert_eq!(server.ok("Scan", &scan), found);
+    let batch = format!(
+        r#"{{"RequestItems":{{"Things":{{"Keys":[{{{}}}],"AttributesToGet":["r"]}}}}}}"#,
+        &key["\"Key\":{".len()..key.len() - 1]
+    );
+    assert!(
+        server
+            .ok("BatchGetItem", &batch)
+            .starts_with(r#"{"Responses":{"Things":[{"r":{"N":"1"}}]}"#)
+    );
+    let delete = body(&format!(
+        r#"{key},"Expected":{{"x.y":{{"Value":{{"N":"3"}}}},"l":{{"ComparisonOperator":"NOT_NULL"}}}},"ConditionalOperator":"AND","ReturnValues":"ALL_OLD""#
+    ));
+    assert!(server.ok("DeleteItem", &delete).contains(r#""x.y":{"N":"3"}"#));
+    assert!(refusal("DeleteItem", &delete).contains("ConditionalCheckFailedException"));
+}

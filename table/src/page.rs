@@ -106,11 +106,24 @@ pub(crate) fn check_limit(limit: Option<i32>) -> Result<Option<u32>> {
     }
 }
 
-/// Whether a request's Select wants only the number of items.
-pub(crate) fn counts_only(select: Option<Select>, has_projection: bool) -> Result<bool> {
+/// Whether a request's Select wants only the number of items. `has_names` is whether the request has an `AttributesToGet`.
+pub(crate) fn counts_only(
+    select: Option<Select>,
+    has_projection: bool,
+    has_names: bool,
+) -> Result<bool> {
+    let unwanted = match select {
+        Some(Select::AllAttributes) => Some("ALL_ATTRIBUTES"),
+        Some(Select::AllProjectedAttributes) => Some("ALL_PROJECTED_ATTRIBUTES"),
+        Some(Select::Count) => Some("only the Count"),
+        Some(Select::SpecificAttributes) | None => None,
+    };
+    if has_names && let Some(unwanted) = unwanted {
+        return Err(TableError::validation(message::legacy::selected_with_names(unwanted)));
+    }
     match select {
         None => Ok(false),
-        Some(Select::SpecificAttributes) if has_projection => Ok(false),
+        Some(Select::SpecificAttributes) if has_projection || has_names => Ok(false),
         Some(Select::AllAttributes) if has_projection => {
             Err(TableError::validation(message::ALL_WITH_PROJECTION))
         }

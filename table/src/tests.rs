@@ -6,6 +6,7 @@ mod batches;
 mod concurrency;
 mod crash;
 mod expressions;
+mod legacy;
 mod model;
 mod pages;
 mod serialisable;

@@ -32,7 +32,8 @@ pub(crate) fn prepare_item(item: &mut Item) -> Result<usize> {
     Ok(size)
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Checks the name of an attribute.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(TableError::validation(message::EMPTY_ATTRIBUTE_NAME));
     }

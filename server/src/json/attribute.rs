@@ -35,6 +35,20 @@ pub(crate) fn items<'de, A: MapAccess<'de>>(
     Ok(list.map(|list| list.into_iter().flatten().collect()))
 }
 
+/// An attribute value.
+pub(crate) fn attribute_value<'de, A: MapAccess<'de>>(
+    map: &mut A,
+) -> Result<Option<Decoded<AttributeValue>>, A::Error> {
+    map.next_value_seed(Value { depth: 0 })
+}
+
+/// A list of attribute values.
+pub(crate) fn attribute_values<'de, A: MapAccess<'de>>(
+    map: &mut A,
+) -> Result<Option<Decoded<Vec<AttributeValue>>>, A::Error> {
+    map.next_value_seed(Values { depth: 0 })
+}
+
 /// `ExpressionAttributeValues`: the only values of which one that is none is told with its key.
 pub(crate) struct ExpressionValues {
     /// By their keys, of which all are here; from the first that is none on they are nulls.

@@ -6,9 +6,11 @@ mod attribute;
 mod read;
 mod write;
 
-pub(crate) use attribute::{Decoded, ExpressionValues, expression_values, item, items};
+pub(crate) use attribute::{
+    Decoded, ExpressionValues, attribute_value, attribute_values, expression_values, item, items,
+};
 pub(crate) use read::{
     ListMap, Members, flag, integer, list, list_map, long, presence, read, skip, structure,
-    structure_map, switched_on, text, text_map,
+    structure_map, switched_on, text, text_map, texts,
 };
 pub(crate) use write::{ItemOut, ItemsOut, to_bytes};

@@ -234,6 +234,12 @@ pub(crate) fn text_list<'de, A: MapAccess<'de>>(
     map.next_value_seed(List(|| TextSeed, SET_ELEMENTS_MAX, PhantomData))
 }
 
+/// As [`text_list`], owned.
+pub(crate) fn texts<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Vec<String>>, A::Error> {
+    let list = text_list(map)?;
+    Ok(list.map(|list| list.into_iter().map(Cow::into_owned).collect()))
+}
+
 struct TextSeed;
 
 impl<'de> DeserializeSeed<'de> for TextSeed {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use esker_table::Item;
 use esker_table::operation::{
     BatchGetItemRequest, BatchGetItemResponse, ExpressionAttributeNames, KeysAndAttributes,
+    check_parameters,
 };
 use serde::de::MapAccess;
 use serde::{Serialize, Serializer};
 
-use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::constraint::Constraints;
 use super::shared::{
     CapacitiesOut, RETURN_CONSUMED_CAPACITY, Writer, placeholders, serialize_members,
 };
@@ -47,7 +48,7 @@ struct Keys {
     consistent_read: Option<bool>,
     projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
-    unsupported: Unsupported,
+    attributes_to_get: Option<Vec<String>>,
 }
 
 impl Members for Keys {
@@ -59,7 +60,8 @@ impl Members for Keys {
             "ConsistentRead" => self.consistent_read = json::flag(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
             "ProjectionExpression" => self.projection_expression = json::text(map)?,
-            _ => or_unsupported!(self, name, map, ["AttributesToGet"]),
+            "AttributesToGet" => self.attributes_to_get = json::texts(map)?,
+            _ => json::skip(map)?,
         }
         Ok(())
     }
@@ -94,6 +96,7 @@ impl Serialize for KeysOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Writer::start(serializer)?
             .member("Keys", ItemsOut(&self.0.keys))?
+            .optional("AttributesToGet", self.0.attributes_to_get.as_ref())?
             .optional("ProjectionExpression", self.0.projection_expression.as_ref())?
             .optional("ExpressionAttributeNames", self.0.expression_attribute_names.as_ref())?
             .optional("ConsistentRead", self.0.consistent_read)?
@@ -112,8 +115,9 @@ impl Operation for BatchGetItem {
         let mut wanted = Vec::with_capacity(tables.len());
         for (table, keys) in tables {
             let mut keys = keys.unwrap_or_default();
-            let path = format!("requestItems.{table}.member.keys");
-            let list = checks.required(keys.keys.take().map(Some), &path);
+            let path = format!("requestItems.{table}.member");
+            let list = checks.required(keys.keys.take().map(Some), &format!("{path}.keys"));
+            checks.not_empty(keys.attributes_to_get.as_ref(), &format!("{path}.attributesToGet"));
             wanted.push((table, list, keys));
         }
         let return_consumed_capacity = checks.choice(
@@ -124,12 +128,14 @@ impl Operation for BatchGetItem {
         checks.check()?;
         let mut request_items = BTreeMap::new();
         for (table, list, keys) in wanted {
-            keys.unsupported.check()?;
             let expressions = [("ProjectionExpression", keys.projection_expression.is_some())];
+            let has_names = keys.attributes_to_get.is_some();
+            check_parameters(&[("AttributesToGet", has_names)], &expressions, None)?;
             placeholders(keys.names.as_ref(), None, &expressions)?;
             let wanted = KeysAndAttributes {
                 keys: list.transpose()?.unwrap_or_default(),
                 projection_expression: keys.projection_expression,
+                attributes_to_get: keys.attributes_to_get,
                 expression_attribute_names: keys.names,
                 consistent_read: keys.consistent_read,
             };

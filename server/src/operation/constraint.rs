@@ -31,6 +31,14 @@ impl Constraints {
         self.failures.push(message::wrong_length(text, path, &must));
     }
 
+    /// Notes a failure where a list is there and empty.
+    pub(super) fn not_empty<T>(&mut self, list: Option<&Vec<T>>, path: &str) {
+        if list.is_some_and(Vec::is_empty) {
+            let must = "greater than or equal to 1";
+            self.failures.push(message::wrong_length("[]", path, must));
+        }
+    }
+
     /// The member of an enumeration that `text` names; notes a failure where it names none.
     pub(super) fn choice<T: Copy>(
         &mut self,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use esker_table::Item;
-use esker_table::operation::{DeleteItemRequest, DeleteItemResponse, ExpressionAttributeNames};
+use esker_table::operation::{
+    DeleteItemRequest, DeleteItemResponse, ExpressionAttributeNames, check_parameters,
+};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::constraint::Constraints;
+use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ExpectedIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
     RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
@@ -32,7 +35,8 @@ pub(crate) struct Input {
     condition_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
     values: Option<json::ExpressionValues>,
-    unsupported: Unsupported,
+    expected: Option<ByName<ExpectedIn>>,
+    conditional_operator: Option<String>,
 }
 
 impl Members for Input {
@@ -53,7 +57,9 @@ impl Members for Input {
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
             "ExpressionAttributeValues" => self.values = json::expression_values(map)?,
             "ConditionExpression" => self.condition_expression = json::text(map)?,
-            _ => or_unsupported!(self, name, map, ["ConditionalOperator", "Expected"]),
+            "Expected" => self.expected = json::structure_map(map)?,
+            "ConditionalOperator" => self.conditional_operator = json::text(map)?,
+            _ => json::skip(map)?,
         }
         Ok(())
     }
@@ -91,8 +97,19 @@ impl Operation for DeleteItem {
             "returnValuesOnConditionCheckFailure",
             RETURN_VALUES_ON_FAILURE,
         );
+        let joined = legacy::joined(input.conditional_operator.as_ref(), input.expected.as_ref());
+        let conditional_operator = checks.choice(
+            input.conditional_operator.as_deref(),
+            "conditionalOperator",
+            CONDITIONAL_OPERATOR,
+        );
+        let expected = legacy::expected(&mut checks, input.expected);
         checks.check()?;
-        input.unsupported.check()?;
+        check_parameters(
+            &[("Expected", expected.is_some()), ("ConditionalOperator", joined.is_some())],
+            &[("ConditionExpression", input.condition_expression.is_some())],
+            joined,
+        )?;
         let values = placeholders(
             input.names.as_ref(),
             input.values,
@@ -105,6 +122,8 @@ impl Operation for DeleteItem {
             condition_expression: input.condition_expression,
             expression_attribute_names: input.names,
             expression_attribute_values: values,
+            expected: expected.transpose()?,
+            conditional_operator,
             return_values_on_condition_check_failure,
             return_values,
             return_consumed_capacity,

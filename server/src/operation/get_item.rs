@@ -1,11 +1,13 @@
 //! GetItem on the wire.
 
 use esker_table::Item;
-use esker_table::operation::{ExpressionAttributeNames, GetItemRequest, GetItemResponse};
+use esker_table::operation::{
+    ExpressionAttributeNames, GetItemRequest, GetItemResponse, check_parameters,
+};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::constraint::Constraints;
 use super::shared::{CapacityOut, RETURN_CONSUMED_CAPACITY, placeholders, serialize_members};
 use super::{Blocking, Operation};
 use crate::error::WireError;
@@ -24,7 +26,7 @@ pub(crate) struct Input {
     return_consumed_capacity: Option<String>,
     projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
-    unsupported: Unsupported,
+    attributes_to_get: Option<Vec<String>>,
 }
 
 impl Members for Input {
@@ -38,7 +40,8 @@ impl Members for Input {
             "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
             "ProjectionExpression" => self.projection_expression = json::text(map)?,
-            _ => or_unsupported!(self, name, map, ["AttributesToGet"]),
+            "AttributesToGet" => self.attributes_to_get = json::texts(map)?,
+            _ => json::skip(map)?,
         }
         Ok(())
     }
@@ -64,17 +67,17 @@ impl Operation for GetItem {
             "returnConsumedCapacity",
             RETURN_CONSUMED_CAPACITY,
         );
+        checks.not_empty(input.attributes_to_get.as_ref(), "attributesToGet");
         checks.check()?;
-        input.unsupported.check()?;
-        placeholders(
-            input.names.as_ref(),
-            None,
-            &[("ProjectionExpression", input.projection_expression.is_some())],
-        )?;
+        let expressions = [("ProjectionExpression", input.projection_expression.is_some())];
+        let has_names = input.attributes_to_get.is_some();
+        check_parameters(&[("AttributesToGet", has_names)], &expressions, None)?;
+        placeholders(input.names.as_ref(), None, &expressions)?;
         Ok(GetItemRequest {
             table_name,
             key: key.transpose()?.unwrap_or_default(),
             projection_expression: input.projection_expression,
+            attributes_to_get: input.attributes_to_get,
             expression_attribute_names: input.names,
             consistent_read: input.consistent_read,
             return_consumed_capacity,

@@ -1,11 +1,14 @@
 //! Query on the wire.
 
 use esker_table::Item;
-use esker_table::operation::{ExpressionAttributeNames, QueryRequest, QueryResponse};
+use esker_table::operation::{
+    ExpressionAttributeNames, QueryRequest, QueryResponse, check_parameters,
+};
 use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ConditionIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, placeholders, serialize_members,
 };
@@ -32,6 +35,10 @@ pub(crate) struct Input {
     consistent_read: Option<bool>,
     select: Option<String>,
     return_consumed_capacity: Option<String>,
+    key_conditions: Option<ByName<ConditionIn>>,
+    query_filter: Option<ByName<ConditionIn>>,
+    conditional_operator: Option<String>,
+    attributes_to_get: Option<Vec<String>>,
     unsupported: Unsupported,
 }
 
@@ -52,18 +59,11 @@ impl Members for Input {
             "ConsistentRead" => self.consistent_read = json::flag(map)?,
             "Select" => self.select = json::text(map)?,
             "ReturnConsumedCapacity" => self.return_consumed_capacity = json::text(map)?,
-            _ => or_unsupported!(
-                self,
-                name,
-                map,
-                [
-                    "AttributesToGet",
-                    "ConditionalOperator",
-                    "IndexName",
-                    "KeyConditions",
-                    "QueryFilter",
-                ]
-            ),
+            "KeyConditions" => self.key_conditions = json::structure_map(map)?,
+            "QueryFilter" => self.query_filter = json::structure_map(map)?,
+            "ConditionalOperator" => self.conditional_operator = json::text(map)?,
+            "AttributesToGet" => self.attributes_to_get = json::texts(map)?,
+            _ => or_unsupported!(self, name, map, ["IndexName"]),
         }
         Ok(())
     }
@@ -92,8 +92,35 @@ impl Operation for Query {
             "returnConsumedCapacity",
             RETURN_CONSUMED_CAPACITY,
         );
+        let joined =
+            legacy::joined(input.conditional_operator.as_ref(), input.query_filter.as_ref());
+        let conditional_operator = checks.choice(
+            input.conditional_operator.as_deref(),
+            "conditionalOperator",
+            CONDITIONAL_OPERATOR,
+        );
+        checks.not_empty(input.attributes_to_get.as_ref(), "attributesToGet");
+        let query_filter = legacy::conditions(&mut checks, input.query_filter, "queryFilter");
+        let key_conditions = legacy::conditions(&mut checks, input.key_conditions, "keyConditions");
         checks.check()?;
         input.unsupported.check()?;
+        // Only its own expression may not stand beside it.
+        let has_key_conditions =
+            key_conditions.is_some() && input.key_condition_expression.is_some();
+        check_parameters(
+            &[
+                ("AttributesToGet", input.attributes_to_get.is_some()),
+                ("QueryFilter", query_filter.is_some()),
+                ("ConditionalOperator", joined.is_some()),
+                ("KeyConditions", has_key_conditions),
+            ],
+            &[
+                ("ProjectionExpression", input.projection_expression.is_some()),
+                ("FilterExpression", input.filter_expression.is_some()),
+                ("KeyConditionExpression", input.key_condition_expression.is_some()),
+            ],
+            joined,
+        )?;
         let values = placeholders(
             input.names.as_ref(),
             input.values,
@@ -108,6 +135,10 @@ impl Operation for Query {
             key_condition_expression: input.key_condition_expression,
             filter_expression: input.filter_expression,
             projection_expression: input.projection_expression,
+            key_conditions: key_conditions.transpose()?,
+            query_filter: query_filter.transpose()?,
+            conditional_operator,
+            attributes_to_get: input.attributes_to_get,
             expression_attribute_names: input.names,
             expression_attribute_values: values,
             scan_index_forward: input.scan_index_forward,

@@ -1,11 +1,14 @@
 //! Scan on the wire.
 
 use esker_table::Item;
-use esker_table::operation::{ExpressionAttributeNames, ScanRequest, ScanResponse};
+use esker_table::operation::{
+    ExpressionAttributeNames, ScanRequest, ScanResponse, check_parameters,
+};
 use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ConditionIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, placeholders, serialize_members,
 };
@@ -32,6 +35,9 @@ pub(crate) struct Input {
     projection_expression: Option<String>,
     names: Option<ExpressionAttributeNames>,
     values: Option<json::ExpressionValues>,
+    scan_filter: Option<ByName<ConditionIn>>,
+    conditional_operator: Option<String>,
+    attributes_to_get: Option<Vec<String>>,
     unsupported: Unsupported,
 }
 
@@ -52,12 +58,10 @@ impl Members for Input {
             "ProjectionExpression" => self.projection_expression = json::text(map)?,
             "ExpressionAttributeNames" => self.names = json::text_map(map)?,
             "ExpressionAttributeValues" => self.values = json::expression_values(map)?,
-            _ => or_unsupported!(
-                self,
-                name,
-                map,
-                ["AttributesToGet", "ConditionalOperator", "IndexName", "ScanFilter",]
-            ),
+            "ScanFilter" => self.scan_filter = json::structure_map(map)?,
+            "ConditionalOperator" => self.conditional_operator = json::text(map)?,
+            "AttributesToGet" => self.attributes_to_get = json::texts(map)?,
+            _ => or_unsupported!(self, name, map, ["IndexName"]),
         }
         Ok(())
     }
@@ -86,8 +90,29 @@ impl Operation for Scan {
             "returnConsumedCapacity",
             RETURN_CONSUMED_CAPACITY,
         );
+        let joined =
+            legacy::joined(input.conditional_operator.as_ref(), input.scan_filter.as_ref());
+        let conditional_operator = checks.choice(
+            input.conditional_operator.as_deref(),
+            "conditionalOperator",
+            CONDITIONAL_OPERATOR,
+        );
+        checks.not_empty(input.attributes_to_get.as_ref(), "attributesToGet");
+        let scan_filter = legacy::conditions(&mut checks, input.scan_filter, "scanFilter");
         checks.check()?;
         input.unsupported.check()?;
+        check_parameters(
+            &[
+                ("AttributesToGet", input.attributes_to_get.is_some()),
+                ("ScanFilter", scan_filter.is_some()),
+                ("ConditionalOperator", joined.is_some()),
+            ],
+            &[
+                ("ProjectionExpression", input.projection_expression.is_some()),
+                ("FilterExpression", input.filter_expression.is_some()),
+            ],
+            joined,
+        )?;
         let values = placeholders(
             input.names.as_ref(),
             input.values,
@@ -100,6 +125,9 @@ impl Operation for Scan {
             table_name,
             filter_expression: input.filter_expression,
             projection_expression: input.projection_expression,
+            scan_filter: scan_filter.transpose()?,
+            conditional_operator,
+            attributes_to_get: input.attributes_to_get,
             expression_attribute_names: input.names,
             expression_attribute_values: values,
             segment: input.segment,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use esker_table::Item;
-use esker_table::operation::{ExpressionAttributeNames, UpdateItemRequest, UpdateItemResponse};
+use esker_table::operation::{
+    ExpressionAttributeNames, UpdateItemRequest, UpdateItemResponse, check_parameters,
+};
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::constraint::Constraints;
+use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ExpectedIn, UpdateIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
     RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
@@ -33,7 +36,9 @@ pub(crate) struct Input {
     return_consumed_capacity: Option<String>,
     return_item_collection_metrics: Option<String>,
     return_values_on_failure: Option<String>,
-    unsupported: Unsupported,
+    attribute_updates: Option<ByName<UpdateIn>>,
+    expected: Option<ByName<ExpectedIn>>,
+    conditional_operator: Option<String>,
 }
 
 impl Members for Input {
@@ -55,12 +60,10 @@ impl Members for Input {
             "ReturnValuesOnConditionCheckFailure" => {
                 self.return_values_on_failure = json::text(map)?;
             }
-            _ => or_unsupported!(
-                self,
-                name,
-                map,
-                ["AttributeUpdates", "ConditionalOperator", "Expected"]
-            ),
+            "AttributeUpdates" => self.attribute_updates = json::structure_map(map)?,
+            "Expected" => self.expected = json::structure_map(map)?,
+            "ConditionalOperator" => self.conditional_operator = json::text(map)?,
+            _ => json::skip(map)?,
         }
         Ok(())
     }
@@ -98,16 +101,29 @@ impl Operation for UpdateItem {
             "returnValuesOnConditionCheckFailure",
             RETURN_VALUES_ON_FAILURE,
         );
+        let joined = legacy::joined(input.conditional_operator.as_ref(), input.expected.as_ref());
+        let conditional_operator = checks.choice(
+            input.conditional_operator.as_deref(),
+            "conditionalOperator",
+            CONDITIONAL_OPERATOR,
+        );
+        let updates = legacy::updates(&mut checks, input.attribute_updates);
+        let expected = legacy::expected(&mut checks, input.expected);
         checks.check()?;
-        input.unsupported.check()?;
-        let values = placeholders(
-            input.names.as_ref(),
-            input.values,
+        let expressions = [
+            ("UpdateExpression", input.update_expression.is_some()),
+            ("ConditionExpression", input.condition_expression.is_some()),
+        ];
+        check_parameters(
             &[
-                ("UpdateExpression", input.update_expression.is_some()),
-                ("ConditionExpression", input.condition_expression.is_some()),
+                ("AttributeUpdates", updates.is_some()),
+                ("Expected", expected.is_some()),
+                ("ConditionalOperator", joined.is_some()),
             ],
+            &expressions,
+            joined,
         )?;
+        let values = placeholders(input.names.as_ref(), input.values, &expressions)?;
         Ok(UpdateItemRequest {
             table_name,
             key: key.transpose()?.unwrap_or_default(),
@@ -115,6 +131,9 @@ impl Operation for UpdateItem {
             condition_expression: input.condition_expression,
             expression_attribute_names: input.names,
             expression_attribute_values: values,
+            attribute_updates: updates.transpose()?,
+            expected: expected.transpose()?,
+            conditional_operator,
             return_values_on_condition_check_failure,
             return_values,
             return_consumed_capacity,

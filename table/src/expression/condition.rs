@@ -15,6 +15,7 @@
 
 mod bind;
 mod evaluate;
+mod legacy;
 
 use super::cursor::Cursor;
 use super::lexer::{Keyword, TokenKind};

@@ -11,6 +11,8 @@
 //!            | begins_with "(" name "," :value ")"
 //! ```
 
+mod legacy;
+
 use super::lexer::{Keyword, Token, TokenKind, lex, syntax_error};
 use super::reserved::is_reserved;
 use super::{MAX_EXPRESSION_BYTES, Placeholders};

@@ -5,6 +5,7 @@
 pub(crate) mod condition;
 mod cursor;
 pub(crate) mod key_condition;
+pub(crate) mod legacy;
 mod lexer;
 mod path;
 pub(crate) mod projection;

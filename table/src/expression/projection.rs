@@ -1,6 +1,7 @@
 //! ProjectionExpression: which parts of an item a read answers. [`ProjectionExpression::parse`] depends on the text alone;
 //! [`ProjectionExpression::bind`] brings in the names; what comes of it takes the parts out of an item, of which it decodes
-//! nothing else. Updates name what they changed with the same tree of paths.
+//! nothing else. Updates name what they changed with the same tree of paths, and so does an `AttributesToGet`, the list of
+//! attributes that requests had before expressions.
 //!
 //! ```text
 //! expression = path { "," path }
@@ -12,11 +13,14 @@ use super::cursor::Cursor;
 use super::lexer::TokenKind;
 use super::path::{BoundPath, BoundStep, Path, check_apart};
 use super::{Placeholders, Why, invalid};
-use crate::error::Result;
+use crate::error::{Result, TableError};
 use crate::item::{ItemView, Place};
-use crate::{AttributeValue, Item};
+use crate::{AttributeValue, Item, message};
 
 const KIND: &str = "ProjectionExpression";
+
+/// Names of an `AttributesToGet` at most: about as many as the longest expression has.
+const NAMES_MAX: usize = 2048;
 
 /// A parsed expression, independent of any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +85,31 @@ impl<'r> Parts<'r> {
             }
         }
         parts
+    }
+
+    /// The attributes that an `AttributesToGet` names; `None` where there is none.
+    pub(crate) fn of_names(names: Option<&'r Vec<String>>) -> Result<Option<Self>> {
+        let Some(names) = names else { return Ok(None) };
+        if names.is_empty() || names.len() > NAMES_MAX {
+            let (count, must) = match names.len() {
+                0 => ("[]".to_owned(), "have length greater than or equal to 1".to_owned()),
+                count => {
+                    (count.to_string(), format!("have length less than or equal to {NAMES_MAX}"))
+                }
+            };
+            let error = message::constraint(&count, "attributesToGet", &must);
+            return Err(TableError::validation(message::validation_errors(&[error])));
+        }
+        let mut parts = Self::default();
+        for name in names {
+            if name.is_empty() {
+                return Err(TableError::validation(message::EMPTY_ATTRIBUTE_NAME));
+            }
+            if parts.attributes.insert(name, Branch::Whole).is_some() {
+                return Err(TableError::validation(message::legacy::name_repeats(name)));
+            }
+        }
+        Ok(Some(parts))
     }
 
     /// The parts of an item that are there, in a stored item.

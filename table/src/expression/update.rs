@@ -13,6 +13,7 @@
 
 mod apply;
 mod bind;
+mod legacy;
 
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
@@ -153,11 +154,6 @@ impl UpdateExpression {
         };
         self.actions.push((path, action));
         Ok(())
-    }
-
-    /// Whether an item that is not there stays so: only SET and ADD make one.
-    pub(crate) fn only_takes_away(&self) -> bool {
-        self.actions.iter().all(|(_, action)| matches!(action, Action::Remove | Action::Delete(_)))
     }
 }
 

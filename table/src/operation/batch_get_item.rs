@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::{ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity, check_batch};
 use crate::error::{Result, TableError};
+use crate::expression::legacy::check_parameters;
+use crate::expression::projection::Parts;
 use crate::expression::{parts, projection};
 use crate::item::EncodedItem;
 use crate::key_codec::base_key;
@@ -24,10 +26,22 @@ pub struct KeysAndAttributes {
     pub keys: Vec<Item>,
     /// Which parts of the items are answered.
     pub projection_expression: Option<String>,
+    /// Which attributes of the items are answered, without an expression.
+    pub attributes_to_get: Option<Vec<String>>,
     /// What the expression's `#names` stand for.
     pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// Whether the reads are charged as consistent ones; every read here is.
     pub consistent_read: Option<bool>,
+}
+
+impl KeysAndAttributes {
+    fn check_parameters(&self) -> Result<()> {
+        check_parameters(
+            &[("AttributesToGet", self.attributes_to_get.is_some())],
+            &[("ProjectionExpression", self.projection_expression.is_some())],
+            None,
+        )
+    }
 }
 
 /// Reads up to 100 items of one or more tables.
@@ -73,9 +87,11 @@ impl Tables {
         let mut reads = Vec::with_capacity(lengths.len());
         for (given, mut wanted) in request.request_items {
             let name = table_name(&given)?.to_owned();
+            wanted.check_parameters()?;
             wanted.keys.iter_mut().try_for_each(|key| prepare_item(key).map(|_| ()))?;
             let projection = projection(wanted.projection_expression.as_deref())?;
             parts(projection.as_ref(), wanted.expression_attribute_names.as_ref())?;
+            Parts::of_names(wanted.attributes_to_get.as_ref())?;
             reads.push((given, name, wanted));
         }
         let reads: Vec<TableReads> = (reads.into_iter())
@@ -90,7 +106,8 @@ impl Tables {
             let mut left = Vec::new();
             let projection = projection(read.wanted.projection_expression.as_deref())?;
             let names = read.wanted.expression_attribute_names.as_ref();
-            let parts = parts(projection.as_ref(), names)?;
+            let attributes = Parts::of_names(read.wanted.attributes_to_get.as_ref())?;
+            let parts = parts(projection.as_ref(), names)?.or(attributes);
             for (key, stored_key) in read.wanted.keys.into_iter().zip(read.keys) {
                 if total_bytes >= RESPONSE_BYTES_MAX {
                     left.push(key);

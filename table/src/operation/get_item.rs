@@ -2,6 +2,8 @@
 
 use super::{ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity};
 use crate::error::Result;
+use crate::expression::legacy::check_parameters;
+use crate::expression::projection::Parts;
 use crate::expression::{parts, projection};
 use crate::item::{EncodedItem, ItemView};
 use crate::key_codec::{StoredKey, stored_key};
@@ -18,6 +20,8 @@ pub struct GetItemRequest {
     pub key: Item,
     /// Which parts of the item are answered.
     pub projection_expression: Option<String>,
+    /// Which attributes of the item are answered, without an expression.
+    pub attributes_to_get: Option<Vec<String>>,
     /// What the expression's `#names` stand for.
     pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// Whether the read is charged as a consistent one; every read here is.
@@ -42,9 +46,15 @@ impl Tables {
     /// `Validation` for a wrong key; `ResourceNotFound` if there is no such table.
     pub fn get_item(&self, mut request: GetItemRequest) -> Result<GetItemResponse> {
         let found = self.lookup(&request.table_name)?;
+        let attributes = request.attributes_to_get.as_ref();
+        check_parameters(
+            &[("AttributesToGet", attributes.is_some())],
+            &[("ProjectionExpression", request.projection_expression.is_some())],
+            None,
+        )?;
         let projection = projection(request.projection_expression.as_deref())?;
         let names = request.expression_attribute_names.as_ref();
-        let parts = parts(projection.as_ref(), names)?;
+        let parts = parts(projection.as_ref(), names)?.or(Parts::of_names(attributes)?);
         // A key of the table has no fault that any item could have; what is none may have such a
         // fault, which is told first.
         let (table, key) = (found.table())

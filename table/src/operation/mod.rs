@@ -11,6 +11,7 @@ mod delete_item;
 mod delete_table;
 mod describe_table;
 mod get_item;
+mod legacy;
 mod list_tables;
 mod put_item;
 mod query;
@@ -28,6 +29,10 @@ pub use delete_item::{DeleteItemRequest, DeleteItemResponse};
 pub use delete_table::{DeleteTableRequest, DeleteTableResponse};
 pub use describe_table::{DescribeTableRequest, DescribeTableResponse};
 pub use get_item::{GetItemRequest, GetItemResponse};
+pub use legacy::{
+    AttributeAction, AttributeUpdates, AttributeValueUpdate, ComparisonOperator, Condition,
+    ConditionalOperator, Conditions, Expected, ExpectedAttributeValue,
+};
 pub use list_tables::{ListTablesRequest, ListTablesResponse};
 pub use put_item::{PutItemRequest, PutItemResponse};
 pub use query::{QueryRequest, QueryResponse};
@@ -40,6 +45,7 @@ pub(crate) use update_item::as_update;
 pub use update_item::{UpdateItemRequest, UpdateItemResponse};
 
 use crate::error::{Result, TableError};
+pub use crate::expression::legacy::check_parameters;
 pub use crate::expression::prepare_placeholders;
 pub use crate::transaction::check_action_count;
 use crate::{AttributeValue, message};

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
-    ReturnValues, ReturnValuesOnConditionCheckFailure, returns_old,
+    ConditionalOperator, ConsumedCapacity, Expected, ExpressionAttributeNames,
+    ExpressionAttributeValues, ReturnConsumedCapacity, ReturnValues,
+    ReturnValuesOnConditionCheckFailure, returns_old,
 };
 use crate::block_on::block_on;
 use crate::error::Result;
+use crate::expression::condition::BoundCondition;
+use crate::expression::legacy::{check_parameters, prepare_expected};
 use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
@@ -27,6 +30,10 @@ pub struct PutItemRequest {
     pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// What the expression's `:values` stand for.
     pub expression_attribute_values: Option<ExpressionAttributeValues>,
+    /// What must hold of attributes of the item as it is, without an expression.
+    pub expected: Option<Expected>,
+    /// Whether all that is expected must hold, or one of it.
+    pub conditional_operator: Option<ConditionalOperator>,
     /// What is answered of the item where the condition does not hold.
     pub return_values_on_condition_check_failure: Option<ReturnValuesOnConditionCheckFailure>,
     /// `None` or `AllOld`.
@@ -69,6 +76,13 @@ impl Tables {
     ) -> Result<PutItemResponse> {
         let found = self.lookup(&request.table_name)?;
         let wants_old = returns_old(request.return_values)?;
+        let joined =
+            request.conditional_operator.map(|_| request.expected.iter().flatten().count());
+        check_parameters(
+            &[("Expected", request.expected.is_some()), ("ConditionalOperator", joined.is_some())],
+            &[("ConditionExpression", request.condition_expression.is_some())],
+            joined,
+        )?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_mut(),
@@ -76,6 +90,9 @@ impl Tables {
         )?;
         let new = NewItem::encode(&mut request.item)?;
         let new_bytes = u64::from(new.logical_size());
+        prepare_expected(request.expected.as_mut())?;
+        let expected =
+            BoundCondition::of_expected(request.expected.as_ref(), request.conditional_operator)?;
         let condition = condition(request.condition_expression.as_deref())?;
         let mut placeholders = Placeholders::new(
             request.expression_attribute_names.as_ref(),
@@ -84,6 +101,7 @@ impl Tables {
         let check = (condition.as_ref())
             .map(|condition| condition.bind(&mut placeholders))
             .transpose()?
+            .or(expected)
             .map(|condition| {
                 Check::new(condition, request.return_values_on_condition_check_failure)
             });

@@ -1,11 +1,14 @@
 //! Query: its request, its response and what it does.
 
 use super::{
-    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
-    Select,
+    ConditionalOperator, Conditions, ConsumedCapacity, ExpressionAttributeNames,
+    ExpressionAttributeValues, ReturnConsumedCapacity, Select,
 };
 use crate::error::{Result, TableError};
-use crate::expression::key_condition::KeyConditionExpression;
+use crate::expression::condition::BoundCondition;
+use crate::expression::key_condition::{BoundKeyCondition, KeyConditionExpression};
+use crate::expression::legacy::{check_parameters, prepare_conditions};
+use crate::expression::projection::Parts;
 use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
 use crate::key_codec::{KeyRange, SortForm, partition_prefix};
 use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
@@ -23,6 +26,14 @@ pub struct QueryRequest {
     pub filter_expression: Option<String>,
     /// Which parts of the items are answered.
     pub projection_expression: Option<String>,
+    /// Which items, without an expression: as `key_condition_expression`.
+    pub key_conditions: Option<Conditions>,
+    /// Which of the items that are read are answered, without an expression.
+    pub query_filter: Option<Conditions>,
+    /// Whether all conditions of the filter must hold, or one of them.
+    pub conditional_operator: Option<ConditionalOperator>,
+    /// Which attributes of the items are answered, without an expression.
+    pub attributes_to_get: Option<Vec<String>>,
     /// What the expressions' `#names` stand for.
     pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// What the expressions' `:values` stand for.
@@ -56,6 +67,29 @@ pub struct QueryResponse {
     pub consumed_capacity: Option<ConsumedCapacity>,
 }
 
+impl QueryRequest {
+    fn check_parameters(&self) -> Result<()> {
+        let joined = self.conditional_operator.map(|_| self.query_filter.iter().flatten().count());
+        // Only its own expression may not stand beside it.
+        let has_key_conditions =
+            self.key_conditions.is_some() && self.key_condition_expression.is_some();
+        check_parameters(
+            &[
+                ("AttributesToGet", self.attributes_to_get.is_some()),
+                ("QueryFilter", self.query_filter.is_some()),
+                ("ConditionalOperator", joined.is_some()),
+                ("KeyConditions", has_key_conditions),
+            ],
+            &[
+                ("ProjectionExpression", self.projection_expression.is_some()),
+                ("FilterExpression", self.filter_expression.is_some()),
+                ("KeyConditionExpression", self.key_condition_expression.is_some()),
+            ],
+            joined,
+        )
+    }
+}
+
 impl Tables {
     /// Reads one page of the items of a partition, in the order of their sort keys: up to the
     /// limit, and up to 1 MB.
@@ -65,7 +99,12 @@ impl Tables {
     pub fn query(&self, mut request: QueryRequest) -> Result<QueryResponse> {
         let name = table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
-        let count_only = counts_only(request.select, request.projection_expression.is_some())?;
+        request.check_parameters()?;
+        let count_only = counts_only(
+            request.select,
+            request.projection_expression.is_some(),
+            request.attributes_to_get.is_some(),
+        )?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_mut(),
@@ -77,21 +116,38 @@ impl Tables {
         )?;
         let names = request.expression_attribute_names.as_ref();
         let values = request.expression_attribute_values.as_ref();
-        let Some(expression) = &request.key_condition_expression else {
+        prepare_conditions(request.query_filter.as_mut())?;
+        let query_filter =
+            BoundCondition::of_filter(request.query_filter.as_ref(), request.conditional_operator)?;
+        let attributes = Parts::of_names(request.attributes_to_get.as_ref())?;
+        prepare_conditions(request.key_conditions.as_mut())?;
+        request.key_conditions.as_ref().map_or(Ok(()), BoundKeyCondition::check_conditions)?;
+        if request.key_condition_expression.is_none() && request.key_conditions.is_none() {
             return Err(TableError::validation(message::NO_KEY_CONDITION));
-        };
+        }
         let mut placeholders = Placeholders::new(names, values)?;
         let filter = filter(request.filter_expression.as_deref())?;
-        let expression = KeyConditionExpression::parse(expression)?;
+        let expression = request.key_condition_expression.as_deref();
+        let expression = expression.map(KeyConditionExpression::parse).transpose()?;
         let projection = projection(request.projection_expression.as_deref())?;
         let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
         let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
+        let parts = parts.or(attributes);
         let table = self.table(name)?;
-        let condition = expression.bind(&mut placeholders, &table.key)?;
+        let condition = match (&expression, &request.key_conditions) {
+            (Some(expression), _) => expression.bind(&mut placeholders, &table.key)?,
+            (None, Some(conditions)) => BoundKeyCondition::of_conditions(conditions, &table.key)?,
+            (None, None) => return Err(TableError::validation(message::NO_KEY_CONDITION)),
+        };
         placeholders.check_all_used()?;
-        if let Some(name) = filter.as_ref().and_then(|f| f.names_one_of(&table.key.names())) {
+        let key_names = table.key.names();
+        if let Some(name) = filter.as_ref().and_then(|f| f.names_one_of(&key_names)) {
             return Err(TableError::validation(message::key_in_filter(name)));
         }
+        if let Some(name) = query_filter.as_ref().and_then(|f| f.names_one_of(&key_names)) {
+            return Err(TableError::validation(message::legacy::key_in_filter(name)));
+        }
+        let filter = filter.or(query_filter);
         let prefix = partition_prefix(&condition.partition);
         let range = match &condition.sort {
             Some(sort) => sort.range(&prefix, SortForm::Raw),

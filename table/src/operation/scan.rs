@@ -1,10 +1,13 @@
 //! Scan: its request, its response and what it does.
 
 use super::{
-    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
-    Select,
+    ConditionalOperator, Conditions, ConsumedCapacity, ExpressionAttributeNames,
+    ExpressionAttributeValues, ReturnConsumedCapacity, Select,
 };
 use crate::error::{Result, TableError};
+use crate::expression::condition::BoundCondition;
+use crate::expression::legacy::{check_parameters, prepare_conditions};
+use crate::expression::projection::Parts;
 use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
 use crate::key_codec::segment_range;
 use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
@@ -22,6 +25,12 @@ pub struct ScanRequest {
     pub filter_expression: Option<String>,
     /// Which parts of the items are answered.
     pub projection_expression: Option<String>,
+    /// Which of the items that are read are answered, without an expression.
+    pub scan_filter: Option<Conditions>,
+    /// Whether all conditions of the filter must hold, or one of them.
+    pub conditional_operator: Option<ConditionalOperator>,
+    /// Which attributes of the items are answered, without an expression.
+    pub attributes_to_get: Option<Vec<String>>,
     /// What the expressions' `#names` stand for.
     pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// What the expressions' `:values` stand for.
@@ -57,6 +66,24 @@ pub struct ScanResponse {
     pub consumed_capacity: Option<ConsumedCapacity>,
 }
 
+impl ScanRequest {
+    fn check_parameters(&self) -> Result<()> {
+        let joined = self.conditional_operator.map(|_| self.scan_filter.iter().flatten().count());
+        check_parameters(
+            &[
+                ("AttributesToGet", self.attributes_to_get.is_some()),
+                ("ScanFilter", self.scan_filter.is_some()),
+                ("ConditionalOperator", joined.is_some()),
+            ],
+            &[
+                ("ProjectionExpression", self.projection_expression.is_some()),
+                ("FilterExpression", self.filter_expression.is_some()),
+            ],
+            joined,
+        )
+    }
+}
+
 impl Tables {
     /// Reads one page of all items of a table, or of one segment of them, in the order of their
     /// stored keys: up to the limit, and up to 1 MB.
@@ -68,7 +95,9 @@ impl Tables {
         let limit = check_limit(request.limit)?;
         let (segment, total) = segments(&request)?;
         let has_projection = request.projection_expression.is_some();
-        let count_only = counts_only(request.select, has_projection)?;
+        request.check_parameters()?;
+        let has_names = request.attributes_to_get.is_some();
+        let count_only = counts_only(request.select, has_projection, has_names)?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_mut(),
@@ -77,6 +106,10 @@ impl Tables {
                 ("ProjectionExpression", has_projection),
             ],
         )?;
+        prepare_conditions(request.scan_filter.as_mut())?;
+        let scan_filter =
+            BoundCondition::of_filter(request.scan_filter.as_ref(), request.conditional_operator)?;
+        let attributes = Parts::of_names(request.attributes_to_get.as_ref())?;
         let mut placeholders = Placeholders::new(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_ref(),
@@ -84,7 +117,9 @@ impl Tables {
         let filter = filter(request.filter_expression.as_deref())?;
         let projection = projection(request.projection_expression.as_deref())?;
         let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
+        let filter = filter.or(scan_filter);
         let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
+        let parts = parts.or(attributes);
         placeholders.check_all_used()?;
         let table = self.table(name)?;
         let range = segment_range(segment, total);

@@ -274,8 +274,7 @@ fn sound_action<'r>(item: &'r mut TransactWriteItem, parsed: &'r mut Parsed) -> 
     let change = match (&request.action, new, update) {
         (_, Some(new), _) => Change::Put(new),
         (TransactAction::Update { key, .. }, _, Some(update)) => {
-            let only_takes_away =
-                parsed.update.as_ref().is_some_and(UpdateExpression::only_takes_away);
+            let only_takes_away = update.only_takes_away();
             Change::Update { key, update, only_takes_away }
         }
         (TransactAction::ConditionCheck(_), ..) => Change::Nothing,

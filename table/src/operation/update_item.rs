@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues, ReturnConsumedCapacity,
-    ReturnValues, ReturnValuesOnConditionCheckFailure,
+    AttributeUpdates, ConditionalOperator, ConsumedCapacity, Expected, ExpressionAttributeNames,
+    ExpressionAttributeValues, ReturnConsumedCapacity, ReturnValues,
+    ReturnValuesOnConditionCheckFailure,
 };
 use crate::block_on::block_on;
 use crate::error::{Result, TableError};
+use crate::expression::condition::BoundCondition;
+use crate::expression::legacy::{check_parameters, prepare_expected, prepare_updates};
 use crate::expression::update::{BoundUpdate, UpdateExpression};
 use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::item::NewItem;
@@ -31,6 +34,12 @@ pub struct UpdateItemRequest {
     pub expression_attribute_names: Option<ExpressionAttributeNames>,
     /// What the expressions' `:values` stand for.
     pub expression_attribute_values: Option<ExpressionAttributeValues>,
+    /// How attributes of the item are changed, without an expression.
+    pub attribute_updates: Option<AttributeUpdates>,
+    /// What must hold of attributes of the item as it is, without an expression.
+    pub expected: Option<Expected>,
+    /// Whether all that is expected must hold, or one of it.
+    pub conditional_operator: Option<ConditionalOperator>,
     /// What is answered of the item where the condition does not hold.
     pub return_values_on_condition_check_failure: Option<ReturnValuesOnConditionCheckFailure>,
     /// What is answered of the item.
@@ -76,15 +85,32 @@ impl Tables {
         waiting: Waiting,
     ) -> Result<UpdateItemResponse> {
         let found = self.lookup(&request.table_name)?;
+        let joined =
+            request.conditional_operator.map(|_| request.expected.iter().flatten().count());
+        let expressions = [
+            ("UpdateExpression", request.update_expression.is_some()),
+            ("ConditionExpression", request.condition_expression.is_some()),
+        ];
+        check_parameters(
+            &[
+                ("AttributeUpdates", request.attribute_updates.is_some()),
+                ("Expected", request.expected.is_some()),
+                ("ConditionalOperator", joined.is_some()),
+            ],
+            &expressions,
+            joined,
+        )?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_mut(),
-            &[
-                ("UpdateExpression", request.update_expression.is_some()),
-                ("ConditionExpression", request.condition_expression.is_some()),
-            ],
+            &expressions,
         )?;
         prepare_item(&mut request.key)?;
+        prepare_updates(request.attribute_updates.as_mut())?;
+        let updates = BoundUpdate::of_updates(request.attribute_updates.as_ref())?;
+        prepare_expected(request.expected.as_mut())?;
+        let expected =
+            BoundCondition::of_expected(request.expected.as_ref(), request.conditional_operator)?;
         let mut placeholders = Placeholders::new(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_ref(),
@@ -92,10 +118,12 @@ impl Tables {
         let expression =
             request.update_expression.as_deref().map(UpdateExpression::parse).transpose()?;
         let update = (expression.as_ref()).map(|u| u.bind(&mut placeholders)).transpose()?;
+        let update = update.or(updates);
         let condition = condition(request.condition_expression.as_deref())?;
         let check = (condition.as_ref())
             .map(|condition| condition.bind(&mut placeholders))
             .transpose()?
+            .or(expected)
             .map(|condition| {
                 Check::new(condition, request.return_values_on_condition_check_failure)
             });
@@ -107,7 +135,8 @@ impl Tables {
             return Err(TableError::validation(message::key_update(name)));
         }
         self.transactions().refuse_conflict(table.id(), &key)?;
-        let only_takes_away = expression.as_ref().is_some_and(UpdateExpression::only_takes_away);
+        let only_takes_away = update.as_ref().is_some_and(BoundUpdate::only_takes_away);
+        let is_legacy = request.attribute_updates.is_some();
         let returned = request.return_values.unwrap_or_default();
         let mut attributes = None;
         // Of the items, only what is answered is kept until the commit has ended.
@@ -122,7 +151,7 @@ impl Tables {
             };
             let item = old.unwrap_or(request.key);
             let mut item = match &update {
-                Some(update) => update.apply(item)?,
+                Some(update) => update.apply(item).map_err(|error| worded(error, is_legacy))?,
                 None => item,
             };
             let new = NewItem::encode(&mut item).map_err(as_update)?;
@@ -152,6 +181,14 @@ impl Tables {
 fn parts(update: &Option<BoundUpdate<'_>>, item: &Item) -> Option<Item> {
     let parts = update.as_ref()?.parts_of(item);
     (!parts.is_empty()).then_some(parts)
+}
+
+/// What does not fit the item is worded in another way where there is no expression.
+fn worded(error: TableError, is_legacy: bool) -> TableError {
+    match error.message() {
+        message::WRONG_OPERAND if is_legacy => TableError::validation(message::legacy::UPDATE_TYPE),
+        _ => error,
+    }
 }
 
 /// What is wrong with an updated item is worded in its own way.

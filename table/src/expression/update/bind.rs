@@ -91,6 +91,13 @@ impl UpdateExpression {
 }
 
 impl<'r> BoundUpdate<'r> {
+    /// Whether an item that is not there stays so: only SET and ADD make one, and an update that does nothing.
+    pub(crate) fn only_takes_away(&self) -> bool {
+        let takes_away =
+            |action: &_| matches!(action, BoundAction::Remove | BoundAction::Delete(_));
+        !self.actions.is_empty() && self.actions.iter().all(|(_, action)| takes_away(action))
+    }
+
     /// The first of these attributes that the update changes, if it changes one.
     pub(crate) fn changes_one_of(&self, names: &[&str]) -> Option<&'r str> {
         self.actions.iter().find_map(|(path, _)| match path.first() {

@@ -1,0 +1,65 @@
+//! `KeyConditions`: which items of a partition a Query reads, by the names of the key's attributes.
+
+use super::{BoundKeyCondition, Comparison, Resolved};
+use crate::error::{Result, TableError};
+use crate::key_schema::{KeyAttribute, TableKey};
+use crate::message;
+use crate::operation::{ComparisonOperator, Condition, Conditions};
+
+impl<'r> BoundKeyCondition<'r> {
+    /// Checks what can be checked of `KeyConditions` without the table.
+    pub(crate) fn check_conditions(conditions: &Conditions) -> Result<()> {
+        for condition in conditions.values() {
+            condition.comparison_operator.check(&condition.attribute_value_list)?;
+        }
+        if !matches!(conditions.len(), 1 | 2) {
+            return Err(TableError::validation(message::legacy::KEY_CONDITION_COUNT));
+        }
+        Ok(())
+    }
+
+    /// Matches `KeyConditions` with a table's key.
+    pub(crate) fn of_conditions(conditions: &'r Conditions, key: &'r TableKey) -> Result<Self> {
+        let not_supported = || TableError::validation(message::KEY_CONDITION_NOT_SUPPORTED);
+        let on = |attribute: &'r KeyAttribute| match conditions.get_key_value(&attribute.name) {
+            Some((name, condition)) => resolved(name, condition),
+            None => Err(TableError::validation(message::missed_key_element(&attribute.name))),
+        };
+        if key.sort.is_none() && conditions.len() > 1 {
+            return Err(not_supported());
+        }
+        let partition = on(&key.partition)?;
+        let value = key.partition.condition_part(partition.low)?;
+        if partition.comparison != Comparison::Equal {
+            return Err(not_supported());
+        }
+        let sort = match &key.sort {
+            Some(attribute) if conditions.len() > 1 => Some(on(attribute)?.on(attribute)?),
+            _ => None,
+        };
+        Ok(Self { partition: value, sort })
+    }
+}
+
+fn resolved<'r>(name: &'r str, condition: &'r Condition) -> Result<Resolved<'r>> {
+    let comparison = match condition.comparison_operator {
+        ComparisonOperator::Eq => Some(Comparison::Equal),
+        ComparisonOperator::Lt => Some(Comparison::Less),
+        ComparisonOperator::Le => Some(Comparison::LessOrEqual),
+        ComparisonOperator::Gt => Some(Comparison::Greater),
+        ComparisonOperator::Ge => Some(Comparison::GreaterOrEqual),
+        ComparisonOperator::Between => Some(Comparison::Between),
+        ComparisonOperator::BeginsWith => Some(Comparison::BeginsWith),
+        _ => None,
+    };
+    match (comparison, condition.attribute_value_list.as_slice()) {
+        (Some(comparison), values @ ([low] | [low, _])) => {
+            let high = values.last().unwrap_or(low);
+            Ok(Resolved { name, comparison, low, high })
+        }
+        _ => Err(TableError::validation(message::legacy::KEY_CONDITION_OPERATOR)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
