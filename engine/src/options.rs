@@ -91,7 +91,8 @@ pub struct Options {
     /// a disk that fails while a page of the log is in use then ends the process too.
     pub wal_mapped: Option<bool>,
     /// The size of a segment of the write-ahead log, in bytes, at most: a quarter of a memtable does. Default: 16 MiB:
-    /// an open after a crash sorts one segment while it reads the next. 4 KiB to 1 GiB.
+    /// an open after a crash sorts one segment while it reads the next. The first segment of that open also takes what was
+    /// not known to be synced, up to 64 MiB and what had not been finished. 4 KiB to 1 GiB.
     pub wal_segment_bytes: u64,
     /// The size at which compaction starts a new file, in bytes. Default: 64 MiB. 4 KiB to 4 GiB.
     pub sstable_bytes: u64,

@@ -33,9 +33,13 @@ const LASTS_MIN: Duration = Duration::from_secs(4);
 /// One that would last for longer is followed by a smaller one.
 const LASTS_MAX: Duration = Duration::from_secs(60);
 
-/// Finished segments are synced at the latest when the log has so many bytes that are not, however large the memtables
-/// are: what an open after a crash copies should not take longer than what it reads.
-const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+/// Finished segments are synced at the latest when the log has so many bytes that are not, and are of memtables that
+/// are not frozen: what an open after a crash copies should not take longer than what it reads.
+const UNSYNCED_ACTIVE_MAX: u64 = 32 << 20;
+
+/// And so many in all, however large the memtables are: the open copies them into one segment, which the next one reads
+/// as one buffer.
+pub(crate) const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
 
 /// Where flushing keeps up no more memtables are frozen.
 const FROZEN_MAX: u64 = 2;
@@ -193,13 +197,15 @@ impl Core {
         Ok(segment)
     }
 
-    /// Syncs the finished segments, if more than a memtable and a half of log, or [`UNSYNCED_BYTES_MAX`], is not known to be
-    /// synced: an open after a crash copies all of that. What is frozen does not count, up to [`FROZEN_MAX`] memtables: it is
-    /// flushed next, and its log is recycled without ever having been written to the device.
+    /// Syncs the finished segments, if more than a memtable and a half of log, or [`UNSYNCED_ACTIVE_MAX`], is not known to be
+    /// synced: an open after a crash copies all of that. What is frozen does not count, up to [`FROZEN_MAX`] memtables and
+    /// [`UNSYNCED_BYTES_MAX`] in all: it is flushed next, and its log is recycled without ever having been written to the
+    /// device.
     fn sync_finished(&self) -> Result<bool> {
         let memtable = self.options.memtable_bytes() as u64;
         let frozen = self.metrics.frozen_bytes.get().min(FROZEN_MAX * memtable);
-        let most = (memtable / 2 * 3).min(UNSYNCED_BYTES_MAX) + frozen;
+        let active = (memtable / 2 * 3).min(UNSYNCED_ACTIVE_MAX);
+        let most = (active + frozen).min(UNSYNCED_BYTES_MAX);
         let is_much = |log: &mut Log| log.unsynced_bytes() > most;
         if !is_much(&mut self.log.lock()) {
             return Ok(false);

@@ -175,6 +175,25 @@ fn a_log_that_nobody_syncs_is_synced_behind_the_writers() {
     assert!(db.keyspace("k").unwrap().iter().count() >= 400);
 }
 
+/// With a large budget an open after a kill copied hundreds of megabytes into one segment.
+#[test]
+fn what_is_not_synced_is_bounded_however_large_memtables_are() {
+    let sim = Simulation::new(1);
+    let db = small(sim.world()).memory_budget_bytes(300 << 20).wal_segment_bytes(4 << 20);
+    let db = db.open(DIR).unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let mut most = 0;
+    for at in 0..480u32 {
+        ks.put_with(at.to_be_bytes(), vec![7; 256 << 10], Durability::Buffered).unwrap();
+        spare(&db);
+        most = most.max(db.core().log.lock().unsynced_bytes());
+    }
+    // Two memtables are frozen, and all that was written is in the log. The segment in use is not counted.
+    assert!(db.core().metrics.frozen_bytes.get() > 90 << 20);
+    assert!(db.core().log.lock().live_bytes() > 110 << 20);
+    assert!(most > 56 << 20 && most <= (64 << 20) + (5 << 20), "{most}");
+}
+
 /// The system tells but one of those that sync the same file at a time: the other's commit was taken for durable.
 #[test]
 fn a_sync_that_fails_beside_a_commit_fails_that_too() {
