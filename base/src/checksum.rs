@@ -1,7 +1,8 @@
 //! Checksums bound to a place: CRC-32 (the IEEE polynomial) over file id, offset and bytes.
 //!
 //! Because the id and the offset are covered, a block that is stale, swapped with another, or taken from another
-//! file fails, up to 2^-32 a block. A CRC detects accidents; it does not authenticate.
+//! file fails, up to 2^-32 a block. What is valid at a place of one file fails for certain at the same place of another whose
+//! id has another CRC; if the two are the same, everything of the one passes in the other. A CRC detects accidents; it does not authenticate.
 
 use crate::ids::FileId;
 
@@ -38,6 +39,21 @@ pub fn followed_by(before: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(before);
     hasher.update(bytes);
     hasher.finalize()
+}
+
+/// The four bytes that lead from the checksum `before` to `wanted`: what has the one, followed by them, has the other.
+pub fn bridge(before: u32, wanted: u32) -> [u8; 4] {
+    /// The polynomial, lowest power first.
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    // The division that a checksum is, 32 steps of it taken back. The bytes meet the register where it was then.
+    let mut register = !wanted;
+    for _ in 0..32 {
+        register = match register >> 31 {
+            0 => register << 1,
+            _ => (register ^ POLYNOMIAL) << 1 | 1,
+        };
+    }
+    (register ^ !before).to_le_bytes()
 }
 
 /// The checksum of `bytes` alone; for headers, which carry the identity themselves, and for whole files.
@@ -81,6 +97,17 @@ mod tests {
             for cut in [0, len / 2, len] {
                 let front = at(a, 77, &bytes[..cut]);
                 assert_eq!(followed_by(front, &bytes[cut..]), at(a, 77, &bytes), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn four_bytes_lead_to_any_checksum() {
+        let mut wanted = 7_u32;
+        for before in [plain(b""), plain(b"123456789"), 0, 1, u32::MAX] {
+            for _ in 0..20 {
+                wanted = wanted.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                assert_eq!(followed_by(before, &bridge(before, wanted)), wanted);
             }
         }
     }

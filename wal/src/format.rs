@@ -14,7 +14,7 @@
 //! | 20 | 4 | the length in bytes that the file was made with; shorter means cut off, except behind a Seal |
 //! | 24 | 8 | segment number, the same as in the file's name |
 //! | 32 | 8 | epoch: which writable open of the database made the segment |
-//! | 40 | 16 | file id, random; the checksum of every frame covers it |
+//! | 40 | 16 | file id, random (of a *recycled* segment 12 bytes of it); the checksum of every frame covers it |
 //! | 56 | 4 | 0 |
 //! | 60 | 4 | CRC-32 over bytes 0 to 59 |
 //!
@@ -58,7 +58,8 @@
 //! Behind its last frame a segment is zeros, but for what a torn write left. One made of the file of a retired segment
 //! (*recycled*) still holds that one's bytes further on: zeros are certain only up to the next multiple of a step (the
 //! largest power of two that is at most 65,536 and an eighth of the length that the file was made with), and a power cut
-//! may bring old bytes back even there. They are no frames of this segment, because checksums cover its file id.
+//! may bring old bytes back even there. They are no frames of this segment, because checksums cover its file id: the
+//! last 4 bytes of that are chosen so that its CRC-32 is one more than that of the retired one's, and the old frames fail.
 
 use std::path::Path;
 

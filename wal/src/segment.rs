@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use esker_base::names::{FileKind, TEMPORARY_SUFFIX};
-use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, mutant};
+use esker_base::{Epoch, Error, FileId, FileNumber, LogPosition, Result, checksum, mutant};
 use esker_vfs::{File, Fs, OpenMode, WriteMap};
 
 use crate::format::{CONTROL_LEN, HEADER_LEN, Header, blank_step};
@@ -38,7 +38,7 @@ const STORE_STEP: u64 = 64 << 10;
 pub struct SegmentSpec {
     /// Its number; higher than that of every segment before it in the log.
     pub number: FileNumber,
-    /// Its identity, random.
+    /// Its identity, random. One that is made of a retired segment takes only 12 bytes of it; see [`Segment::file_id`].
     pub file_id: FileId,
     /// The writable open that makes it.
     pub epoch: Epoch,
@@ -238,34 +238,23 @@ pub(crate) fn prepare(fs: &dyn Fs, dir: &Path, spec: &SegmentSpec) -> Result<Seg
     let path = dir.join(FileKind::Wal.name(spec.number));
     let temporary = temporary(&path);
     remove_if_there(fs, &temporary)?;
-    let mut file_id = spec.file_id;
-    if mutant!("wal_recycled_keeps_id")
-        && let Some(retired) = spec.recycle
-        && let Ok(old) = fs.open(&dir.join(retired_name(retired)), OpenMode::Read)
-    {
-        let mut header = [0; HEADER_LEN];
-        let read = old.read_exact_at(&mut header, 0).is_ok();
-        if let Some(old) = read.then(|| Header::decode(&header, &temporary).ok()).flatten() {
-            file_id = old.file_id;
-        }
-    }
     let made = match spec.recycle {
-        None => create(fs, &temporary, spec),
+        None => create(fs, &temporary, spec).map(|file| (file, spec.file_id)),
         Some(retired) => recycle(fs, &dir.join(retired_name(retired)), &temporary, spec),
     };
-    let header = Header {
-        number: spec.number,
-        epoch: spec.epoch,
-        file_id,
-        size_bytes: spec.size_bytes as u32,
-        is_recycled: spec.recycle.is_some(),
-    };
-    let made = made.and_then(|file| {
+    let made = made.and_then(|(file, file_id)| {
+        let header = Header {
+            number: spec.number,
+            epoch: spec.epoch,
+            file_id,
+            size_bytes: spec.size_bytes as u32,
+            is_recycled: spec.recycle.is_some(),
+        };
         let written = file.write_all_at(&header.encode(), 0);
-        written.map_err(|error| Error::io("write", &temporary, error)).map(|()| file)
+        written.map_err(|error| Error::io("write", &temporary, error)).map(|()| (file, header))
     });
     match made {
-        Ok(file) => {
+        Ok((file, header)) => {
             let size_bytes = spec.size_bytes;
             let is_recycled = spec.recycle.is_some();
             let written_to = match (is_recycled, spec.zero_fill) {
@@ -337,16 +326,29 @@ fn create(fs: &dyn Fs, temporary: &Path, spec: &SegmentSpec) -> Result<Arc<dyn F
     Ok(file)
 }
 
-/// Takes over the file of a retired segment. What it held stays, but for the first step of zeros: its frames cannot pass
-/// under the new file id.
+/// The id of a segment made of the file of `old`: `drawn`, but for its last bytes. They are chosen so that its CRC is one more
+/// than that of `old`. All checks of a frame begin with the CRC of the id, so that frames that are left of `old`, and of
+/// the segments that `old` was made of in the same way, are certain to fail where they stand.
+fn succeeding(old: FileId, drawn: FileId) -> FileId {
+    let mut id = drawn;
+    let (kept, chosen) = id.0.split_at_mut(12);
+    let wanted = checksum::plain(&old.0).wrapping_add(1);
+    chosen.copy_from_slice(&checksum::bridge(checksum::plain(kept), wanted));
+    id
+}
+
+/// Takes over the file of a retired segment, and says which id it has from now on. What it held stays, but for the first step
+/// of zeros: its frames cannot pass under that id.
 fn recycle(
     fs: &dyn Fs,
     retired: &Path,
     temporary: &Path,
     spec: &SegmentSpec,
-) -> Result<Arc<dyn File>> {
+) -> Result<(Arc<dyn File>, FileId)> {
     fs.rename(retired, temporary).map_err(|error| Error::io("rename", retired, error))?;
+    let mut header = [0; HEADER_LEN];
     let made = fs.open(temporary, OpenMode::ReadWrite).and_then(|file| {
+        file.read_exact_at(&mut header, 0)?;
         let old_len = file.len()?;
         if old_len > spec.size_bytes {
             file.truncate(spec.size_bytes)?;
@@ -363,7 +365,10 @@ fn recycle(
         zero(&*file, 0, blank_step(spec.size_bytes))?;
         Ok(file)
     });
-    made.map_err(|error| Error::io("recycle", temporary, error))
+    let file = made.map_err(|error| Error::io("recycle", temporary, error))?;
+    let old = Header::decode(&header, temporary)?.file_id;
+    let is_kept = mutant!("wal_recycled_keeps_id");
+    Ok((file, if is_kept { old } else { succeeding(old, spec.file_id) }))
 }
 
 /// Writes zeros, and has the system write them back as they come: a long dirty range would hold up everybody else's syncs
@@ -443,6 +448,44 @@ mod tests {
         }
         let names = ["0000000002.wal", "0000000004.wal", "0000000006.wal"];
         assert_eq!(fs.list(&dir).unwrap(), names);
+    }
+
+    /// Where the id that was drawn has the CRC of the old one, every old frame was valid.
+    #[test]
+    fn no_frame_of_any_segment_that_a_file_was_before_is_valid() {
+        let (fs, dir) = world();
+        let size_bytes = 2 << 20;
+        let drawn = spec(1).file_id;
+        let made = SegmentSpec { size_bytes, file_id: drawn, ..spec(1) };
+        let mut segment = create_segment(&*fs, &dir, &made).unwrap();
+        let step = blank_step(size_bytes);
+        let mut at = size_bytes - 4 * step;
+        for number in 2..=6 {
+            // Each leaves a frame behind those that the ones to come write over.
+            let mut frame = Vec::new();
+            let none = LogPosition::default();
+            frame::encode(segment.place, at, 1, none, &[number as u8; 5000], &mut frame);
+            segment.file.write_all_at(&frame, at).unwrap();
+            let old = content(&*segment.file);
+            assert_eq!(frame::scan(segment.place, at, &old).count(), 1, "{number}");
+            at -= step;
+            fs.rename(&segment.path, &dir.join(retired_name(segment.number()))).unwrap();
+            let recycle = Some(segment.number());
+            // The same, and another of the same CRC.
+            let mut file_id = drawn;
+            if number % 2 == 0 {
+                file_id.0[0] ^= 1;
+                let front = checksum::plain(&file_id.0[..12]);
+                let tail = checksum::bridge(front, checksum::plain(&drawn.0));
+                file_id.0[12..].copy_from_slice(&tail);
+            }
+            let made = SegmentSpec { size_bytes, recycle, file_id, ..spec(number) };
+            segment = create_segment(&*fs, &dir, &made).unwrap();
+            assert_eq!(segment.file_id().0[..12], file_id.0[..12]);
+            let bytes = content(&*segment.file);
+            assert_eq!(Header::decode(&bytes, &segment.path).unwrap(), segment.header);
+            assert_eq!(frame::scan(segment.place, 64, &bytes).count(), 0, "{number}");
+        }
     }
 
     /// What a retired segment held was written to the device each time its file was used again.
@@ -567,6 +610,7 @@ mod tests {
             (Some(FileNumber(3)), false, Call::Rename, 0),
             (Some(FileNumber(3)), false, Call::Open, 0),
             (Some(FileNumber(3)), false, Call::Len, 0),
+            (Some(FileNumber(3)), false, Call::ReadAt, 0),
             (Some(FileNumber(3)), true, Call::WriteAllAt, 0),
             (Some(FileNumber(3)), true, Call::WriteAllAt, 1),
             (Some(FileNumber(3)), true, Call::SyncAll, 0),

@@ -151,6 +151,7 @@ impl Tail<'_> {
         let segment =
             prepare(self.fs, self.dir, &SegmentSpec { zero_fill: false, map: false, ..spec })?;
         let (path, file) = (segment.path.clone(), segment.file.clone());
+        let spec = SegmentSpec { file_id: segment.file_id(), ..spec };
         self.made.push(Made { spec, path, file });
         Ok(segment)
     }

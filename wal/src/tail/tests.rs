@@ -33,8 +33,11 @@ fn relisted(listed: &[SegmentExpectation], tail: &RewrittenTail) -> Vec<SegmentE
         let ends_at = (segment.number == tail.cut.file).then_some(tail.cut.offset);
         SegmentExpectation { ends_at: ends_at.or(segment.ends_at), ..*segment }
     });
-    let finished = tail.finished.iter().map(|(finished, _)| finished.number);
-    let new = finished.chain([tail.writer.segment().number()]).map(|number| expect(number.0));
+    let finished = tail.finished.iter().map(|(finished, spec)| (finished.number, spec.file_id));
+    let current = tail.writer.segment();
+    let new = finished
+        .chain([(current.number(), current.file_id())])
+        .map(|(number, file_id)| SegmentExpectation { file_id, ..expect(number.0) });
     kept.chain(new).collect()
 }
 

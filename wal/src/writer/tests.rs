@@ -297,6 +297,7 @@ fn a_segment_may_grow_and_no_power_cut_minds() {
             used = SegmentSpec { recycle: Some(FileNumber(1)), map: true, ..used };
         }
         let used = create_segment(&fs, &dir, &used).unwrap();
+        let listed_used = SegmentExpectation { file_id: used.file_id(), ..expect(2) };
         let start = used.start();
         let mut writer = Writer::new(used, SeqNo(0), start);
         fs.record_states();
@@ -324,7 +325,7 @@ fn a_segment_may_grow_and_no_power_cut_minds() {
         writer.sync().unwrap();
         acknowledged.push((fs.ops(), 25));
         let optional = SegmentExpectation { optional: true, ..expect(3) };
-        let listed = [expect(2), optional];
+        let listed = [listed_used, optional];
         for (op, state) in fs.take_states() {
             let last = acknowledged.iter().rev().find(|(at, _)| *at <= op).unwrap().1;
             let policies = [CrashPolicy::Ordered, CrashPolicy::Posix, CrashPolicy::Hostile];
