@@ -106,9 +106,12 @@ pub trait File: Debug + Send + Sync {
     /// The first `len` bytes as memory to write to, for many small writes without a system call each; `None` where that is
     /// not safe or not possible, and the caller writes as ever. `len` is at most the file's length.
     ///
-    /// Only for a file that nobody truncates while the map lives, and only where space was taken by writes may be stored to:
-    /// to all of the 64 KiB, at multiples of that, that a store lies in, as far as they are mapped. On the real machine a
-    /// store to a page without a block behind it would end the process. The file may grow.
+    /// Only for a file that nobody truncates while the map lives; it may grow. A store makes pages ready ahead of it by a call
+    /// (`MADV_POPULATE_WRITE` on Linux), as far as the 64 KiB, at multiples of that, that it ends in, and returns what that
+    /// says: where no block can be had, on a full disk, or a page cannot be read, it is an error, and no end of the process.
+    /// It may come only at writeback, as for any write, so space is to be reserved before, by [`File::allocate`] or by
+    /// writes. A page that was ready and has left memory since is fetched again by the store itself: if the device fails
+    /// then, the process ends.
     ///
     /// Stores and [`File::write_all_at`] to the same file are seen by each other, by reads and by syncs in the order in
     /// which one thread makes them, whichever bytes they touch: where a file held other bytes before, its user writes

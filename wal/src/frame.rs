@@ -16,7 +16,7 @@
 //! *Known synced* is the end of what the writer knew to be durable when it wrote the frame. A reader that finds
 //! damage at P and, anywhere later in the log, a valid frame that claims more than P, has found corruption of durable
 //! data; without such a frame the damage is a torn tail. A segment that is too many numbers behind to be named counts as
-//! nothing claimed, which is the weaker claim.
+//! nothing claimed, which is the weaker claim. Nothing claimed has one form: 65,535 and offset 0.
 //!
 //! The check of the header makes a search cheap: of places that hold no frame, one in 65,536 costs a checksum over what
 //! would be its payload. What a frame says is taken only if both match, 48 bits in all. Both begin with the CRC of the file
@@ -78,7 +78,11 @@ impl Place {
     fn claim(&self, synced: LogPosition) -> (u16, u32) {
         let behind = self.number.0.checked_sub(synced.file.0).map(u16::try_from);
         match (behind, u32::try_from(synced.offset)) {
-            (Some(Ok(behind)), Ok(offset)) if behind != NO_CLAIM => (behind, offset),
+            (Some(Ok(behind)), Ok(offset))
+                if behind != NO_CLAIM && synced != LogPosition::default() =>
+            {
+                (behind, offset)
+            }
             _ => (NO_CLAIM, 0),
         }
     }
@@ -89,7 +93,8 @@ impl Place {
             NO_CLAIM => (offset == 0).then(LogPosition::default),
             _ => {
                 let file = FileNumber(self.number.0.checked_sub(behind.into())?);
-                Some(LogPosition { file, offset: offset.into() })
+                let synced = LogPosition { file, offset: offset.into() };
+                (synced != LogPosition::default()).then_some(synced)
             }
         }
     }

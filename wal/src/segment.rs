@@ -23,6 +23,9 @@ const SIZE_STEP: u64 = 4096;
 /// How much is zeroed at a time.
 const CHUNK_LEN: usize = 1 << 20;
 
+/// Enough for a step ahead of stores, without asking for memory while the log is held.
+static ZEROS: [u8; STORE_STEP as usize] = [0; STORE_STEP as usize];
+
 /// A segment may grow to so many times the length that it was made with.
 pub const GROWTH_MAX: u64 = 4;
 
@@ -374,7 +377,15 @@ fn recycle(
 /// Writes zeros, and has the system write them back as they come: a long dirty range would hold up everybody else's syncs
 /// all at once.
 pub(crate) fn zero(file: &dyn File, mut offset: u64, end: u64) -> std::io::Result<()> {
-    let zeros = vec![0; CHUNK_LEN.min(end.saturating_sub(offset) as usize)];
+    let chunk_len = CHUNK_LEN.min(end.saturating_sub(offset) as usize);
+    let made;
+    let zeros = match ZEROS.get(..chunk_len) {
+        Some(zeros) => zeros,
+        None => {
+            made = vec![0; chunk_len];
+            made.as_slice()
+        }
+    };
     while offset < end {
         let len = CHUNK_LEN.min((end - offset) as usize);
         file.write_all_at(&zeros[..len], offset)?;

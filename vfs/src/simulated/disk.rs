@@ -339,12 +339,17 @@ impl Disk {
 
     /// Makes what pending writes have in `range` durable, and leaves what they have beside it pending. Where a rule makes
     /// it fail, it fails as a sync of the whole file does.
+    ///
+    /// # Panics
+    /// If an earlier sync has not made the file that long: a length is not written with a range.
     pub(super) fn sync_range(
         &mut self,
         id: NodeId,
         path: &Path,
         range: Range<u64>,
     ) -> io::Result<()> {
+        let synced_len = self.node(id).durable.len();
+        assert!(range.end <= synced_len, "{range:?} of {path:?} is past its durable {synced_len}");
         let name = path.to_string_lossy();
         if self.sync_rules.iter().any(|rule| name.ends_with(&rule.suffix)) {
             return self.sync(id, path);

@@ -82,6 +82,7 @@ fn claims_are_read_back_or_claim_nothing() {
         assert_eq!(claimed(number, synced), synced, "{number} {synced}");
     }
     let none = LogPosition::default();
+    assert_eq!(place().claim(none), (NO_CLAIM, 0));
     for (number, synced) in [
         (1 << 40, position((1 << 40) - 65_535, 7)),
         (1 << 40, none),
@@ -96,18 +97,23 @@ fn claims_are_read_back_or_claim_nothing() {
 #[test]
 fn header_fields_out_of_range_are_refused() {
     let good = sample();
-    let forged = |at: usize, bytes: &[u8]| {
+    let forged_with = |changes: &[(usize, &[u8])]| {
         let mut file = good.clone();
-        file[64 + at..64 + at + bytes.len()].copy_from_slice(bytes);
+        for (at, bytes) in changes {
+            file[64 + at..64 + at + bytes.len()].copy_from_slice(bytes);
+        }
         let of_header = OfFile::new(ID).at(64, &file[70..80]);
         file[68..70].copy_from_slice(&(of_header as u16).to_le_bytes());
         let crc = checksum::followed_by(of_header, &file[80..84]);
         file[64..68].copy_from_slice(&crc.to_le_bytes());
         file
     };
+    let forged = |at: usize, bytes: &[u8]| forged_with(&[(at, bytes)]);
     assert!(matches!(decode(place(), 64, &forged(11, &[0x20])), Parsed::Frame(_)));
     let too_long = ((FRAME_PAYLOAD_MAX as u32 + 1) | (1 << LEN_BITS)).to_le_bytes();
-    // Too long, no kind, a segment below 0, and a claim of nothing with an offset.
+    // Too long, no kind, a segment below 0, a claim of nothing with an offset, and one in the form of another.
+    let start = forged_with(&[(6, &[3, 0]), (12, &[0; 4])]);
+    assert_eq!(decode(place(), 64, &start), Parsed::Damaged("header fields are out of range"));
     for (at, bytes) in
         [(8, &too_long[..]), (8, &[0xff; 4]), (11, &[0]), (6, &[4, 0]), (6, &[0xff, 0xff])]
     {

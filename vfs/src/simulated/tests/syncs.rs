@@ -187,3 +187,13 @@ fn a_durable_write_makes_its_range_durable_and_nothing_else() {
     file.write_durably_at(b"6", 0).unwrap_err();
     assert_eq!(read(&fs, "a"), b"...333...5");
 }
+
+/// On the real machine the bytes are written back, and a power cut leaves a file that is too short for them.
+#[test]
+#[should_panic(expected = "is past its durable 10")]
+fn a_durable_write_stays_inside_the_durable_length() {
+    let fs = SimulatedFs::new();
+    let file = durable_file(&fs, "a", b"..........");
+    file.allocate(20).unwrap();
+    let _ = file.write_durably_at(b"333", 8);
+}
