@@ -212,6 +212,9 @@ struct Fresh(PathBuf);
 
 impl Fresh {
     fn new(path: &Path) -> Result<Fresh> {
+        if path.exists() {
+            fs::remove_dir_all(path)?;
+        }
         fs::create_dir(path)?;
         Ok(Fresh(path.to_path_buf()))
     }
@@ -219,7 +222,7 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        // What cannot be removed here fails the next measurement, or goes with the folder above.
+        // What cannot be removed here is tried again before the next measurement, or goes with the folder above.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
