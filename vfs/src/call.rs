@@ -1,7 +1,8 @@
 //! The names of the calls a file system takes.
 //!
-//! A [`crate::WriteMap::store`] is a `WriteAllAt`. The simulated disk names them in its trace, the fault injector in its rules. A call added to
-//! [`crate::Fs`] or [`crate::File`] gets its name here, or neither sees it.
+//! The simulated disk names them in its trace, the fault injector in its rules. A call added to [`crate::Fs`] or
+//! [`crate::File`] gets its name here, or neither sees it. A [`crate::WriteMap::store`] is a `Store` to the rules, so that a
+//! write that fails can be told from it, and a `WriteAllAt` in the trace.
 
 /// One kind of call on a [`crate::Fs`] or a [`crate::File`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,11 +30,12 @@ pub enum Call {
     Len,
     Map,
     MapForWrites,
+    Store,
 }
 
 impl Call {
     /// Every call, in the order of the declaration.
-    pub const ALL: [Call; 22] = [
+    pub const ALL: [Call; 23] = [
         Call::Open,
         Call::CreateNew,
         Call::Rename,
@@ -56,6 +58,7 @@ impl Call {
         Call::Len,
         Call::Map,
         Call::MapForWrites,
+        Call::Store,
     ];
 
     /// The calls that make something durable.
@@ -73,6 +76,7 @@ impl Call {
             | Call::SyncDir
             | Call::Lock
             | Call::WriteAllAt
+            | Call::Store
             | Call::Truncate
             | Call::Allocate
             | Call::SyncData

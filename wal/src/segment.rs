@@ -554,12 +554,9 @@ mod tests {
     /// zeros, and no store goes where nothing was written.
     #[test]
     fn a_fresh_segment_is_written_ahead_of_stores() {
-        use esker_vfs::Call;
-        use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
-        let (disk, dir) = world();
-        let fs = FaultFs::new(disk);
+        let (fs, dir) = world();
         let spec = SegmentSpec { size_bytes: 300 << 10, map: true, ..spec(1) };
-        let mut segment = create_segment(&fs, &dir, &spec).unwrap();
+        let mut segment = create_segment(&*fs, &dir, &spec).unwrap();
         let is_mapped = segment.is_mapped();
         let (mut end, mut random) = (HEADER_LEN as u64, 7_u64);
         while end < 1000 << 10 {
@@ -578,13 +575,45 @@ mod tests {
         assert_eq!(bytes.len(), 4 * (300 << 10));
         assert!(bytes[HEADER_LEN..end as usize].iter().all(|&byte| byte == 9));
         assert!(bytes[end as usize..].iter().all(|&byte| byte == 0));
-        // A full disk is an error of the writing ahead.
-        let at = segment.written_to;
-        let missing = usize::try_from(at - end).unwrap() / 4096;
-        fs.inject(Rule::new(Fault::Fail(Failure::Io)).on(&[Call::WriteAllAt]).sticky());
-        let stored =
-            (0..=missing as u64).map(|part| segment.put(&[9; 4096], end + part * 4096, true));
-        assert!(stored.into_iter().any(|stored| stored.is_err()));
+    }
+
+    /// Stores have their blocks: what fails is the writing ahead, and only when it is due.
+    #[test]
+    fn a_full_disk_is_an_error_of_the_writing_ahead() {
+        use esker_vfs::Call;
+        use esker_vfs::fault::{Failure, Fault, FaultFs, Rule};
+        for recycles in [false, true] {
+            let (disk, dir) = simulated();
+            let fs = FaultFs::new(Arc::new(disk));
+            let mut spec = SegmentSpec { size_bytes: 1 << 20, map: true, ..spec(2) };
+            if recycles {
+                let old = create_segment(&fs, &dir, &SegmentSpec { number: FileNumber(1), ..spec });
+                let old = old.unwrap();
+                fs.rename(&old.path, &dir.join(retired_name(old.number()))).unwrap();
+                spec.recycle = Some(old.number());
+            }
+            let mut segment = create_segment(&fs, &dir, &spec).unwrap();
+            let mut end = HEADER_LEN as u64;
+            segment.put(&[9; 4096], end, true).unwrap();
+            end += 4096;
+            assert_eq!((segment.written_to, fs.calls_of(Call::Store)), (STORE_STEP, 1));
+            let full = Rule::new(Fault::Fail(Failure::NoSpace)).on(&[Call::WriteAllAt]);
+            fs.inject(full.sticky());
+            while end + 4096 <= STORE_STEP {
+                segment.put(&[9; 4096], end, true).unwrap();
+                end += 4096;
+            }
+            assert_eq!((fs.calls_of(Call::Store), fs.strikes()), (15, 0));
+            let error = segment.put(&[9; 4096], end, true).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+            assert_eq!((fs.calls_of(Call::Store), fs.strikes()), (15, 1));
+            // Nothing of it was stored, and with space it is.
+            fs.clear();
+            let bytes = content(&*segment.file);
+            assert!(bytes[end as usize..STORE_STEP as usize].iter().all(|&byte| byte == 0));
+            segment.put(&[9; 4096], end, true).unwrap();
+            assert_eq!((segment.written_to, fs.calls_of(Call::Store)), (2 * STORE_STEP, 16));
+        }
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn a_disk_that_is_slow_by_seconds_only_slows() {
     let took = sim.world().clock.monotonic() - began;
     assert!(took >= 20 * seconds && took < 40 * seconds, "{took:?}");
     assert!(db.metrics().wal_sync_us_max >= seconds.as_micros() as u64);
-    faults.inject(Rule::new(slow()).on(&[Call::WriteAllAt, Call::ReadAt]).sticky());
+    faults.inject(Rule::new(slow()).on(&[Call::WriteAllAt, Call::Store, Call::ReadAt]).sticky());
     db.flush().unwrap();
     db.compact().unwrap();
     db.checkpoint("/copy").unwrap();

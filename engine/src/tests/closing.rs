@@ -36,7 +36,7 @@ fn a_close_leads_the_log_around_an_earlier_failed_write() {
     let ks = db.keyspace("k").unwrap();
     ks.put_with("b", "2", Durability::Buffered).unwrap();
     let fault = Fault::FailAfter(Failure::NoSpace);
-    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"));
     faults.inject(Rule::new(Fault::Fail(Failure::NoSpace)).on(&[Call::CreateNew]).sticky());
     assert_eq!(ks.put("c", "3").unwrap_err().kind(), ErrorKind::Indeterminate);
     faults.clear();
@@ -50,7 +50,9 @@ fn nothing_is_written_after_a_close_that_could_not_write() {
     let (sim, faults, db) = start();
     let ks = db.keyspace("k").unwrap();
     ks.put_with("b", "2", Durability::Volatile).unwrap();
-    faults.inject(Rule::new(Fault::Fail(Failure::NoSpace)).on(&[Call::WriteAllAt]).sticky());
+    faults.inject(
+        Rule::new(Fault::Fail(Failure::NoSpace)).on(&[Call::WriteAllAt, Call::Store]).sticky(),
+    );
     assert_eq!(db.close().unwrap_err().kind(), ErrorKind::NoSpace);
     faults.clear();
     let before = sim.fs.image_hash();

@@ -129,7 +129,9 @@ fn a_write_that_fails_halfway_is_never_followed_by_one_that_is_acknowledged_and_
         ks.put("a", "1").unwrap();
         ks.put_with("buffered", "1", Durability::Buffered).unwrap();
         faults.inject(
-            Rule::new(Fault::FailHalfway(failure)).on(&[Call::WriteAllAt]).suffix(".wal.tmp"),
+            Rule::new(Fault::FailHalfway(failure))
+                .on(&[Call::WriteAllAt, Call::Store])
+                .suffix(".wal.tmp"),
         );
         assert!(ks.put("b", "2").is_err());
         assert_eq!(faults.strikes(), 1);
@@ -236,7 +238,7 @@ fn a_failed_write_does_not_make_a_later_sync_fail() {
         let ks = db.keyspace("k").unwrap();
         ks.put_with("a", "1", Durability::Buffered).unwrap();
         let fault = Fault::FailHalfway(Failure::NoSpace);
-        faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+        faults.inject(Rule::new(fault).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"));
         assert_eq!(ks.put("b", "2").unwrap_err().kind(), ErrorKind::NoSpace);
         if flush {
             db.flush().unwrap()
@@ -262,7 +264,7 @@ fn a_failed_commit_does_not_conflict_with_the_transactions_after_it() {
     let ks = db.keyspace("k").unwrap();
     let long = db.transaction().unwrap();
     let fault = Fault::Fail(Failure::NoSpace);
-    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"));
     assert!(ks.put("a", "1").is_err());
     let mut tx = db.transaction().unwrap();
     assert_eq!(tx.get(&ks, "a").unwrap(), None);
@@ -393,7 +395,7 @@ fn no_spare_is_made_for_a_log_that_failed() {
     let ks = db.keyspace("k").unwrap();
     ks.put("a", [1; 12_000]).unwrap();
     let fault = Fault::FailHalfway(Failure::NoSpace);
-    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"));
     assert!(ks.put("b", "1").is_err());
     let segments = db.inspect().wal.len();
     assert!(!db.run_background_step(BackgroundStep::SpareSegment).unwrap());
@@ -414,7 +416,7 @@ fn a_lost_edit_that_led_the_log_on_is_told_from_a_tear() {
     let ks = db.keyspace("k").unwrap();
     ks.put("a", "1").unwrap();
     let fault = Fault::FailHalfway(Failure::NoSpace);
-    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"));
     assert!(ks.put("b", "2").is_err());
     ks.put("c", "3").unwrap();
     let after = sim.crash(CrashPolicy::DropAll, 7);

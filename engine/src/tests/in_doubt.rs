@@ -113,7 +113,9 @@ fn a_failed_write_that_is_told_from_doubt_is_never_there() {
     ] {
         let (sim, faults, db) = start();
         let ks = db.keyspace("k").unwrap();
-        faults.inject(Rule::new(fault.clone()).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+        faults.inject(
+            Rule::new(fault.clone()).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"),
+        );
         let error = ks.put("b", "2").unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Io | ErrorKind::NoSpace), "{error}");
         assert_eq!(faults.strikes(), 1);
@@ -132,7 +134,7 @@ fn a_failed_write_is_in_doubt_while_the_log_cannot_go_on() {
     let (sim, faults, db) = start();
     let ks = db.keyspace("k").unwrap();
     let fault = Fault::FailAfter(Failure::NoSpace);
-    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"));
     faults.inject(Rule::new(Fault::Fail(Failure::NoSpace)).on(&[Call::CreateNew]).sticky());
     let error = ks.put("b", "2").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
@@ -158,7 +160,7 @@ fn acknowledged_writes_in_line_survive_the_failure_of_a_later_one() {
     let ks = db.keyspace("k").unwrap();
     ks.put_with("b", "2", Durability::Volatile).unwrap();
     let fault = Fault::FailAfter(Failure::Io);
-    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt]).suffix(".wal.tmp"));
+    faults.inject(Rule::new(fault).on(&[Call::WriteAllAt, Call::Store]).suffix(".wal.tmp"));
     assert_eq!(ks.put("c", "3").unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(ks.get("b").unwrap().unwrap(), "2");
     ks.put("d", "4").unwrap();
@@ -238,10 +240,10 @@ fn panicking() -> Fault {
 
 #[test]
 fn after_a_panic_amid_a_commit_all_writers_are_told_and_the_database_closes() {
-    for call in [Call::WriteAllAt, Call::SyncData] {
+    for calls in [&[Call::WriteAllAt, Call::Store][..], &[Call::SyncData]] {
         let (sim, faults, db) = start();
         let ks = db.keyspace("k").unwrap();
-        faults.inject(Rule::new(panicking()).on(&[call]).suffix(".wal.tmp"));
+        faults.inject(Rule::new(panicking()).on(calls).suffix(".wal.tmp"));
         let submit = |key: &str, len: usize| {
             let mut batch = db.batch();
             batch.put(&ks, key, vec![0; len]);

@@ -117,7 +117,7 @@ struct FaultMap {
 impl WriteMap for FaultMap {
     fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let (first, second) = bytes.split_at(bytes.len() / 2);
-        match self.rules.judge(Call::WriteAllAt, &[&self.path]) {
+        match self.rules.judge(Call::Store, &[&self.path]) {
             Verdict::Strike(Fault::FailHalfway(failure)) => {
                 self.inner.store(first, offset)?;
                 Err(failure.error())

@@ -159,7 +159,7 @@ impl Clock for PanicClock {
 }
 
 /// The calls at which another thread may go on.
-const POINTS: [Call; 12] = [
+const POINTS: [Call; 13] = [
     Call::Open,
     Call::CreateNew,
     Call::Rename,
@@ -169,6 +169,7 @@ const POINTS: [Call; 12] = [
     Call::SyncDir,
     Call::ReadAt,
     Call::WriteAllAt,
+    Call::Store,
     Call::Allocate,
     Call::SyncData,
     Call::SyncAll,

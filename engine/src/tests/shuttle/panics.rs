@@ -14,7 +14,7 @@ fn panics() {
     let db = machine.open();
     let keyspace = db.keyspace("k").unwrap();
     let (calls, suffix) = [
-        (&[Call::WriteAllAt][..], ".wal"),
+        (&[Call::WriteAllAt, Call::Store][..], ".wal"),
         (&[Call::SyncData, Call::SyncAll], ".wal"),
         (&[Call::WriteAllAt, Call::SyncAll], ".sst"),
         (&[Call::WriteAllAt], ".manifest"),
