@@ -59,6 +59,8 @@ fn of_log(data: &[u8]) {
     }
     let mut last = 0;
     for found in log_frame::scan(place, 0, data) {
+        let Ok(found) = found else { break };
+        assert!(found.synced <= LogPosition { file: FileNumber(3), offset: found.offset });
         assert!(found.offset >= last && found.end() <= data.len() as u64);
         last = found.end();
     }

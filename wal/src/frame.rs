@@ -19,7 +19,7 @@
 //! nothing claimed, which is the weaker claim. Nothing claimed has one form: 65,535 and offset 0.
 //!
 //! The check of the header makes a search cheap: of places that hold no frame, one in 65,536 costs a checksum over what
-//! would be its payload. What a frame says is taken only if both match, 48 bits in all. Both begin with the CRC of the file
+//! would be its payload. Where far more do, the segment is refused. What a frame says is taken only if both match, 48 bits in all. Both begin with the CRC of the file
 //! id: in a file whose id has the same CRC, 32 bits, every frame of this one passes at its offset. A segment made of a
 //! retired one gets an id for which that is not so. Where a header is all zeros nothing was written: preallocated space
 //! reads so.
@@ -27,9 +27,11 @@
 //! Example: file id of sixteen 0x11, segment 3, offset 64, kind 1, known synced (3, 64), payload `hi`:
 //! `fa d7 3c 19 e3 be 00 00 02 00 00 10 40 00 00 00 68 69 00 00`.
 
+use std::path::Path;
+
 use esker_base::checksum::{self, OfFile};
 use esker_base::limits::FRAME_PAYLOAD_MAX;
-use esker_base::{FileId, FileNumber, LogPosition, mutant};
+use esker_base::{Error, FileId, FileNumber, LogPosition, mutant};
 
 use crate::format::u32_at;
 
@@ -50,6 +52,14 @@ const LEN_BITS: u32 = 28;
 
 /// Stands for a claim of nothing.
 const NO_CLAIM: u16 = u16::MAX;
+
+/// What is wrong with a frame whose header passes and whose body does not.
+const BODY_DAMAGED: &str = "checksum does not match";
+
+/// A [`scan`] takes checksums of bodies in vain for at most so many times the length of the file, and a little. Random
+/// bytes cost 32 times in the largest segment, a quarter of 2^-16 of its bytes being headers that pass with bodies of 32
+/// MiB on average, and a fraction of once in one of 16 MiB.
+const SCAN_COST_MAX: u64 = 64;
 
 const _: () = assert!(FRAME_PAYLOAD_MAX < 1 << LEN_BITS);
 const _: () = assert!(HEADER_LEN.is_multiple_of(ALIGNMENT));
@@ -129,6 +139,17 @@ pub enum Parsed<'a> {
     Blank,
     /// Bytes that are not a frame; why, for a message.
     Damaged(&'static str),
+}
+
+/// A [`scan`] stopped at this offset: too many places look like frames and are none, which is no accident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GaveUp(pub u64);
+
+impl GaveUp {
+    /// As an error of the segment at `path`.
+    pub(crate) fn error(self, path: &Path) -> Error {
+        Error::corruption(path, self.0, "too much here looks like frames and is damaged")
+    }
 }
 
 /// The bytes that a payload of `payload_len` takes in the log, header and padding included.
@@ -215,27 +236,42 @@ pub fn decode(place: Place, offset: u64, file: &[u8]) -> Parsed<'_> {
     };
     let checksum = checksum::followed_by(of_header, padded);
     if u32_at(header, 0) != checksum && !mutant!("wal_torn_payload_taken") {
-        return Parsed::Damaged("checksum does not match");
+        return Parsed::Damaged(BODY_DAMAGED);
     }
     Parsed::Frame(Frame { kind, synced, payload: &padded[..len], offset })
 }
 
-/// Every valid frame that starts at an aligned place at or after `from`, found by trying each such place; for judging
-/// damage. A frame inside another's payload is not reported twice: after a find, the search goes on behind it.
-pub fn scan(place: Place, from: u64, file: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+/// Every valid frame that starts at an aligned place at or after `from`, and claims nothing behind itself, found by trying
+/// each such place; for judging damage. A frame inside another's payload is not reported twice: after a find, the search
+/// goes on behind it. An error is the last item.
+pub fn scan(
+    place: Place,
+    from: u64,
+    file: &[u8],
+) -> impl Iterator<Item = Result<Frame<'_>, GaveUp>> {
     let mut offset = from.next_multiple_of(ALIGNMENT as u64);
+    let mut in_vain = 0;
     std::iter::from_fn(move || {
         while offset < file.len() as u64 {
-            if !may_be_header(offset, file) {
+            if !may_be_header(place, offset, file) {
                 offset += ALIGNMENT as u64;
                 continue;
             }
             match decode(place, offset, file) {
                 Parsed::Frame(frame) => {
                     offset = frame.end();
-                    return Some(frame);
+                    return Some(Ok(frame));
                 }
-                Parsed::Damaged(_) => offset += ALIGNMENT as u64,
+                Parsed::Damaged(why) => {
+                    if why == BODY_DAMAGED {
+                        in_vain += payload_len(offset, file);
+                    }
+                    if in_vain / SCAN_COST_MAX > file.len() as u64 {
+                        let at = std::mem::replace(&mut offset, u64::MAX);
+                        return Some(Err(GaveUp(at)));
+                    }
+                    offset += ALIGNMENT as u64;
+                }
                 Parsed::Blank => offset = behind_blank(offset, file),
             }
         }
@@ -245,10 +281,21 @@ pub fn scan(place: Place, from: u64, file: &[u8]) -> impl Iterator<Item = Frame<
 
 /// Whether the fields of a header at `offset` are in range, or all zero. Most of what is no frame is told without a
 /// checksum: a segment made of an old one is full of that.
-fn may_be_header(offset: u64, file: &[u8]) -> bool {
+fn may_be_header(place: Place, offset: u64, file: &[u8]) -> bool {
     let Some(header) = behind(offset, file).first_chunk::<HEADER_LEN>() else { return true };
     let (len, kind) = len_and_kind(header);
-    (kind == 0 && len == 0) || (kind != 0 && len <= FRAME_PAYLOAD_MAX)
+    if kind == 0 || len > FRAME_PAYLOAD_MAX {
+        return kind == 0 && len == 0;
+    }
+    let own = LogPosition { file: place.number, offset };
+    let claimed = place.claimed(u16_at(header, 6), u32_at(header, 12));
+    claimed.is_some_and(|synced| synced <= own)
+}
+
+/// The payload length that a header at `offset` says; 0 where there is none.
+fn payload_len(offset: u64, file: &[u8]) -> u64 {
+    let header = behind(offset, file).first_chunk::<HEADER_LEN>();
+    header.map_or(0, |header| len_and_kind(header).0 as u64)
 }
 
 /// An aligned place behind the blank header at `offset`, with only blank headers between. Reserved space is long, and not

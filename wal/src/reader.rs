@@ -131,7 +131,7 @@ pub fn replay_segments(
             (State::Ended, None) => replay.beyond.push(expected.number),
             (State::Ended, Some(header)) => {
                 replay.beyond.push(expected.number);
-                replay.judge_rest(&header, HEADER_LEN as u64, buffer);
+                replay.judge_rest(&header, &path, HEADER_LEN as u64, buffer)?;
             }
             (State::Continued(link), found) => {
                 let Some(header) = found.filter(|_| link.next == expected.number) else {
@@ -323,7 +323,7 @@ impl Replay {
             return self.finish_vouched(expected, path, offset, file.len() as u64);
         }
         if let State::Ended = self.state {
-            self.judge_rest(header, offset, file);
+            self.judge_rest(header, path, offset, file)?;
         }
         Ok(())
     }
@@ -418,18 +418,20 @@ impl Replay {
     }
 
     /// Takes notice of what stands behind the end of the log.
-    fn judge_rest(&mut self, header: &Header, from: u64, file: &[u8]) {
+    fn judge_rest(&mut self, header: &Header, path: &Path, from: u64, file: &[u8]) -> Result<()> {
         let unwritten = header.unwritten(file, from);
         let used = used_len(unwritten);
         let mut used_end = from + used as u64;
         if mutant!("wal_later_frames_ignored") {
-            return;
+            return Ok(());
         }
         for found in frame::scan(header.place(), from, file) {
+            let found = found.map_err(|gave_up| gave_up.error(path))?;
             self.claimed = self.claimed.max(found.synced);
             used_end = used_end.max(found.end());
         }
         self.torn_bytes += used_end - from;
+        Ok(())
     }
 
     /// The log ends before this segment, an unused spare.

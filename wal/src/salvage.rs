@@ -53,14 +53,15 @@ pub fn look_at(fs: &dyn Fs, dir: &Path, number: FileNumber) -> Result<Option<(He
     }
     let Ok(header) = Header::decode(&content, &path) else { return Ok(None) };
     let mut frames = frame::scan(header.place(), HEADER_LEN as u64, &content);
-    Ok(Some((header, frames.next().is_some())))
+    let first = frames.next().transpose().map_err(|gave_up| gave_up.error(&path))?;
+    Ok(Some((header, first.is_some())))
 }
 
 /// Hands every whole group of a segment to `visit`, and where damage stands between. `file_id` stands in for a damaged
 /// header. Bytes from `ends_at` on are not part of the log. `None` if the file is not there or nothing tells its
 /// identity.
 ///
-/// Unsupported for frames of a newer format; otherwise errors of the file system but for failed reads, and of `visit`.
+/// Unsupported for frames of a newer format; Corruption where too much looks like frames to search it; otherwise errors of the file system but for failed reads, and of `visit`.
 pub fn salvage_segment(
     fs: &dyn Fs,
     dir: &Path,
@@ -93,6 +94,7 @@ pub fn salvage_segment(
     };
     let place = Place::new(file_id, number);
     for frame in frame::scan(place, HEADER_LEN as u64, &content) {
+        let frame = frame.map_err(|gave_up| gave_up.error(&path))?;
         if frame.offset != found.end {
             visit(Piece::Damage(found.end))?;
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use esker_base::names::FileKind;
-use esker_base::{Epoch, FileId, FileNumber, LogPosition, Result, SeqNo};
+use esker_base::{Epoch, FileId, FileNumber, LogPosition, Result, SeqNo, checksum};
 use esker_vfs::os::OsFs;
 use esker_vfs::simulated::SimulatedFs;
 use esker_vfs::{Fs, OpenMode};
@@ -150,4 +150,14 @@ pub fn overwrite(fs: &dyn Fs, dir: &Path, number: u64, offset: u64, bytes: &[u8]
 
 pub fn position(number: u64, offset: u64) -> LogPosition {
     LogPosition { file: FileNumber(number), offset }
+}
+
+/// Writes the header of a frame of `len` bytes at `at` of `file` that passes its check, over a body that does not.
+pub fn near_frame(file_id: FileId, at: usize, len: usize, file: &mut [u8]) {
+    let mut header = [0; crate::frame::HEADER_LEN];
+    header[6..8].fill(0xff);
+    header[8..12].copy_from_slice(&(len as u32 | 1 << 28).to_le_bytes());
+    let check = checksum::at(file_id, at as u64, &header[6..]) as u16;
+    header[4..6].copy_from_slice(&check.to_le_bytes());
+    file[at..at + header.len()].copy_from_slice(&header);
 }

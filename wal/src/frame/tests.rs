@@ -1,4 +1,5 @@
 //! Frames that were flipped, moved, cut and forged.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 
@@ -45,7 +46,7 @@ fn every_flipped_bit_is_seen() {
     for bit in 64 * 8..file.len() * 8 {
         let mut bad = file.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        let frames: Vec<_> = scan(place(), 64, &bad).map(|frame| frame.offset).collect();
+        let frames: Vec<_> = scan(place(), 64, &bad).map(|frame| frame.unwrap().offset).collect();
         assert_eq!(frames.len(), 1, "bit {bit}");
     }
 }
@@ -57,7 +58,7 @@ fn a_frame_behind_any_length_of_blank_space_is_found() {
         let at = file.len() as u64;
         encode(place(), at, 1, position(3, 64), b"behind", &mut file);
         file.resize(file.len() + gap % 48, 0);
-        let found: Vec<_> = scan(place(), 0, &file).map(|frame| frame.offset).collect();
+        let found: Vec<_> = scan(place(), 0, &file).map(|frame| frame.unwrap().offset).collect();
         assert_eq!(found, [at], "{gap}");
     }
 }
@@ -158,5 +159,38 @@ fn a_frame_does_not_pass_elsewhere_or_cut_short() {
     assert!(matches!(decode(place(), 60, &file[4..]), Parsed::Damaged(_)));
     for len in 65..84 {
         assert!(matches!(decode(place(), 64, &file[..len]), Parsed::Damaged(_)), "{len}");
+    }
+}
+
+/// A megabyte of headers that pass, each with a long body that does not, would cost checksums over 32 GB.
+#[test]
+fn a_search_gives_up_where_too_much_looks_like_frames() {
+    let near = |count: usize| {
+        let mut file = vec![0; 1 << 20];
+        for at in (64..file.len() - 32).step_by(HEADER_LEN).take(count) {
+            let len = file.len() - at - HEADER_LEN;
+            crate::testing::near_frame(ID, at, len, &mut file);
+        }
+        let end = file.len() as u64;
+        encode(place(), end, 1, position(3, 64), b"behind", &mut file);
+        (file, end)
+    };
+    let (file, behind) = near(60);
+    let found: Vec<_> = scan(place(), 64, &file).map(|found| found.map(|f| f.offset)).collect();
+    assert_eq!(found, [Ok(behind)]);
+    let (file, _) = near(usize::MAX);
+    let found: Vec<_> = scan(place(), 64, &file).collect();
+    let [Err(GaveUp(at))] = found[..] else { panic!("{found:?}") };
+    assert!((64 * HEADER_LEN as u64..80 * HEADER_LEN as u64).contains(&at), "{at}");
+}
+
+/// No writer makes such a frame, so a search does not try its body.
+#[test]
+fn what_claims_more_than_itself_is_not_found() {
+    for (offset, is_found) in [(64, true), (68, false)] {
+        let mut file = vec![0; 64];
+        encode(place(), 64, 1, position(3, offset), b"hi", &mut file);
+        assert!(matches!(decode(place(), 64, &file), Parsed::Frame(_)));
+        assert_eq!(scan(place(), 0, &file).count(), usize::from(is_found));
     }
 }

@@ -196,6 +196,27 @@ fn a_later_frame_that_ends_in_zeros_still_counts_as_a_witness() {
     assert_corrupt(read(&*fs, &dir, &[expect(1)]), &path(&dir, 1), 64, "group 1 lost");
 }
 
+/// To search it would cost checksums over the rest of the file at every place.
+#[test]
+fn what_looks_like_frames_all_over_is_refused() {
+    let (fs, dir) = world();
+    let mut writer = writer(&*fs, &dir, 1);
+    append(&mut writer, 1..=2, 20);
+    let end = append(&mut writer, 3..=3, 20).offset as usize;
+    let mut file = bytes(&*fs, &dir, 1);
+    for at in (end..file.len() - 32).step_by(frame::HEADER_LEN) {
+        let len = file.len() - at - frame::HEADER_LEN;
+        near_frame(expect(1).file_id, at, len, &mut file);
+    }
+    overwrite(&*fs, &dir, 1, 0, &file);
+    let error = read(&*fs, &dir, &[expect(1)]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(error.to_string().contains("looks like frames"), "{error}");
+    assert!(error.offset().unwrap() > end as u64);
+    let found = crate::salvage_segment(&*fs, &dir, FileNumber(1), None, None, |_| Ok(()));
+    assert_eq!(found.unwrap_err().to_string(), error.to_string());
+}
+
 #[test]
 fn missing_foreign_and_unlisted_segments_are_refused() {
     let (fs, dir) = world();
