@@ -19,10 +19,10 @@
 //! nothing claimed, which is the weaker claim. Nothing claimed has one form: 65,535 and offset 0.
 //!
 //! The check of the header makes a search cheap: of places that hold no frame, one in 65,536 costs a checksum over what
-//! would be its payload. Where far more do, the segment is refused. What a frame says is taken only if both match, 48 bits in all. Both begin with the CRC of the file
-//! id: in a file whose id has the same CRC, 32 bits, every frame of this one passes at its offset. A segment made of a
-//! retired one gets an id for which that is not so. Where a header is all zeros nothing was written: preallocated space
-//! reads so.
+//! would be its payload. Where far more do, the segment is refused. What a frame says is taken only if both match, 48
+//! bits in all. Both begin with the CRC of the file id: in a file whose id has the same CRC, 32 bits, every frame of
+//! this one passes at its offset. A segment made of a retired one gets an id for which that is not so. Where a header is
+//! all zeros nothing was written: preallocated space reads so.
 //!
 //! Example: file id of sixteen 0x11, segment 3, offset 64, kind 1, known synced (3, 64), payload `hi`:
 //! `fa d7 3c 19 e3 be 00 00 02 00 00 10 40 00 00 00 68 69 00 00`.
