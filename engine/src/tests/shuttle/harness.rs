@@ -306,6 +306,7 @@ pub(super) fn assert_no_stray_files(machine: &Machine, db: &Db) {
     let version = &manifest.version;
     let mut live: BTreeSet<_> =
         version.live_sstables().into_iter().map(|number| (FileKind::Sstable, number)).collect();
+    live.extend(version.live_value_files().into_iter().map(|n| (FileKind::Values, n)));
     live.extend(version.wal.iter().map(|segment| (FileKind::Wal, segment.number)));
     live.extend(manifest.log.as_ref().map(|log| (FileKind::Manifest, log.number())));
     drop(manifest);
