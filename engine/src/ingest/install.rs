@@ -204,9 +204,6 @@ impl Core {
         let ranges: Vec<_> = ranges.collect();
         let prefix = common_prefix(&ranges).to_vec();
         let show = |state: &KeyspaceState| {
-            if mutant!("race_ingest_published_early") {
-                self.snapshots.publish(stamp);
-            }
             keyspace.replace_view(|view| {
                 // Whoever reads takes the view first and the visible sequence second. A view of before the ingest must not
                 // go on to show what is committed after it, so commits get a memtable that it does not have.
@@ -222,6 +219,9 @@ impl Core {
             }
             self.snapshots.publish(stamp);
         };
+        if mutant!("race_ingest_published_early") {
+            self.snapshots.publish(stamp);
+        }
         let result = self.edit_and(edit, |version| {
             if let Some(state) = version.keyspaces.get(&id) {
                 show(state);

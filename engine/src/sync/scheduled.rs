@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, OnceLock as Cell, PoisonError};
+use std::sync::{Arc, OnceLock as Cell, PoisonError, TryLockError};
 use std::time::Duration;
 
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -43,10 +43,12 @@ impl<T> Mutex<T> {
         MutexGuard { lock: &self.0, inner: Some(inner) }
     }
 
-    /// For tests.
-    #[cfg(test)]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        let inner = self.0.try_lock().ok()?;
+        let inner = match self.0.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         Some(MutexGuard { lock: &self.0, inner: Some(inner) })
     }
 }
