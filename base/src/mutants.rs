@@ -113,6 +113,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("items_transaction_reads_latest", "a read transaction reads each item as of another moment"),
     ("items_token_apart", "the token of a transaction is written after its items"),
     ("items_page_repeats", "a page starts with the last item of the one before"),
+    // Secondary indexes.
+    ("index_old_entry_kept", "an item that gets another index key keeps its old entry"),
+    ("index_written_apart", "an index changes in another batch than its table"),
 ];
 
 /// Every mutant that takes several threads in an unlucky order.

@@ -2,7 +2,8 @@
 //! merges; writers of the same items at the same time; and transactions. Called as the check `items`.
 //!
 //! After every recovery the tables must be those of the model, the operation under way done or not; with true counts,
-//! pages that neither repeat nor lose an item, and items in the order of their sort keys, negative ones too.
+//! indexes that agree with their tables, pages that neither repeat nor lose an item, and items in the order of their
+//! sort keys, negative ones too.
 
 mod transactions;
 
@@ -17,7 +18,8 @@ use esker_table::operation::{
     GetItemRequest, PutItemRequest, QueryRequest, ReturnValues, ScanRequest,
 };
 use esker_table::schema::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    LocalSecondaryIndex, Projection, ProjectionType, ScalarAttributeType,
 };
 use esker_table::{AttributeValue, Item, TableError, Tables};
 
@@ -275,13 +277,26 @@ fn table_request(name: &str) -> CreateTableRequest {
     };
     let element =
         |name: &str, key_type| KeySchemaElement { attribute_name: name.to_string(), key_type };
+    let projection = |kind| Projection { projection_type: Some(kind), non_key_attributes: None };
     CreateTableRequest {
         table_name: name.to_string(),
         attribute_definitions: vec![
             definition("pk", ScalarAttributeType::S),
             definition("sk", ScalarAttributeType::N),
+            definition("n", ScalarAttributeType::N),
         ],
         key_schema: vec![element("pk", KeyType::Hash), element("sk", KeyType::Range)],
+        local_secondary_indexes: Some(vec![LocalSecondaryIndex {
+            index_name: "by_n".to_string(),
+            key_schema: vec![element("pk", KeyType::Hash), element("n", KeyType::Range)],
+            projection: projection(ProjectionType::All),
+        }]),
+        global_secondary_indexes: Some(vec![GlobalSecondaryIndex {
+            index_name: "of_n".to_string(),
+            key_schema: vec![element("n", KeyType::Hash)],
+            projection: projection(ProjectionType::KeysOnly),
+            provisioned_throughput: None,
+        }]),
         billing_mode: Some(BillingMode::PayPerRequest),
         ..Default::default()
     }

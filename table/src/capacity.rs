@@ -1,7 +1,11 @@
 //! Consumed capacity: how many units an operation costs. Operations sum the units of what they read
 //! or wrote per table and report them where the request asks.
 
+use std::sync::Arc;
+
+use crate::index::{Index, IndexUnits};
 use crate::operation::{CapacityUse, ConsumedCapacity, ReturnConsumedCapacity};
+use crate::table::Table;
 
 /// Bytes that one read unit covers.
 const READ_UNIT_BYTES: u64 = 4096;
@@ -31,12 +35,42 @@ pub(crate) fn consumed(
         ReturnConsumedCapacity::Total => None,
         ReturnConsumedCapacity::Indexes => Some(units),
     };
-    Some(ConsumedCapacity {
-        table_name: table_name.to_owned(),
-        capacity_units: units,
-        table,
-        capacity_use: None,
-    })
+    let table_name = table_name.to_owned();
+    Some(ConsumedCapacity { table_name, capacity_units: units, table, ..Default::default() })
+}
+
+/// As [`consumed`], of units that are also of indexes; of those that were not used nothing is said.
+pub(crate) fn consumed_with_indexes<'i>(
+    asked: Option<ReturnConsumedCapacity>,
+    table_name: &str,
+    units: f64,
+    indexes: impl Iterator<Item = (&'i Index, f64)>,
+) -> Option<ConsumedCapacity> {
+    let mut consumed = consumed(asked, table_name, units)?;
+    let is_split = consumed.table.is_some();
+    for (index, units) in indexes.filter(|(_, units)| *units > 0.0) {
+        consumed.capacity_units += units;
+        let share = match index.shape.is_global {
+            true => &mut consumed.global_secondary_indexes,
+            false => &mut consumed.local_secondary_indexes,
+        };
+        if is_split {
+            let share = share.get_or_insert_default();
+            *share.entry(index.record.name.clone()).or_default() += units;
+        }
+    }
+    Some(consumed)
+}
+
+/// What a write reports: the units of the table, and of each of its indexes.
+pub(crate) fn consumed_by_write(
+    asked: Option<ReturnConsumedCapacity>,
+    table: &Table,
+    units: f64,
+    index_units: &[f64],
+) -> Option<ConsumedCapacity> {
+    let indexes = table.indexes.iter().zip(index_units.iter().copied());
+    consumed_with_indexes(asked, &table.name, units, indexes)
 }
 
 /// A transaction reads or writes every item twice: once to prepare and once to commit.
@@ -46,7 +80,14 @@ const TRANSACTION_FACTOR: f64 = 2.0;
 pub(crate) struct Transacted<'t> {
     capacity_use: CapacityUse,
     /// In the order in which the request names them.
-    tables: Vec<(&'t str, f64)>,
+    tables: Vec<TransactedTable<'t>>,
+}
+
+struct TransactedTable<'t> {
+    name: &'t str,
+    units: f64,
+    /// What its writes cost the indexes: no more than outside of a transaction.
+    writes: Vec<(Arc<Table>, IndexUnits)>,
 }
 
 impl<'t> Transacted<'t> {
@@ -56,11 +97,28 @@ impl<'t> Transacted<'t> {
 
     /// Adds an action, of which the reads or writes outside of a transaction would cost `units`.
     pub(crate) fn add(&mut self, table_name: &'t str, units: f64) {
-        let units = TRANSACTION_FACTOR * units;
-        match self.tables.iter_mut().find(|(name, _)| *name == table_name) {
-            Some((_, sum)) => *sum += units,
-            None => self.tables.push((table_name, units)),
-        }
+        self.of(table_name).units += TRANSACTION_FACTOR * units;
+    }
+
+    /// As [`Self::add`], of a write that also costs the table's indexes `index_units`.
+    pub(crate) fn add_write(
+        &mut self,
+        table_name: &'t str,
+        units: f64,
+        table: Arc<Table>,
+        index_units: IndexUnits,
+    ) {
+        self.add(table_name, units);
+        self.of(table_name).writes.push((table, index_units));
+    }
+
+    fn of(&mut self, name: &'t str) -> &mut TransactedTable<'t> {
+        let at = self.tables.iter().position(|table| table.name == name);
+        let at = at.unwrap_or_else(|| {
+            self.tables.push(TransactedTable { name, units: 0.0, writes: Vec::new() });
+            self.tables.len() - 1
+        });
+        &mut self.tables[at]
     }
 
     /// What a response reports.
@@ -68,8 +126,11 @@ impl<'t> Transacted<'t> {
         &self,
         asked: Option<ReturnConsumedCapacity>,
     ) -> Option<Vec<ConsumedCapacity>> {
-        let of_table = |(name, units): &(&str, f64)| {
-            let consumed = consumed(asked, name, *units)?;
+        let of_table = |TransactedTable { name, units, writes }: &TransactedTable<'_>| {
+            let of_indexes = writes.iter().flat_map(|(table, index_units)| {
+                table.indexes.iter().zip(index_units.iter().copied())
+            });
+            let consumed = consumed_with_indexes(asked, name, *units, of_indexes)?;
             Some(ConsumedCapacity { capacity_use: Some(self.capacity_use), ..consumed })
         };
         self.tables.iter().map(of_table).collect()

@@ -7,15 +7,18 @@ pub(crate) mod format;
 use esker::{Db, ErrorKind, Keyspace};
 
 use crate::error::Result;
+use crate::index::IndexShape;
 use crate::key_schema::TableKey;
-use crate::schema::TableDescription;
-use crate::table::Counts;
-pub(crate) use format::TableRecord;
+use crate::schema::{
+    GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription, Projection, TableDescription,
+};
+use crate::table::{Counts, TableCounts};
+pub(crate) use format::{IndexRecord, TableRecord};
 use format::{NextIds, RecordKey, damaged};
 
 /// The catalog's keyspace. Names that start with `esker.` are reserved.
 const CATALOG_KEYSPACE: &str = "esker.catalog";
-/// What the names of tables' keyspaces start with; the table id follows.
+/// What the names of tables' keyspaces start with; the table id follows, and of an index also its id.
 const TABLE_KEYSPACE_PREFIX: &str = "esker.t.";
 
 /// The account that tables belong to.
@@ -28,11 +31,17 @@ pub(crate) fn items_keyspace(table_id: u64) -> String {
     format!("{TABLE_KEYSPACE_PREFIX}{table_id}")
 }
 
+/// The keyspace of an index's entries.
+pub(crate) fn index_keyspace(table_id: u64, index_id: u32) -> String {
+    format!("{TABLE_KEYSPACE_PREFIX}{table_id}.{index_id}")
+}
+
 /// One table as the catalog has it.
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) record: TableRecord,
-    pub(crate) counts: Counts,
+    /// With those of each index, in the order of the record.
+    pub(crate) counts: TableCounts,
 }
 
 /// What an open catalog held.
@@ -91,12 +100,19 @@ pub(crate) fn read(catalog: &Keyspace) -> Result<Contents> {
         if record.table_id >= next_table_id {
             return Err(damaged("the catalog has a table id that was never given"));
         }
-        keyspaces.push(items_keyspace(record.table_id));
+        keyspaces.extend(record.keyspaces());
         if key.account == ACCOUNT && key.region == REGION {
-            let counts = match catalog.get(format::counts_key(record.table_id))? {
+            let stored = match catalog.get(format::counts_key(record.table_id))? {
                 Some(bytes) => format::decode_counts(&bytes)?,
-                None => Counts::default(),
+                None => TableCounts::default(),
             };
+            let of_index = |index: &IndexRecord| {
+                let mut known = stored.indexes.iter();
+                let counts = known.find(|(index_id, _)| *index_id == index.index_id);
+                (index.index_id, counts.map_or(Counts::default(), |(_, counts)| *counts))
+            };
+            let indexes = record.indexes.iter().map(of_index).collect();
+            let counts = TableCounts { table: stored.table, indexes };
             entries.push(Entry { name: key.name.to_owned(), record, counts });
         }
     }
@@ -136,23 +152,72 @@ pub(crate) fn put_counts(
     batch: &mut esker::Batch,
     catalog: &Keyspace,
     table_id: u64,
-    counts: Counts,
+    counts: &TableCounts,
 ) {
     batch.put(catalog, format::counts_key(table_id), format::encode_counts(counts));
 }
 
 impl TableRecord {
-    /// The key by which the table's items are stored.
+    /// The key by which the table's items are stored, with what its indexes ask of items.
     pub(crate) fn table_key(&self) -> Result<TableKey> {
+        let key = self.plain_key()?;
+        let shapes = self.index_shapes()?;
+        let names = self.indexes.iter().map(|index| index.name.as_str());
+        Ok(key.with_indexes(names.zip(&shapes)))
+    }
+
+    fn plain_key(&self) -> Result<TableKey> {
         TableKey::new(&self.key_schema, &self.attribute_definitions)
             .ok_or_else(|| damaged("the catalog has a table without a valid key"))
     }
 
+    /// What each index is.
+    pub(crate) fn index_shapes(&self) -> Result<Vec<IndexShape>> {
+        let key = self.plain_key()?;
+        let shape = |index: &IndexRecord| {
+            let shape = IndexShape::new(index, &self.attribute_definitions, &key);
+            shape.ok_or_else(|| damaged("the catalog has an index without a valid key"))
+        };
+        self.indexes.iter().map(shape).collect()
+    }
+
+    /// The table's keyspaces: that of its items, then those of its indexes.
+    pub(crate) fn keyspaces(&self) -> impl Iterator<Item = String> {
+        let index = |index: &IndexRecord| index_keyspace(self.table_id, index.index_id);
+        std::iter::once(items_keyspace(self.table_id)).chain(self.indexes.iter().map(index))
+    }
+
     /// The table as DescribeTable shows it.
-    pub(crate) fn describe(&self, name: &str, counts: Counts) -> TableDescription {
+    pub(crate) fn describe(&self, name: &str, counts: &TableCounts) -> TableDescription {
+        let table_arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
+        let projection = |index: &IndexRecord| Projection {
+            projection_type: Some(index.projection_type),
+            non_key_attributes: index.non_key_attributes.clone(),
+        };
+        let counted = || {
+            let counts = counts.indexes.iter().map(|(_, counts)| *counts);
+            self.indexes.iter().zip(counts)
+        };
+        let local = |(index, counts): (&IndexRecord, Counts)| LocalSecondaryIndexDescription {
+            index_name: index.name.clone(),
+            key_schema: index.key_schema.clone(),
+            projection: projection(index),
+            index_size_bytes: counts.bytes,
+            item_count: counts.items,
+            index_arn: format!("{table_arn}/index/{}", index.name),
+        };
+        let global = |(index, counts): (&IndexRecord, Counts)| GlobalSecondaryIndexDescription {
+            index_name: index.name.clone(),
+            key_schema: index.key_schema.clone(),
+            projection: projection(index),
+            index_status: index.status,
+            provisioned_throughput: index.provisioned_throughput,
+            index_size_bytes: counts.bytes,
+            item_count: counts.items,
+            index_arn: format!("{table_arn}/index/{}", index.name),
+        };
         TableDescription {
             table_name: name.to_owned(),
-            table_arn: format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"),
             table_id: self.uuid_text(),
             table_status: self.status,
             creation_date_time_ms: self.created_ms,
@@ -161,8 +226,11 @@ impl TableRecord {
             billing_mode: self.billing_mode,
             provisioned_throughput: self.provisioned_throughput,
             deletion_protection_enabled: self.deletion_protection_enabled,
-            item_count: counts.items,
-            table_size_bytes: counts.bytes,
+            item_count: counts.table.items,
+            table_size_bytes: counts.table.bytes,
+            local_secondary_indexes: counted().filter(|(i, _)| !i.is_global).map(local).collect(),
+            global_secondary_indexes: counted().filter(|(i, _)| i.is_global).map(global).collect(),
+            table_arn,
         }
     }
 

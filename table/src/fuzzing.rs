@@ -36,7 +36,7 @@ pub fn key_condition(source: &str) -> bool {
         let key = TableKey::new(&schema, &definitions)?;
         let expression = KeyConditionExpression::parse(source).ok()?;
         let mut placeholders = Placeholders::new(Some(&names), Some(&values)).ok()?;
-        let bound = expression.bind(&mut placeholders, &key).is_ok();
+        let bound = expression.bind(&mut placeholders, key.attributes()).is_ok();
         // Most expressions leave some unused; only that it does not panic is wanted.
         let _ = placeholders.check_all_used();
         Some(bound)

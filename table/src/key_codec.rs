@@ -309,6 +309,17 @@ pub fn local_index_key(
     out
 }
 
+/// As [`local_index_key`], from the item's key in the table, which has a sort key.
+pub(crate) fn local_index_key_of(base_key: &[u8], index_sort: &KeyPart<'_>) -> Result<Vec<u8>> {
+    let mut reader = KeyReader::new(base_key)?;
+    reader.length_prefixed()?;
+    let (prefix, base_sort) = base_key.split_at(base_key.len() - reader.rest.len());
+    let mut out = prefix.to_vec();
+    index_sort.put_delimited(&mut out);
+    out.extend_from_slice(base_sort);
+    Ok(out)
+}
+
 /// What a local index key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalIndexKey<'a> {
@@ -318,6 +329,11 @@ pub struct LocalIndexKey<'a> {
     pub index_sort: KeyPart<'a>,
     /// The table's sort key.
     pub base_sort: KeyPart<'a>,
+}
+
+/// The key in the table of the item that a local index key is of.
+pub(crate) fn local_index_base_key(key: &LocalIndexKey<'_>) -> Vec<u8> {
+    base_key(&key.partition, Some(&key.base_sort))
 }
 
 /// Takes a local index key apart, given the types of the two sort keys.

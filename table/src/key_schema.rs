@@ -1,7 +1,9 @@
 //! The key of a table as the operations use it: which attributes, of which types, and how items and
-//! requests are held against them. Operations take key values out of items here and nowhere else.
+//! requests are held against them. Operations take key values out of items here and nowhere else;
+//! those of indexes are looked at in `index.rs`.
 
 use crate::error::{Result, TableError};
+use crate::index::{IndexShape, IndexedAttributes};
 use crate::key_codec::{KeyPart, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES};
 use crate::schema::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use crate::{AttributeValue, Item, message};
@@ -11,14 +13,32 @@ use crate::{AttributeValue, Item, message};
 pub(crate) struct KeyAttribute {
     pub(crate) name: String,
     pub(crate) scalar_type: ScalarAttributeType,
-    key_type: KeyType,
+    pub(crate) key_type: KeyType,
 }
 
-/// A table's partition key and sort key.
+/// A table's partition key and sort key, and what the keys of its indexes ask of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableKey {
     pub(crate) partition: KeyAttribute,
     pub(crate) sort: Option<KeyAttribute>,
+    indexed: IndexedAttributes,
+}
+
+/// The attributes of a key: of a table's, one of each at most, of a global index's up to four.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyAttributes<'k> {
+    pub(crate) hash: &'k [KeyAttribute],
+    pub(crate) range: &'k [KeyAttribute],
+}
+
+impl<'k> KeyAttributes<'k> {
+    pub(crate) fn all(self) -> impl Iterator<Item = &'k KeyAttribute> {
+        self.hash.iter().chain(self.range)
+    }
+
+    pub(crate) fn names(self) -> Vec<&'k str> {
+        self.all().map(|attribute| attribute.name.as_str()).collect()
+    }
 }
 
 /// The key values of one item.
@@ -38,17 +58,39 @@ impl TableKey {
     ) -> Option<Self> {
         let attribute = |key_type: KeyType| {
             let element = schema.iter().find(|element| element.key_type == key_type)?;
-            let name = &element.attribute_name;
-            let definition = definitions.iter().find(|d| d.attribute_name == *name)?;
-            let scalar_type = definition.attribute_type;
-            Some(KeyAttribute { name: name.clone(), scalar_type, key_type })
+            KeyAttribute::new(element, definitions)
         };
         let sort = attribute(KeyType::Range);
-        Some(Self { partition: attribute(KeyType::Hash)?, sort })
+        let indexed = IndexedAttributes::default();
+        Some(Self { partition: attribute(KeyType::Hash)?, sort, indexed })
     }
 
-    /// The key values of an item that is to be written.
+    /// The same, of a table with indexes.
+    pub(crate) fn with_indexes<'k>(
+        self,
+        indexes: impl Iterator<Item = (&'k str, &'k IndexShape)>,
+    ) -> Self {
+        Self { indexed: IndexedAttributes::new(indexes), ..self }
+    }
+
+    pub(crate) fn attributes(&self) -> KeyAttributes<'_> {
+        KeyAttributes { hash: std::slice::from_ref(&self.partition), range: self.sort.as_slice() }
+    }
+
+    /// What the keys of the indexes ask.
+    pub(crate) fn indexed(&self) -> &IndexedAttributes {
+        &self.indexed
+    }
+
+    /// The key values of an item that is to be written: of one that its indexes take.
     pub(crate) fn of_item<'i>(&self, item: &'i Item) -> Result<KeyValues<'i>> {
+        let values = self.of_stored(item)?;
+        self.indexed.check(item)?;
+        Ok(values)
+    }
+
+    /// The key values of an item, whatever its indexes ask.
+    pub(crate) fn of_stored<'i>(&self, item: &'i Item) -> Result<KeyValues<'i>> {
         let part = |attribute: &KeyAttribute| {
             let value = item
                 .get(&attribute.name)
@@ -89,13 +131,24 @@ impl TableKey {
 }
 
 impl KeyAttribute {
+    /// An attribute of a key schema; `None` where it is not defined.
+    pub(crate) fn new(
+        element: &KeySchemaElement,
+        definitions: &[AttributeDefinition],
+    ) -> Option<Self> {
+        let name = &element.attribute_name;
+        let definition = definitions.iter().find(|d| d.attribute_name == *name)?;
+        let scalar_type = definition.attribute_type;
+        Some(Self { name: name.clone(), scalar_type, key_type: element.key_type })
+    }
+
     /// A key condition's operand as this attribute's value.
     pub(crate) fn condition_part<'v>(&self, value: &'v AttributeValue) -> Result<KeyPart<'v>> {
         self.part(value, || message::CONDITION_TYPE.to_owned())
     }
 
     /// A value as this attribute's, of the right type, not empty and not too long.
-    fn part<'v>(
+    pub(crate) fn part<'v>(
         &self,
         value: &'v AttributeValue,
         type_error: impl Fn() -> String,

@@ -12,6 +12,7 @@ mod error;
 mod expression;
 #[doc(hidden)]
 pub mod fuzzing;
+mod index;
 pub mod item;
 mod item_lock;
 pub mod key_codec;
@@ -21,6 +22,7 @@ mod number;
 pub mod operation;
 mod page;
 pub mod schema;
+mod source;
 mod spare;
 mod stored;
 mod table;
@@ -35,7 +37,8 @@ mod write;
 pub use error::{CancellationReason, TableError, TableErrorKind};
 pub use number::Number;
 pub use stored::{
-    Miscount, StoredTable, TablesReport, correct_counts, miscounts, stored_tables, verify,
+    Miscount, StaleIndex, StoredTable, TablesReport, correct_counts, correct_indexes, miscounts,
+    stale_indexes, stored_tables, verify,
 };
 pub use tables::Tables;
 pub use validate::{MAX_ATTRIBUTE_NAME_BYTES, MAX_ITEM_SIZE_BYTES, MAX_NESTING_LEVELS};

@@ -286,16 +286,15 @@ pub(crate) fn key_type_mismatch(name: &str, expected: &str, actual: &str) -> Str
     )
 }
 
-const EMPTY_KEY: &str = "One or more parameter values are not valid. The AttributeValue for a key \
-     attribute cannot contain an empty ";
+const EMPTY_KEY: &str = "The AttributeValue for a key attribute cannot contain an empty ";
 
 pub(crate) fn empty_key(name: &str, kind: &str) -> String {
-    format!("{EMPTY_KEY}{kind} value. Key: {name}")
+    format!("One or more parameter values are not valid. {EMPTY_KEY}{kind} value. Key: {name}")
 }
 
-/// Whether a message is that of an empty key value.
+/// Whether a message is that of an empty value in the key of a table or an index.
 pub(crate) fn is_empty_key(text: &str) -> bool {
-    text.starts_with(EMPTY_KEY)
+    text.contains(EMPTY_KEY)
 }
 
 // Tables.
@@ -322,6 +321,158 @@ pub(crate) fn undefined_key_attributes(keys: &str, definitions: &[&str]) -> Stri
         "{INVALID_PARAMETERS}Some index key attributes are not defined in AttributeDefinitions. \
          Keys: [{keys}], AttributeDefinitions: [{}]",
         definitions.join(", ")
+    )
+}
+
+// Indexes of tables.
+pub(crate) const NO_LOCAL_INDEXES: &str =
+    "One or more parameter values were invalid: List of LocalSecondaryIndexes is empty";
+pub(crate) const NO_GLOBAL_INDEXES: &str =
+    "One or more parameter values were invalid: List of GlobalSecondaryIndexes is empty";
+pub(crate) const LOCAL_INDEX_WITHOUT_RANGE_KEY: &str = "One or more parameter values were \
+     invalid: Table KeySchema does not have a range key, which is required when specifying a \
+     LocalSecondaryIndex";
+pub(crate) const REPEATED_KEY_NAMES: &str =
+    "The KeySchema contains multiple key attributes with the same name";
+pub(crate) const HASH_AFTER_RANGE: &str = "One or more parameter values were invalid: All HASH \
+     key attributes must precede RANGE key attributes in the KeySchema";
+pub(crate) const PROJECTION_TYPE_MISSING: &str =
+    "One or more parameter values were invalid: Unknown ProjectionType: null";
+pub(crate) const PROJECTION_WITHOUT_NAMES: &str = "One or more parameter values were invalid: \
+     ProjectionType is INCLUDE, but NonKeyAttributes is not specified";
+
+pub(crate) fn unused_definitions(definitions: &[&str], keys: &[&str]) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Some AttributeDefinitions are not used. AttributeDefinitions: [{}], \
+         keys used: [{}]",
+        definitions.join(", "),
+        keys.join(", ")
+    )
+}
+
+pub(crate) fn index_without_range_key(index: &str) -> String {
+    format!("{INVALID_PARAMETERS}Index KeySchema does not have a range key for index: {index}")
+}
+
+pub(crate) fn other_hash_key(index: &str, own: &str, of_table: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Index KeySchema does not have the same leading hash key as table \
+         KeySchema for index: {index}. index hash key: {own}, table hash key: {of_table}"
+    )
+}
+
+/// `key_type` is `HASH` or `RANGE`.
+pub(crate) fn too_many_key_attributes(key_type: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}The KeySchema exceeds the maximum allowed number of {key_type} key \
+         attributes"
+    )
+}
+
+pub(crate) fn names_with_projection(projection_type: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}ProjectionType is {projection_type}, but NonKeyAttributes is specified"
+    )
+}
+
+pub(crate) fn repeated_projected_name(name: &str) -> String {
+    format!("{INVALID_PARAMETERS}Duplicate element in NonKeyAttributes: {name}")
+}
+
+pub(crate) fn repeated_index_name(name: &str) -> String {
+    format!("{INVALID_PARAMETERS}Duplicate index name: {name}")
+}
+
+pub(crate) fn too_many_local_indexes(most: usize) -> String {
+    format!("{INVALID_PARAMETERS}Number of LocalSecondaryIndexes exceeds per-table limit of {most}")
+}
+
+pub(crate) fn too_many_global_indexes(most: usize) -> String {
+    format!("{INVALID_PARAMETERS}GlobalSecondaryIndex count exceeds the per-table limit of {most}")
+}
+
+pub(crate) fn too_many_projected(most: usize) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Number of projected attributes in all indexes exceeds limit of {most}"
+    )
+}
+
+pub(crate) fn index_needs_throughput(index: &str) -> String {
+    format!("{INVALID_PARAMETERS}ProvisionedThroughput is not specified for index: {index}")
+}
+
+pub(crate) fn index_has_no_throughput(index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}ProvisionedThroughput should not be specified for index: {index} when \
+         BillingMode is PAY_PER_REQUEST"
+    )
+}
+
+// Values of index keys.
+pub(crate) fn index_key_type_mismatch(
+    name: &str,
+    expected: &str,
+    actual: &str,
+    index: &str,
+) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Type mismatch for Index Key {name} Expected: {expected} Actual: \
+         {actual} IndexName: {index}"
+    )
+}
+
+/// `kind` is `string` or `binary`.
+pub(crate) fn empty_index_key(name: &str, kind: &str, index: &str) -> String {
+    format!(
+        "One or more parameter values are not valid. A value specified for a secondary index key \
+         is not supported. {EMPTY_KEY}{kind} value. IndexName: {index}, IndexKey: {name}"
+    )
+}
+
+pub(crate) fn empty_updated_index_key(kind: &str) -> String {
+    format!(
+        "One or more parameter values are not valid. The update expression attempted to update a \
+         secondary index key to a value that is not supported. {EMPTY_KEY}{kind} value."
+    )
+}
+
+// Reads of indexes.
+pub(crate) const CONSISTENT_READ_OF_GLOBAL_INDEX: &str =
+    "Consistent reads are not supported on global secondary indexes";
+pub(crate) const START_KEY: &str = "The provided starting key is invalid";
+pub(crate) const AT_MOST_ONE_ROW: &str =
+    "The query can return at most one row and cannot be restarted";
+
+pub(crate) fn index_not_found(index: &str) -> String {
+    format!("The table does not have the specified index: {index}")
+}
+
+pub(crate) fn all_of_global_index(index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Select type ALL_ATTRIBUTES is not supported for global secondary \
+         index {index} because its projection type is not ALL"
+    )
+}
+
+pub(crate) fn not_projected(index: &str, names: &[&str]) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Global secondary index {index} does not project [{}]",
+        names.join(", ")
+    )
+}
+
+pub(crate) fn hash_keys_without_equality(names: &[&str]) -> String {
+    format!(
+        "HASH key attributes {} must have equality conditions specified in the query",
+        names.join(", ")
+    )
+}
+
+pub(crate) fn range_keys_without_equality(names: &[&str], conditioned: &str) -> String {
+    format!(
+        "RANGE key attributes {} must have equality conditions specified in the query because a \
+         condition is present on key attribute {conditioned}",
+        names.join(", ")
     )
 }
 
@@ -358,6 +509,20 @@ pub(crate) fn item_problem(key: &[u8], why: &str) -> String {
     let why = if why.is_empty() { "not in its stored form or not under its own key" } else { why };
     format!("the item at key {}: {why}", key.escape_ascii())
 }
+
+pub(crate) fn index_problem(index: &str, what: &str) -> String {
+    format!("index {index}: {what}")
+}
+
+pub(crate) const KEYSPACE_MISSING: &str = "its keyspace is missing";
+
+/// `what` is how an index and the table do not agree about an entry.
+pub(crate) fn entry_problem(key: &[u8], what: &str) -> String {
+    format!("the entry at key {}: {what}", key.escape_ascii())
+}
+pub(crate) const ENTRY_MISSING: &str = "it is not there";
+pub(crate) const ENTRY_DIFFERS: &str = "it is not what the table has";
+pub(crate) const ENTRY_WITHOUT_ITEM: &str = "the table has no such item";
 
 pub(crate) fn counts_problem(stored: Counts, counted: Counts) -> String {
     format!(
@@ -404,12 +569,15 @@ pub(crate) const SPECIFIC_WITHOUT_PROJECTION: &str = "One or more parameter valu
      SPECIFIC_ATTRIBUTES";
 pub(crate) const ALL_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
      Cannot specify the ProjectionExpression when choosing to get ALL_ATTRIBUTES";
+pub(crate) const PROJECTED_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
+     Cannot specify the ProjectionExpression when choosing to get ALL_PROJECTED_ATTRIBUTES";
 pub(crate) const COUNT_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
      Cannot specify the ProjectionExpression when choosing to get only the Count";
 pub(crate) const START_KEY_OUTSIDE: &str =
     "The provided starting key is outside query boundaries based on provided conditions";
 pub(crate) const START_KEY_RANGE: &str =
     "The provided starting key does not match the range key predicate";
+pub(crate) const START_KEY_OF_ONE_ITEM: &str = "The provided exclusive start key is invalid";
 pub(crate) const SEGMENT_MISSING: &str = "The Segment parameter is required but was not present in \
      the request when parameter TotalSegments is present";
 pub(crate) const TOTAL_SEGMENTS_MISSING: &str = "The TotalSegments parameter is required but was \

@@ -4,16 +4,18 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
+use esker::Db;
 
 use crate::Item;
+use crate::capacity;
 use crate::error::{Result, TableError};
 use crate::expression::condition::BoundCondition;
 use crate::expression::projection::Parts;
 use crate::item::EncodedItem;
-use crate::key_codec::{KeyRange, base_key, decode_base_key};
+use crate::key_codec::KeyRange;
 use crate::message;
-use crate::operation::Select;
-use crate::table::Table;
+use crate::operation::{ConsumedCapacity, ReturnConsumedCapacity, Select};
+use crate::source::Source;
 
 /// A page ends with the item that brings it to so many logical bytes.
 const PAGE_BYTES_MAX: u64 = 1 << 20;
@@ -31,6 +33,9 @@ pub(crate) struct PageRequest<'r> {
     pub(crate) parts: Option<&'r Parts<'r>>,
     /// Count the items and leave them.
     pub(crate) count_only: bool,
+    /// Whether whole items are read from the table, for the entries of an index.
+    pub(crate) fetches: bool,
+    pub(crate) consistent_read: Option<bool>,
 }
 
 /// What was read.
@@ -42,14 +47,42 @@ pub(crate) struct Page {
     pub(crate) scanned_count: u32,
     /// Logical bytes of what was read.
     pub(crate) size_bytes: u64,
+    /// Units for reading items from the table, for the entries of an index.
+    fetched_units: f64,
     /// The last item's key if the page ended before the range.
     pub(crate) last_key: Option<Item>,
 }
 
+impl Page {
+    /// What the response reports.
+    pub(crate) fn consumed(
+        &self,
+        source: Source<'_>,
+        asked: Option<ReturnConsumedCapacity>,
+        consistent_read: Option<bool>,
+    ) -> Option<ConsumedCapacity> {
+        let (name, units) =
+            (&source.table.name, capacity::read_units(self.size_bytes, consistent_read));
+        match source.index {
+            None => capacity::consumed(asked, name, units),
+            Some(index) => {
+                let index = std::iter::once((index, units));
+                capacity::consumed_with_indexes(asked, name, self.fetched_units, index)
+            }
+        }
+    }
+}
+
 /// Reads one page.
-pub(crate) fn read_page(table: &Table, request: PageRequest<'_>) -> Result<Page> {
-    let items = (!request.count_only).then(Vec::new);
-    let mut page = Page { items, count: 0, scanned_count: 0, size_bytes: 0, last_key: None };
+pub(crate) fn read_page(db: &Db, source: Source<'_>, request: PageRequest<'_>) -> Result<Page> {
+    let mut page = Page {
+        items: (!request.count_only).then(Vec::new),
+        count: 0,
+        scanned_count: 0,
+        size_bytes: 0,
+        fetched_units: 0.0,
+        last_key: None,
+    };
     let KeyRange { start, end } = &request.range;
     if request.range.is_empty() {
         return Ok(page);
@@ -67,14 +100,30 @@ pub(crate) fn read_page(table: &Table, request: PageRequest<'_>) -> Result<Page>
             bounds.1 = Bound::Excluded(after);
         }
     }
-    let mut entries = table.items.range::<&[u8]>(bounds);
+    // Where two keyspaces are read, both are as they were at one moment.
+    let snapshot = request.fetches.then(|| db.snapshot());
+    let mut entries = match &snapshot {
+        Some(snapshot) => source.entries().range_at::<&[u8]>(snapshot, bounds),
+        None => source.entries().range::<&[u8]>(bounds),
+    };
+    let mut page_bytes = 0;
     loop {
         let entry = if request.forward { entries.next() } else { entries.next_back() };
         let Some(entry) = entry else { return Ok(page) };
         let (key, value): (Bytes, Bytes) = entry?;
-        let item = EncodedItem::from_bytes(value)?;
+        let mut item = EncodedItem::from_bytes(value)?;
         page.scanned_count += 1;
         page.size_bytes += u64::from(item.logical_size());
+        if let Some(snapshot) = &snapshot {
+            let whole = source.table.items.get_at(snapshot, source.base_key_of(&key)?)?;
+            let whole = whole.ok_or_else(|| {
+                TableError::internal(message::damaged("an index has an entry without an item"))
+            })?;
+            item = EncodedItem::from_bytes(whole)?;
+            let size = u64::from(item.logical_size());
+            page.fetched_units += capacity::read_units(size, request.consistent_read);
+        }
+        page_bytes += u64::from(item.logical_size());
         if request.filter.map_or(Ok(true), |filter| filter.holds(Some(item.view())))? {
             page.count += 1;
             if let Some(items) = &mut page.items {
@@ -85,9 +134,8 @@ pub(crate) fn read_page(table: &Table, request: PageRequest<'_>) -> Result<Page>
             }
         }
         let is_full = request.limit.is_some_and(|limit| page.scanned_count >= limit);
-        if page.size_bytes >= PAGE_BYTES_MAX || is_full {
-            let sort = table.key.sort.as_ref().map(|attribute| attribute.scalar_type);
-            page.last_key = Some(table.key.to_item(decode_base_key(&key, sort)?));
+        if page_bytes >= PAGE_BYTES_MAX || is_full {
+            page.last_key = Some(source.key_item(&key)?);
             return Ok(page);
         }
     }
@@ -111,6 +159,7 @@ pub(crate) fn counts_only(
     select: Option<Select>,
     has_projection: bool,
     has_names: bool,
+    has_index: bool,
 ) -> Result<bool> {
     let unwanted = match select {
         Some(Select::AllAttributes) => Some("ALL_ATTRIBUTES"),
@@ -130,6 +179,10 @@ pub(crate) fn counts_only(
         Some(Select::Count) if has_projection => {
             Err(TableError::validation(message::COUNT_WITH_PROJECTION))
         }
+        Some(Select::AllProjectedAttributes) if has_projection => {
+            Err(TableError::validation(message::PROJECTED_WITH_PROJECTION))
+        }
+        Some(Select::AllProjectedAttributes) if has_index => Ok(false),
         Some(Select::AllAttributes) => Ok(false),
         Some(Select::Count) => Ok(true),
         Some(Select::AllProjectedAttributes) => {
@@ -139,11 +192,4 @@ pub(crate) fn counts_only(
             Err(TableError::validation(message::SPECIFIC_WITHOUT_PROJECTION))
         }
     }
-}
-
-/// An ExclusiveStartKey as a stored key.
-pub(crate) fn start_key(table: &Table, key: &Item) -> Result<Vec<u8>> {
-    let (partition, sort) = (table.key.of_key(key))
-        .map_err(|error| TableError::validation(message::start_key_invalid(error.message())))?;
-    Ok(base_key(&partition, sort.as_ref()))
 }

@@ -1,8 +1,9 @@
-//! What a table is: its key schema, attribute types, billing and status, as CreateTable receives
+//! What a table is: its key schema, attribute types, indexes, billing and status, as CreateTable receives
 //! and DescribeTable shows them. The operations and the catalog use these types; `check` holds the
 //! rules for them.
 
 pub(crate) mod check;
+pub(crate) mod check_index;
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +86,88 @@ pub enum TableStatus {
     Deleting,
 }
 
+/// Which attributes an index holds beside its own key and the table's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProjectionType {
+    /// No others.
+    KeysOnly,
+    /// Those that are named.
+    Include,
+    /// All of them.
+    All,
+}
+
+/// What an index holds of the items.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projection {
+    /// Which attributes.
+    pub projection_type: Option<ProjectionType>,
+    /// Their names, with `Include`.
+    pub non_key_attributes: Option<Vec<String>>,
+}
+
+/// A local index: another order for the items of each partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalSecondaryIndex {
+    /// The name, which no other index of the table has.
+    pub index_name: String,
+    /// The table's HASH element, then a RANGE element.
+    pub key_schema: Vec<KeySchemaElement>,
+    /// What it holds.
+    pub projection: Projection,
+}
+
+/// A global index: another key for the items.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GlobalSecondaryIndex {
+    /// The name, which no other index of the table has.
+    pub index_name: String,
+    /// One to four HASH elements, then at most four RANGE elements.
+    pub key_schema: Vec<KeySchemaElement>,
+    /// What it holds.
+    pub projection: Projection,
+    /// Needed with `PROVISIONED`, refused with `PAY_PER_REQUEST`.
+    pub provisioned_throughput: Option<ProvisionedThroughput>,
+}
+
+/// A local index as DescribeTable shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalSecondaryIndexDescription {
+    /// The name.
+    pub index_name: String,
+    /// The key.
+    pub key_schema: Vec<KeySchemaElement>,
+    /// What it holds.
+    pub projection: Projection,
+    /// The sum of its entries' logical sizes in bytes.
+    pub index_size_bytes: u64,
+    /// How many entries there are.
+    pub item_count: u64,
+    /// The Amazon resource name.
+    pub index_arn: String,
+}
+
+/// A global index as DescribeTable shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GlobalSecondaryIndexDescription {
+    /// The name.
+    pub index_name: String,
+    /// The key.
+    pub key_schema: Vec<KeySchemaElement>,
+    /// What it holds.
+    pub projection: Projection,
+    /// Where it is in its life.
+    pub index_status: TableStatus,
+    /// Provisioned capacity; zeros with `PayPerRequest`.
+    pub provisioned_throughput: ProvisionedThroughput,
+    /// The sum of its entries' logical sizes in bytes.
+    pub index_size_bytes: u64,
+    /// How many entries there are.
+    pub item_count: u64,
+    /// The Amazon resource name.
+    pub index_arn: String,
+}
+
 /// A table as DescribeTable shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableDescription {
@@ -112,4 +195,8 @@ pub struct TableDescription {
     pub item_count: u64,
     /// The sum of their logical sizes in bytes.
     pub table_size_bytes: u64,
+    /// The local indexes.
+    pub local_secondary_indexes: Vec<LocalSecondaryIndexDescription>,
+    /// The global indexes.
+    pub global_secondary_indexes: Vec<GlobalSecondaryIndexDescription>,
 }

@@ -1,17 +1,22 @@
 //! The tables of a database as they are stored, for looking at, checking and correcting their
-//! counts. Only [`correct_counts`] changes anything; for the rest a read-only database will do. Called
+//! counts and indexes. Only [`correct_counts`] and [`correct_indexes`] change anything; for the rest a read-only database will do. Called
 //! by the tools for inspection, verification and repair; nobody may write to the tables meanwhile.
 
 use bytes::Bytes;
 use esker::{Db, Durability, Keyspace};
 
-use crate::catalog::{self, Entry};
+use crate::catalog::{self, Entry, IndexRecord};
 use crate::error::Result;
 use crate::item::EncodedItem;
 use crate::key_codec::base_key;
 use crate::message;
-use crate::table::Counts;
+use crate::table::{Counts, TableCounts};
 use crate::validate::prepare_item;
+
+mod indexes;
+
+use indexes::IndexOfTable;
+pub use indexes::{StaleIndex, correct_indexes, stale_indexes};
 
 /// So many problems are described; the rest are counted.
 const PROBLEMS_DESCRIBED_MAX: usize = 100;
@@ -37,8 +42,8 @@ pub fn stored_tables(db: &Db) -> Result<Vec<StoredTable>> {
     let stored = |entry: Entry| StoredTable {
         keyspace: catalog::items_keyspace(entry.record.table_id),
         name: entry.name,
-        item_count: entry.counts.items,
-        size_bytes: entry.counts.bytes,
+        item_count: entry.counts.table.items,
+        size_bytes: entry.counts.table.bytes,
     };
     Ok(entries(db)?.into_iter().map(stored).collect())
 }
@@ -68,7 +73,8 @@ impl TablesReport {
 }
 
 /// Reads every item of every table: that it decodes, is one that could be written, is stored under
-/// its own key, and that the tables' counts are those of their items. Checksums are the engine's to
+/// its own key, that the indexes have an entry for each item that belongs there and no others, and
+/// that the tables' and indexes' counts are those of what they have. Checksums are the engine's to
 /// check: see [`Db::verify`].
 ///
 /// # Errors
@@ -79,30 +85,36 @@ pub fn verify(db: &Db) -> Result<TablesReport> {
     for entry in entries(db)? {
         report.tables += 1;
         match db.existing_keyspace(&catalog::items_keyspace(entry.record.table_id))? {
-            Some(items) => verify_table(&entry, &items, &mut report)?,
-            None => report.problem(&entry.name, "its keyspace is missing"),
+            Some(items) => verify_table(db, &entry, &items, &mut report)?,
+            None => report.problem(&entry.name, message::KEYSPACE_MISSING),
         }
     }
     Ok(report)
 }
 
-/// A table whose counts are not those of its items.
+/// A table or an index whose counts are not those of what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Miscount {
     /// The table's name.
     pub table: String,
+    /// The index's name, where it is one that is miscounted.
+    pub index: Option<String>,
     /// The items and their logical bytes that the catalog says there are.
     pub stored: (u64, u64),
     /// Those that are there.
     pub counted: (u64, u64),
 }
 
-/// The tables whose counts are wrong. Reads every item.
+/// The tables and indexes whose counts are wrong. Reads every item.
 ///
 /// # Errors
 /// As of [`verify`].
 pub fn miscounts(db: &Db) -> Result<Vec<Miscount>> {
-    Ok(miscounted(db)?.into_iter().map(|(_, miscount)| miscount).collect())
+    let mut found = Vec::new();
+    for entry in entries(db)? {
+        found.extend(miscounted(&entry, &counted(db, &entry)?));
+    }
+    Ok(found)
 }
 
 /// Corrects the counts that are wrong, as they are where a repair had to give up items, and says which
@@ -111,39 +123,57 @@ pub fn miscounts(db: &Db) -> Result<Vec<Miscount>> {
 /// # Errors
 /// As of [`verify`], and whatever [`Db::write`] answers, as `Internal`.
 pub fn correct_counts(db: &Db) -> Result<Vec<Miscount>> {
-    let found = miscounted(db)?;
-    if let Some(catalog) = catalog::existing(db)?
-        && !found.is_empty()
-    {
-        let mut batch = db.batch();
-        for (table_id, Miscount { counted: (items, bytes), .. }) in &found {
-            let counts = Counts { items: *items, bytes: *bytes };
-            catalog::put_counts(&mut batch, &catalog, *table_id, counts);
+    let mut found = Vec::new();
+    let Some(catalog) = catalog::existing(db)? else { return Ok(found) };
+    let mut batch = db.batch();
+    for entry in entries(db)? {
+        let counts = counted(db, &entry)?;
+        if counts != entry.counts {
+            catalog::put_counts(&mut batch, &catalog, entry.record.table_id, &counts);
+            found.extend(miscounted(&entry, &counts));
         }
+    }
+    if !batch.is_empty() {
         db.write_with(batch, Durability::Sync)?;
     }
-    Ok(found.into_iter().map(|(_, miscount)| miscount).collect())
+    Ok(found)
 }
 
-/// The wrong counts, each with its table's id.
-fn miscounted(db: &Db) -> Result<Vec<(u64, Miscount)>> {
-    let mut found = Vec::new();
-    for entry in entries(db)? {
-        let items = db.existing_keyspace(&catalog::items_keyspace(entry.record.table_id))?;
+/// What a table and its indexes have.
+fn counted(db: &Db, entry: &Entry) -> Result<TableCounts> {
+    let count = |keyspace: &str| -> Result<Counts> {
+        let items = db.existing_keyspace(keyspace)?;
         let mut counts = Counts::default();
         for stored in items.iter().flat_map(Keyspace::iter) {
             counts = with_item(counts, &stored?.1);
         }
-        if counts != entry.counts {
-            let miscount = Miscount {
-                stored: (entry.counts.items, entry.counts.bytes),
-                counted: (counts.items, counts.bytes),
-                table: entry.name,
-            };
-            found.push((entry.record.table_id, miscount));
-        }
-    }
-    Ok(found)
+        Ok(counts)
+    };
+    let table_id = entry.record.table_id;
+    let of_index = |index: &IndexRecord| {
+        let counts = count(&catalog::index_keyspace(table_id, index.index_id))?;
+        Ok((index.index_id, counts))
+    };
+    Ok(TableCounts {
+        table: count(&catalog::items_keyspace(table_id))?,
+        indexes: entry.record.indexes.iter().map(of_index).collect::<Result<_>>()?,
+    })
+}
+
+/// Which of the counts of a table and its indexes are wrong.
+fn miscounted(entry: &Entry, counts: &TableCounts) -> Vec<Miscount> {
+    let table = (None, entry.counts.table, counts.table);
+    let pairs = entry.counts.indexes.iter().zip(&counts.indexes);
+    let indexes = (entry.record.indexes.iter().zip(pairs))
+        .map(|(index, ((_, stored), (_, counted)))| (Some(index.name.clone()), *stored, *counted));
+    let miscount = |(index, stored, counted): (Option<String>, Counts, Counts)| Miscount {
+        table: entry.name.clone(),
+        index,
+        stored: (stored.items, stored.bytes),
+        counted: (counted.items, counted.bytes),
+    };
+    let all = std::iter::once(table).chain(indexes);
+    all.filter(|(_, stored, counted)| stored != counted).map(miscount).collect()
 }
 
 /// An item that cannot be read counts without bytes.
@@ -159,7 +189,7 @@ fn entries(db: &Db) -> Result<Vec<Entry>> {
     }
 }
 
-fn verify_table(entry: &Entry, items: &Keyspace, report: &mut TablesReport) -> Result<()> {
+fn verify_table(db: &Db, entry: &Entry, items: &Keyspace, report: &mut TablesReport) -> Result<()> {
     let table_key = entry.record.table_key()?;
     let mut counts = Counts::default();
     for stored in items.iter() {
@@ -168,7 +198,7 @@ fn verify_table(entry: &Entry, items: &Keyspace, report: &mut TablesReport) -> R
         let check = || -> Result<bool> {
             let encoded = EncodedItem::from_bytes(value)?;
             let item = encoded.decode()?;
-            let (partition, sort) = table_key.of_item(&item)?;
+            let (partition, sort) = table_key.of_stored(&item)?;
             let is_own_key = base_key(&partition, sort.as_ref()) == key;
             // What is canonical already is not changed by preparing it.
             let mut prepared = item.clone();
@@ -183,12 +213,30 @@ fn verify_table(entry: &Entry, items: &Keyspace, report: &mut TablesReport) -> R
             }
         }
     }
-    if counts != entry.counts {
-        let text = message::counts_problem(entry.counts, counts);
+    if counts != entry.counts.table {
+        let text = message::counts_problem(entry.counts.table, counts);
         report.problem(&entry.name, &text);
     }
     report.items += counts.items;
     report.item_bytes += counts.bytes;
+    for (index, (_, counts)) in entry.record.indexes.iter().zip(&entry.counts.indexes) {
+        let mut problem = |what: &str| {
+            report.problem(&entry.name, &message::index_problem(&index.name, what));
+        };
+        let keyspace = catalog::index_keyspace(entry.record.table_id, index.index_id);
+        let Some(entries) = db.existing_keyspace(&keyspace)? else {
+            problem(message::KEYSPACE_MISSING);
+            continue;
+        };
+        let compared = IndexOfTable { record: &entry.record, index, items, entries: &entries };
+        let counted = compared.differences(|difference| {
+            problem(&message::entry_problem(&difference.key, difference.what));
+            Ok(())
+        })?;
+        if counted != *counts {
+            problem(&message::counts_problem(*counts, counted));
+        }
+    }
     Ok(())
 }
 
@@ -224,7 +272,8 @@ mod tests {
         assert_eq!(found.problem_count, 3, "{:?}", found.problems);
         assert!(found.problems[2].contains("counted 3 items"), "{:?}", found.problems);
         // The counts can be corrected; one item that does not decode has no bytes.
-        let miscount = Miscount { table: "things".to_string(), stored: (4, 24), counted: (3, 12) };
+        let (table, index) = ("things".to_string(), None);
+        let miscount = Miscount { table, index, stored: (4, 24), counted: (3, 12) };
         assert_eq!(miscounts(&db).unwrap(), std::slice::from_ref(&miscount));
         assert_eq!(correct_counts(&db).unwrap(), [miscount]);
         assert_eq!(miscounts(&db).unwrap(), []);

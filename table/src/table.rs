@@ -1,4 +1,4 @@
-//! A table that is open: its catalog record, its keyspace and its counts. Made by CreateTable and
+//! A table that is open: its catalog record, its keyspace, its indexes and its counts. Made by CreateTable and
 //! at open, shared by every operation on the table. Counts change here and nowhere else.
 //!
 //! **Counts.** A write's batch carries the table's new counts, as absolute numbers. They are
@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::catalog::{self, TableRecord};
 use crate::error::{Result, TableError};
+use crate::index::Index;
 use crate::key_schema::TableKey;
 use crate::message;
 use crate::schema::TableDescription;
@@ -23,6 +24,13 @@ use crate::schema::TableDescription;
 pub(crate) struct Counts {
     pub(crate) items: u64,
     pub(crate) bytes: u64,
+}
+
+/// The counts of a table and of each of its indexes, these with their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableCounts {
+    pub(crate) table: Counts,
+    pub(crate) indexes: Vec<(u32, Counts)>,
 }
 
 /// How a write changes the counts.
@@ -51,9 +59,27 @@ impl CountsDelta {
     fn negated(self) -> Self {
         Self { items: -self.items, bytes: -self.bytes }
     }
+}
 
-    fn is_none(self) -> bool {
-        self == Self::default()
+/// How writes change the counts of a table and of each of its indexes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableDelta {
+    pub(crate) table: CountsDelta,
+    /// Empty, or one for each index of the table.
+    pub(crate) indexes: Vec<CountsDelta>,
+}
+
+impl TableDelta {
+    fn is_none(&self) -> bool {
+        let none = CountsDelta::default();
+        self.table == none && self.indexes.iter().all(|index| *index == none)
+    }
+
+    fn negated(&self) -> Self {
+        Self {
+            table: self.table.negated(),
+            indexes: self.indexes.iter().map(|index| index.negated()).collect(),
+        }
     }
 }
 
@@ -66,12 +92,25 @@ impl Counts {
     }
 }
 
+impl TableCounts {
+    fn changed_by(&self, delta: &TableDelta) -> Self {
+        let mut changed =
+            Self { table: self.table.changed_by(delta.table), indexes: self.indexes.clone() };
+        for ((_, counts), delta) in changed.indexes.iter_mut().zip(&delta.indexes) {
+            *counts = counts.changed_by(*delta);
+        }
+        changed
+    }
+}
+
 /// An open table.
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) record: TableRecord,
     pub(crate) key: TableKey,
     pub(crate) items: Keyspace,
+    /// In the order of the record.
+    pub(crate) indexes: Vec<Index>,
     /// Taken after item locks, several in the order of table ids; the engine's line comes after it.
     counter: Mutex<Counter>,
     /// What readers are told: only what is committed.
@@ -81,7 +120,7 @@ pub(crate) struct Table {
 
 /// Guards the counts of everything that is in line, and whether the table takes writes.
 pub(crate) struct Counter {
-    in_line: Counts,
+    in_line: TableCounts,
     deleted: bool,
 }
 
@@ -90,17 +129,35 @@ impl Table {
         name: String,
         record: TableRecord,
         items: Keyspace,
-        counts: Counts,
+        index_entries: Vec<Keyspace>,
+        counts: TableCounts,
     ) -> Result<Self> {
+        let shapes = record.index_shapes()?.into_iter();
+        let counted = record.indexes.iter().zip(&counts.indexes);
+        let indexes = (counted.zip(shapes).zip(index_entries))
+            .map(|(((index, (_, counts)), shape), entries)| {
+                Index::new(index.clone(), shape, entries, *counts)
+            })
+            .collect();
         Ok(Self {
             name,
             key: record.table_key()?,
             record,
             items,
+            indexes,
+            published_items: AtomicU64::new(counts.table.items),
+            published_bytes: AtomicU64::new(counts.table.bytes),
             counter: Mutex::new(Counter { in_line: counts, deleted: false }),
-            published_items: AtomicU64::new(counts.items),
-            published_bytes: AtomicU64::new(counts.bytes),
         })
+    }
+
+    /// The index of a name.
+    ///
+    /// # Errors
+    /// `Validation` if there is none.
+    pub(crate) fn index(&self, name: &str) -> Result<&Index> {
+        (self.indexes.iter().find(|index| index.record.name == name))
+            .ok_or_else(|| TableError::validation(message::index_not_found(name)))
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -108,15 +165,19 @@ impl Table {
     }
 
     /// The counts of what is committed.
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            items: self.published_items.load(Ordering::Relaxed),
-            bytes: self.published_bytes.load(Ordering::Relaxed),
+    fn counts(&self) -> TableCounts {
+        let index = |index: &Index| (index.record.index_id, index.counts());
+        TableCounts {
+            table: Counts {
+                items: self.published_items.load(Ordering::Relaxed),
+                bytes: self.published_bytes.load(Ordering::Relaxed),
+            },
+            indexes: self.indexes.iter().map(index).collect(),
         }
     }
 
     pub(crate) fn describe(&self) -> TableDescription {
-        self.record.describe(&self.name, self.counts())
+        self.record.describe(&self.name, &self.counts())
     }
 
     /// Locks the counts for a write, unless the table was deleted.
@@ -129,27 +190,30 @@ impl Table {
     }
 
     /// Says that a write is committed.
-    pub(crate) fn publish(&self, delta: CountsDelta) {
+    pub(crate) fn publish(&self, delta: &TableDelta) {
         if delta.is_none() {
             return;
         }
         // Wrapping addition of a two's complement number is signed addition.
-        self.published_items.fetch_add(delta.items.cast_unsigned(), Ordering::Relaxed);
-        self.published_bytes.fetch_add(delta.bytes.cast_unsigned(), Ordering::Relaxed);
+        self.published_items.fetch_add(delta.table.items.cast_unsigned(), Ordering::Relaxed);
+        self.published_bytes.fetch_add(delta.table.bytes.cast_unsigned(), Ordering::Relaxed);
+        for (index, delta) in self.indexes.iter().zip(&delta.indexes) {
+            index.publish(*delta);
+        }
     }
 
     /// Takes back the counts of a write that failed. Writes behind it in line may carry counts that
     /// include it, so the right ones are put in line behind them. If that fails as well, the next
     /// write brings them.
-    pub(crate) fn withdraw(&self, db: &Db, catalog: &Keyspace, delta: CountsDelta) {
+    pub(crate) fn withdraw(&self, db: &Db, catalog: &Keyspace, delta: &TableDelta) {
         if delta.is_none() || mutant!("items_failed_write_counted") {
             return;
         }
         let mut counter = self.counter.lock();
-        counter.in_line = counter.in_line.changed_by(delta.negated());
+        counter.in_line = counter.in_line.changed_by(&delta.negated());
         if !counter.deleted {
             let mut batch = db.batch();
-            catalog::put_counts(&mut batch, catalog, self.id(), counter.in_line);
+            catalog::put_counts(&mut batch, catalog, self.id(), &counter.in_line);
             drop(db.submit(batch));
         }
     }
@@ -178,17 +242,17 @@ impl Counter {
         batch: &mut Batch,
         catalog: &Keyspace,
         table_id: u64,
-        delta: CountsDelta,
-    ) -> Counts {
+        delta: &TableDelta,
+    ) -> TableCounts {
         let counts = self.in_line.changed_by(delta);
         if !delta.is_none() && !mutant!("items_counts_not_stored") {
-            catalog::put_counts(batch, catalog, table_id, counts);
+            catalog::put_counts(batch, catalog, table_id, &counts);
         }
         counts
     }
 
     /// The batch is in line.
-    pub(crate) fn set(&mut self, counts: Counts) {
+    pub(crate) fn set(&mut self, counts: TableCounts) {
         self.in_line = counts;
     }
 }

@@ -141,11 +141,17 @@ impl Tables {
         let contents = catalog::open_contents(&db, &catalog)?;
         let mut tables = BTreeMap::new();
         for entry in contents.entries {
-            let name = catalog::items_keyspace(entry.record.table_id);
-            let items = db.existing_keyspace(&name)?.ok_or_else(|| {
-                catalog::format::damaged("the catalog names a keyspace that is not there")
-            })?;
-            let table = Table::new(entry.name.clone(), entry.record, items, entry.counts)?;
+            let existing = |name: String| {
+                db.existing_keyspace(&name)?.ok_or_else(|| {
+                    catalog::format::damaged("the catalog names a keyspace that is not there")
+                })
+            };
+            let mut keyspaces = entry.record.keyspaces().map(existing);
+            let items = keyspaces.next().transpose()?;
+            let items = items.expect("invariant: a table has a keyspace for its items");
+            let indexes = keyspaces.collect::<Result<_>>()?;
+            let (name, record) = (entry.name.clone(), entry.record);
+            let table = Table::new(name, record, items, indexes, entry.counts)?;
             tables.insert(entry.name, Arc::new(table));
         }
         Ok(Self {

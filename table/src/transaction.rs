@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use crate::error::{Result, TableError};
 use crate::key_codec::StoredKey;
 use crate::message;
-pub(crate) use commit::{Action, Change};
+pub(crate) use commit::{Action, Change, Committed};
 pub(crate) use ongoing::{Ongoing, Transactions, token_mismatch};
 
 /// Actions of one transaction.

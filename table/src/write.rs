@@ -1,5 +1,5 @@
 //! The write path that PutItem, DeleteItem, UpdateItem, BatchWriteItem and TransactWriteItems share: item locks, the old images,
-//! one batch with the items and the counts, the commit, and what follows from it. Whatever happens
+//! one batch with the items, their indexes and the counts, the commit, and what follows from it. Whatever happens
 //! to the caller, item locks are held until the commit is published.
 
 use std::future::{Future, poll_fn};
@@ -15,12 +15,13 @@ use smallvec::SmallVec;
 
 use crate::error::{Result, TableError};
 use crate::expression::condition::BoundCondition;
+use crate::index::{Entries, IndexUnits, entries_of, put_change};
 use crate::item::{ItemView, NewItem};
 use crate::item_lock::{ItemGuard, ItemLocks};
 use crate::key_codec::StoredKey;
 use crate::operation::ReturnValuesOnConditionCheckFailure;
 use crate::spare::Spare;
-use crate::table::{Counter, Counts, CountsDelta, Table};
+use crate::table::{Counter, CountsDelta, Table, TableCounts, TableDelta};
 use crate::transaction::token::{Record, TokenWrite};
 use crate::{Item, Tables};
 
@@ -64,10 +65,31 @@ pub(crate) struct OldItem {
     pub(crate) size_bytes: u32,
     /// The whole of it, where it was asked for.
     pub(crate) item: Option<Item>,
+    /// What the table's indexes have of it.
+    entries: Entries,
 }
 
 /// What each write of a commit replaced.
-pub(crate) type Olds = SmallVec<[Option<OldItem>; 1]>;
+type Olds = SmallVec<[Option<OldItem>; 1]>;
+
+/// What a write did.
+pub(crate) struct Written {
+    /// What it replaced.
+    pub(crate) old: Option<OldItem>,
+    /// What it cost each index of the table; empty where the table has none.
+    pub(crate) index_units: IndexUnits,
+}
+
+/// What an update did.
+pub(crate) struct Updated {
+    pub(crate) old_bytes: Option<u32>,
+    pub(crate) new_bytes: Option<u32>,
+    /// As of [`Written`].
+    pub(crate) index_units: IndexUnits,
+}
+
+/// The index units of each write of a batch.
+pub(crate) type Units = SmallVec<[IndexUnits; 1]>;
 
 /// The token of a transaction, which goes into its batch.
 pub(crate) struct Token {
@@ -124,7 +146,7 @@ impl Tables {
         writes: &[ItemWrite<'_>],
         wants_old: bool,
         waiting: Waiting,
-    ) -> Result<Olds> {
+    ) -> Result<SmallVec<[Written; 1]>> {
         let stripes = writes.iter().map(|w| ItemLocks::stripe_of(w.table.id(), &w.key));
         let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
         let guard = Arc::clone(self.locks()).lock(stripes).await;
@@ -138,40 +160,46 @@ impl Tables {
             }
             olds.push(read_old(write, wants_old)?);
         }
-        self.finish(writes, &olds, None, guard, waiting).await?;
-        Ok(olds)
+        let units = self.finish(writes, &olds, None, guard, waiting).await?;
+        let written = |(old, index_units)| Written { old, index_units };
+        Ok(olds.into_iter().zip(units).map(written).collect())
     }
 
-    /// Commits what `change` makes of the item that is there, unless it makes nothing; answers how large the old item
-    /// was and the new one is. What was there is not kept: `change` takes it over.
+    /// Commits what `change` makes of the item that is there, unless it makes nothing. What was there is not kept: `change` takes it over.
     pub(crate) async fn commit_update(
         &self,
         mut write: ItemWrite<'_>,
         waiting: Waiting,
         change: impl FnOnce(Option<Item>) -> Result<Option<NewItem>>,
-    ) -> Result<(Option<u32>, Option<u32>)> {
+    ) -> Result<Updated> {
         let stripes = std::iter::once(ItemLocks::stripe_of(write.table.id(), &write.key));
         let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
         let guard = Arc::clone(self.locks()).lock(stripes).await;
         let mut old = [read_old(&write, true)?];
         write.new = change(old[0].as_mut().and_then(|old| old.item.take()))?;
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
+        let mut units = Units::new();
         if new_bytes.is_some() {
-            match waiting {
+            units = match waiting {
                 Waiting::Blocks => self.write(&[write], &old, None, guard)?,
                 Waiting::Polls => {
                     // The new item is in the batch, and needs not be here too until the commit has ended.
-                    let in_flight = self.submit(&[write], &old, None, guard)?;
+                    let (in_flight, units) = self.submit(&[write], &old, None, guard)?;
                     if let Some(in_flight) = in_flight {
                         in_flight.await?;
                     }
+                    units
                 }
             }
         }
-        Ok((old[0].as_ref().map(|old| old.size_bytes), new_bytes))
+        Ok(Updated {
+            old_bytes: old[0].as_ref().map(|old| old.size_bytes),
+            new_bytes,
+            index_units: units.pop().unwrap_or_default(),
+        })
     }
 
-    /// Commits writes under their item locks, and a token with them.
+    /// Commits writes under their item locks, and a token with them; what each of them costs the indexes.
     pub(crate) async fn finish(
         &self,
         writes: &[ItemWrite<'_>],
@@ -179,15 +207,16 @@ impl Tables {
         token: Option<&Token>,
         guard: ItemGuard,
         waiting: Waiting,
-    ) -> Result<()> {
-        match waiting {
+    ) -> Result<Units> {
+        let units = match waiting {
             Waiting::Blocks => self.write(writes, olds, token, guard),
             Waiting::Polls => {
                 // Without anything to change, the answer is from what was published under the locks.
-                if let Some(in_flight) = self.submit(writes, olds, token, guard)? {
+                let (in_flight, units) = self.submit(writes, olds, token, guard)?;
+                if let Some(in_flight) = in_flight {
                     in_flight.await?;
                 }
-                Ok(())
+                Ok(units)
             }
         }?;
         if let Some(token) = token.filter(|_| mutant!("items_token_apart")) {
@@ -195,7 +224,7 @@ impl Tables {
             token.write.put(&mut batch, &token.record);
             self.db().write(batch)?;
         }
-        Ok(())
+        Ok(units)
     }
 
     /// Commits the batch, with the counts of its tables, on this thread.
@@ -205,14 +234,14 @@ impl Tables {
         olds: &[Option<OldItem>],
         token: Option<&Token>,
         guard: ItemGuard,
-    ) -> Result<()> {
+    ) -> Result<Units> {
         let mut batch = Spare::<Batch>::take();
-        let deltas = changes(&mut batch, writes, olds);
+        let (deltas, units) = changes(self, &mut batch, writes, olds)?;
         if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
             token.write.put(&mut batch, &token.record);
         }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(units);
         }
         let counters = lock_counters(self, &deltas, &mut batch)?;
         let mut is_in_line = false;
@@ -223,7 +252,8 @@ impl Tables {
         if is_in_line {
             settle(self, deltas, guard, result.is_ok());
         }
-        Ok(result?)
+        result?;
+        Ok(units)
     }
 
     /// Puts the batch in line, with the counts of its tables.
@@ -233,27 +263,28 @@ impl Tables {
         olds: &[Option<OldItem>],
         token: Option<&Token>,
         guard: ItemGuard,
-    ) -> Result<Option<InFlight>> {
+    ) -> Result<(Option<InFlight>, Units)> {
         let mut batch = self.db().batch();
-        let deltas = changes(&mut batch, writes, olds);
+        let (deltas, units) = changes(self, &mut batch, writes, olds)?;
         if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
             token.write.put(&mut batch, &token.record);
         }
         if batch.is_empty() {
-            return Ok(None);
+            return Ok((None, units));
         }
         let counters = lock_counters(self, &deltas, &mut batch)?;
         let pending = self.db().submit(batch)?;
         set_counters(counters);
-        Ok(Some(InFlight(Some(Commit { pending, deltas, guard, tables: self.clone() }))))
+        let commit = Commit { pending, deltas, guard, tables: self.clone() };
+        Ok((Some(InFlight(Some(commit))), units))
     }
 }
 
 /// The tables that a batch changes the counts of, in the order of their ids, and how.
-type Deltas = SmallVec<[(Arc<Table>, CountsDelta); 1]>;
+type Deltas = SmallVec<[(Arc<Table>, TableDelta); 1]>;
 
 /// The locked counters of a batch, with the counts to come.
-type Counters<'t> = SmallVec<[(MutexGuard<'t, Counter>, Counts); 1]>;
+type Counters<'t> = SmallVec<[(MutexGuard<'t, Counter>, TableCounts); 1]>;
 
 fn set_counters(counters: Counters<'_>) {
     for (mut counter, counts) in counters {
@@ -261,39 +292,86 @@ fn set_counters(counters: Counters<'_>) {
     }
 }
 
-/// Puts the items into the batch, without the counts; how these change.
-fn changes(batch: &mut Batch, writes: &[ItemWrite<'_>], olds: &[Option<OldItem>]) -> Deltas {
+/// Puts the items and the changes of their indexes into the batch, without the counts; how these
+/// change, and what each write costs the indexes.
+fn changes(
+    tables: &Tables,
+    batch: &mut Batch,
+    writes: &[ItemWrite<'_>],
+    olds: &[Option<OldItem>],
+) -> Result<(Deltas, Units)> {
     let mut deltas = Deltas::new();
+    let mut units = Units::with_capacity(writes.len());
     for (write, old) in writes.iter().zip(olds) {
         match &write.new {
             Some(item) => batch.put(&write.table.items, &write.key, item.as_bytes()),
             None if old.is_some() => batch.delete(&write.table.items, &write.key),
-            None => continue,
+            None => {
+                units.push(IndexUnits::new());
+                continue;
+            }
         }
         let old_bytes = old.as_ref().map(|old| old.size_bytes);
         let is_replaced = write.new.is_some() && mutant!("items_replaced_counted_twice");
         let old_bytes = old_bytes.filter(|_| !is_replaced);
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
         let delta = CountsDelta::of(old_bytes, new_bytes);
-        match deltas.iter_mut().find(|(table, _)| table.id() == write.table.id()) {
-            Some((_, sum)) => sum.add(delta),
-            None => deltas.push((Arc::clone(&write.table), delta)),
-        }
+        let at = deltas.iter().position(|(table, _)| table.id() == write.table.id());
+        let at = at.unwrap_or_else(|| {
+            deltas.push((Arc::clone(&write.table), TableDelta::default()));
+            deltas.len() - 1
+        });
+        let sum = &mut deltas[at].1;
+        sum.table.add(delta);
+        units.push(match write.table.indexes.is_empty() {
+            true => IndexUnits::new(),
+            false if mutant!("index_written_apart") => {
+                let mut apart = tables.db().batch();
+                let units = index_changes(&mut apart, write, old.as_ref(), sum)?;
+                tables.db().write(apart)?;
+                units
+            }
+            false => index_changes(batch, write, old.as_ref(), sum)?,
+        });
     }
     deltas.sort_unstable_by_key(|(table, _)| table.id());
-    deltas
+    Ok((deltas, units))
+}
+
+/// Puts what a write changes in the indexes of its table into a batch.
+fn index_changes(
+    batch: &mut Batch,
+    write: &ItemWrite<'_>,
+    old: Option<&OldItem>,
+    sum: &mut TableDelta,
+) -> Result<IndexUnits> {
+    let indexes = &write.table.indexes;
+    sum.indexes.resize(indexes.len(), CountsDelta::default());
+    let mut new = match &write.new {
+        Some(item) => entries_of(indexes, &write.key, ItemView::new(item.as_bytes())?)?,
+        None => Entries::new(),
+    };
+    new.resize(indexes.len(), None);
+    let mut units = IndexUnits::with_capacity(indexes.len());
+    for (at, (index, new)) in indexes.iter().zip(new).enumerate() {
+        let old = old.and_then(|old| old.entries[at].as_ref());
+        let (delta, cost) = put_change(batch, &index.entries, old, new.as_ref());
+        sum.indexes[at].add(delta);
+        units.push(cost);
+    }
+    Ok(units)
 }
 
 /// Locks the counters of the tables, and puts their new counts into the batch.
 fn lock_counters<'t>(
     tables: &Tables,
-    deltas: &'t [(Arc<Table>, CountsDelta)],
+    deltas: &'t [(Arc<Table>, TableDelta)],
     batch: &mut Batch,
 ) -> Result<Counters<'t>> {
     let mut counters = Counters::with_capacity(deltas.len());
     for (table, delta) in deltas {
         let counter = table.lock_counter()?;
-        let counts = counter.put_changed(batch, tables.catalog(), table.id(), *delta);
+        let counts = counter.put_changed(batch, tables.catalog(), table.id(), delta);
         counters.push((counter, counts));
     }
     Ok(counters)
@@ -307,7 +385,8 @@ pub(crate) fn read_old(write: &ItemWrite<'_>, is_wanted: bool) -> Result<Option<
             check.check(Some(old))?;
         }
         let item = if is_wanted { Some(old.decode()?) } else { None };
-        Ok(OldItem { size_bytes: old.logical_size(), item })
+        let entries = entries_of(&write.table.indexes, &write.key, old)?;
+        Ok(OldItem { size_bytes: old.logical_size(), item, entries })
     };
     let old = write.table.items.get_and(&write.key, read)?.transpose()?;
     if let (None, Some(check)) = (&old, &write.check) {
@@ -328,9 +407,9 @@ struct Commit {
 fn settle(tables: &Tables, deltas: Deltas, guard: ItemGuard, committed: bool) {
     for (table, delta) in deltas {
         if committed {
-            table.publish(delta);
+            table.publish(&delta);
         } else {
-            table.withdraw(tables.db(), tables.catalog(), delta);
+            table.withdraw(tables.db(), tables.catalog(), &delta);
         }
     }
     drop(guard);

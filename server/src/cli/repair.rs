@@ -1,12 +1,12 @@
 //! `esker repair`: says what is wrong with a data directory and what a repair would lose; with `--apply` it repairs, in
-//! place or in a copy, and deletes nothing. Then it corrects the counts of the tables that have lost items. A loss is
-//! exit code 2.
+//! place or in a copy, and deletes nothing. Then it corrects the indexes and the counts of the tables that have lost
+//! items. A loss is exit code 2.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use esker::{Db, ErrorKind, RepairOptions, RepairReport};
-use esker_table::{Miscount, TableError};
+use esker_table::{Miscount, StaleIndex, TableError};
 
 use super::inspect::print;
 use super::{CliError, Outcome, open};
@@ -50,46 +50,62 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let may_write = arguments.apply && arguments.to.is_some() == copy.is_some();
     let directory = copy.unwrap_or(&arguments.dir);
     // A directory that is still damaged cannot be opened to count anything.
-    let counts = match report.is_sound() || report.is_applied {
-        true => counts(directory, may_write)?,
-        false => Vec::new(),
+    let wrong = match report.is_sound() || report.is_applied {
+        true => wrong_tables(directory, may_write)?,
+        false => WrongTables::default(),
     };
-    print(&text(arguments, &report, &counts, may_write));
-    let is_sound = report.is_sound() && (counts.is_empty() || may_write);
+    print(&text(arguments, &report, &wrong, may_write));
+    let is_sound = report.is_sound() && (wrong.is_none() || may_write);
     let is_done = is_sound || (report.is_applied && report.is_lossless());
     Ok(if is_done { Outcome::Done } else { Outcome::Incomplete })
 }
 
-/// The tables whose counts are wrong; with `may_write` they are right afterwards.
-fn counts(dir: &Path, may_write: bool) -> Result<Vec<Miscount>, CliError> {
+/// What is wrong with the tables although their files are sound.
+#[derive(Default)]
+struct WrongTables {
+    indexes: Vec<StaleIndex>,
+    counts: Vec<Miscount>,
+}
+
+impl WrongTables {
+    fn is_none(&self) -> bool {
+        self.indexes.is_empty() && self.counts.is_empty()
+    }
+}
+
+/// The tables whose indexes or counts are wrong; with `may_write` they are right afterwards.
+fn wrong_tables(dir: &Path, may_write: bool) -> Result<WrongTables, CliError> {
     let unreadable = |error: TableError| {
-        CliError::new(format!("the tables in {} cannot be counted: {error}", dir.display()))
+        CliError::new(format!("the tables in {} cannot be checked: {error}", dir.display()))
     };
     let db = open::read_only(dir)?;
-    let found = esker_table::miscounts(&db).map_err(unreadable)?;
+    let indexes = esker_table::stale_indexes(&db).map_err(unreadable)?;
+    let counts = esker_table::miscounts(&db).map_err(unreadable)?;
+    let found = WrongTables { indexes, counts };
     open::close_db(&db)?;
-    if found.is_empty() || !may_write {
+    if found.is_none() || !may_write {
         return Ok(found);
     }
     drop(db);
     let db = Db::open(dir).map_err(|error| open::failed(dir, open::Use::Look, &error))?;
-    let corrected = esker_table::correct_counts(&db).map_err(unreadable)?;
+    esker_table::correct_indexes(&db).map_err(unreadable)?;
+    esker_table::correct_counts(&db).map_err(unreadable)?;
     open::close_db(&db)?;
-    Ok(corrected)
+    Ok(found)
 }
 
 fn text(
     arguments: &Arguments,
     report: &RepairReport,
-    counts: &[Miscount],
+    wrong: &WrongTables,
     is_corrected: bool,
 ) -> String {
     let dir = arguments.dir.display();
-    let counts = counts_text(arguments, counts, is_corrected);
+    let tables = tables_text(arguments, wrong, is_corrected);
     if report.is_sound() {
         let rest =
-            if counts.is_empty() { "there is nothing to repair" } else { "no file is damaged" };
-        return format!("{dir} is sound: {rest}\n{counts}");
+            if tables.is_empty() { "there is nothing to repair" } else { "no file is damaged" };
+        return format!("{dir} is sound: {rest}\n{tables}");
     }
     let mut out = format!("{dir} is damaged:\n");
     for damage in &report.damage {
@@ -149,24 +165,40 @@ fn text(
             );
         }
     }
-    out + &counts
+    out + &tables
 }
 
-fn counts_text(arguments: &Arguments, counts: &[Miscount], is_corrected: bool) -> String {
+fn tables_text(arguments: &Arguments, wrong: &WrongTables, is_corrected: bool) -> String {
     let mut out = String::new();
-    for Miscount { table, stored: (items, bytes), counted: (found, found_bytes) } in counts {
+    for StaleIndex { table, index, entries } in &wrong.indexes {
         let _ = writeln!(
             out,
-            "Table {table} said that it has {items} items of {bytes} bytes; it has {found} of {found_bytes}."
+            "Index {index} of table {table} does not agree with the table in {entries} entries."
         );
     }
-    if !counts.is_empty() {
-        let dir = arguments.dir.display();
-        let _ = match is_corrected {
-            true => writeln!(out, "These counts are corrected."),
-            false => writeln!(out, "esker repair {dir} --apply corrects these counts."),
+    for Miscount { table, index, stored: (items, bytes), counted: (found, found_bytes) } in
+        &wrong.counts
+    {
+        let _ = match index {
+            Some(index) => write!(out, "Index {index} of table {table}"),
+            None => write!(out, "Table {table}"),
         };
+        let _ = writeln!(
+            out,
+            " said that it has {items} items of {bytes} bytes; it has {found} of {found_bytes}."
+        );
     }
+    let what = match (wrong.indexes.is_empty(), wrong.counts.is_empty()) {
+        (true, true) => return out,
+        (true, false) => "These counts",
+        (false, true) => "These indexes",
+        (false, false) => "These indexes and counts",
+    };
+    let dir = arguments.dir.display();
+    let _ = match is_corrected {
+        true => writeln!(out, "{what} are corrected."),
+        false => writeln!(out, "esker repair {dir} --apply corrects {}.", what.to_lowercase()),
+    };
     out
 }
 
@@ -182,7 +214,8 @@ mod tests {
 
     use esker_table::operation::{CreateTableRequest, PutItemRequest};
     use esker_table::schema::{
-        AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+        Projection, ProjectionType, ScalarAttributeType,
     };
     use esker_table::{Item, Tables};
 
@@ -211,11 +244,11 @@ mod tests {
         assert!(matches!(run(&arguments(false)).unwrap(), Outcome::Incomplete));
         assert!(path.exists());
         let report = esker::repair(dir.path(), &RepairOptions::default()).unwrap();
-        let text = text(&arguments(false), &report, &[], false);
+        let text = text(&arguments(false), &report, &WrongTables::default(), false);
         assert!(text.contains("Lost: keys of keyspace k from \"key\" through \"key\""), "{text}");
         assert!(text.contains(" --apply repairs it"), "{text}");
         let skipping = Arguments { skip_damaged_log: true, ..arguments(false) };
-        let text = super::text(&skipping, &report, &[], false);
+        let text = super::text(&skipping, &report, &WrongTables::default(), false);
         assert!(text.contains(" --apply --skip-damaged-log repairs it"), "{text}");
         let not_empty = Some(dir.path().to_path_buf());
         let refused = run(&Arguments { to: not_empty, ..arguments(true) }).err().unwrap();
@@ -229,7 +262,7 @@ mod tests {
         assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Done));
     }
     #[test]
-    fn the_counts_of_a_table_that_lost_an_item_are_corrected() {
+    fn the_counts_and_the_index_of_a_table_that_lost_an_item_are_corrected() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path()).unwrap();
         let tables = Tables::open(db.clone()).unwrap();
@@ -245,6 +278,18 @@ mod tests {
                     attribute_name: id(),
                     key_type: KeyType::Hash,
                 }],
+                global_secondary_indexes: Some(vec![GlobalSecondaryIndex {
+                    index_name: "again".into(),
+                    key_schema: vec![KeySchemaElement {
+                        attribute_name: id(),
+                        key_type: KeyType::Hash,
+                    }],
+                    projection: Projection {
+                        projection_type: Some(ProjectionType::All),
+                        non_key_attributes: None,
+                    },
+                    provisioned_throughput: None,
+                }]),
                 billing_mode: Some(BillingMode::PayPerRequest),
                 ..Default::default()
             })

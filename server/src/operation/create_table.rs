@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::index::{self, IndexIn};
 use super::shared::{ATTRIBUTE_TYPE, BILLING_MODE, DescriptionOut, KEY_TYPE, serialize_members};
 use super::{Blocking, Operation};
 use crate::error::WireError;
@@ -23,6 +24,8 @@ pub(crate) struct Input {
     table_name: Option<String>,
     attribute_definitions: Option<Vec<Definition>>,
     key_schema: Option<Vec<KeyElement>>,
+    local_secondary_indexes: Option<Vec<IndexIn>>,
+    global_secondary_indexes: Option<Vec<IndexIn>>,
     billing_mode: Option<String>,
     provisioned_throughput: Option<Throughput>,
     deletion_protection_enabled: Option<bool>,
@@ -38,6 +41,8 @@ impl Members for Input {
             "TableName" => self.table_name = json::text(map)?,
             "AttributeDefinitions" => self.attribute_definitions = json::list(map)?,
             "KeySchema" => self.key_schema = json::list(map)?,
+            "LocalSecondaryIndexes" => self.local_secondary_indexes = json::list(map)?,
+            "GlobalSecondaryIndexes" => self.global_secondary_indexes = json::list(map)?,
             "BillingMode" => self.billing_mode = json::text(map)?,
             "ProvisionedThroughput" => self.provisioned_throughput = json::structure(map)?,
             "DeletionProtectionEnabled" => self.deletion_protection_enabled = json::flag(map)?,
@@ -53,10 +58,8 @@ impl Members for Input {
                 name,
                 map,
                 [
-                    "GlobalSecondaryIndexes",
                     "GlobalTableSettingsReplicationMode",
                     "GlobalTableSourceArn",
-                    "LocalSecondaryIndexes",
                     "OnDemandThroughput",
                     "ResourcePolicy",
                     "Tags",
@@ -87,8 +90,9 @@ impl Members for Definition {
     }
 }
 
+/// An attribute of a key as it was sent.
 #[derive(Default)]
-struct KeyElement {
+pub(super) struct KeyElement {
     attribute_name: Option<String>,
     key_type: Option<String>,
 }
@@ -106,8 +110,9 @@ impl Members for KeyElement {
     }
 }
 
+/// A throughput as it was sent.
 #[derive(Default)]
-struct Throughput {
+pub(super) struct Throughput {
     read_capacity_units: Option<i64>,
     write_capacity_units: Option<i64>,
 }
@@ -139,16 +144,30 @@ fn definition(index: usize, input: Definition, checks: &mut Constraints) -> Attr
     AttributeDefinition { attribute_name, attribute_type }
 }
 
-fn key_element(index: usize, input: KeyElement, checks: &mut Constraints) -> KeySchemaElement {
-    let path = |member: &str| format!("keySchema.{}.member.{member}", index + 1);
-    let attribute_name = checks.required(input.attribute_name, &path("attributeName"));
-    let text = checks.required(input.key_type.map(Some), &path("keyType"));
-    let chosen = checks.choice(text.as_deref(), &path("keyType"), KEY_TYPE);
-    KeySchemaElement { attribute_name, key_type: chosen.unwrap_or(KeyType::Hash) }
+/// The key at `path`, which has to be there.
+pub(super) fn key_schema(
+    input: Option<Vec<KeyElement>>,
+    path: &str,
+    checks: &mut Constraints,
+) -> Vec<KeySchemaElement> {
+    let elements = checks.required(input, path).into_iter().enumerate();
+    let element = |(index, input): (usize, KeyElement)| {
+        let path = |member: &str| format!("{path}.{}.member.{member}", index + 1);
+        let attribute_name = checks.required(input.attribute_name, &path("attributeName"));
+        let text = checks.required(input.key_type.map(Some), &path("keyType"));
+        let chosen = checks.choice(text.as_deref(), &path("keyType"), KEY_TYPE);
+        KeySchemaElement { attribute_name, key_type: chosen.unwrap_or(KeyType::Hash) }
+    };
+    elements.map(element).collect()
 }
 
-fn throughput(input: Throughput, checks: &mut Constraints) -> ProvisionedThroughput {
-    let path = |member: &str| format!("provisionedThroughput.{member}");
+/// The throughput at `path`.
+pub(super) fn throughput(
+    input: Throughput,
+    path: &str,
+    checks: &mut Constraints,
+) -> ProvisionedThroughput {
+    let path = |member: &str| format!("{path}.{member}");
     ProvisionedThroughput {
         read_capacity_units: checks.required(input.read_capacity_units, &path("readCapacityUnits")),
         write_capacity_units: checks
@@ -163,6 +182,9 @@ impl Operation for CreateTable {
 
     fn request(input: Input) -> Result<Self::Request, WireError> {
         let mut checks = Constraints::default();
+        let local = input.local_secondary_indexes.iter().flatten();
+        let indexes = local.chain(input.global_secondary_indexes.iter().flatten());
+        let unsupported_of_indexes: Vec<_> = indexes.filter_map(IndexIn::unsupported).collect();
         let request = CreateTableRequest {
             table_name: checks.required(input.table_name, "tableName"),
             attribute_definitions: checks
@@ -171,16 +193,15 @@ impl Operation for CreateTable {
                 .enumerate()
                 .map(|(index, input)| definition(index, input, &mut checks))
                 .collect(),
-            key_schema: checks
-                .required(input.key_schema, "keySchema")
-                .into_iter()
-                .enumerate()
-                .map(|(index, input)| key_element(index, input, &mut checks))
-                .collect(),
+            key_schema: key_schema(input.key_schema, "keySchema", &mut checks),
+            global_secondary_indexes: (input.global_secondary_indexes)
+                .map(|indexes| index::global(indexes, "globalSecondaryIndexes", &mut checks)),
+            local_secondary_indexes: (input.local_secondary_indexes)
+                .map(|indexes| index::local(indexes, "localSecondaryIndexes", &mut checks)),
             billing_mode: checks.choice(input.billing_mode.as_deref(), "billingMode", BILLING_MODE),
             provisioned_throughput: input
                 .provisioned_throughput
-                .map(|input| throughput(input, &mut checks)),
+                .map(|input| throughput(input, "provisionedThroughput", &mut checks)),
             deletion_protection_enabled: input.deletion_protection_enabled,
         };
         // The class only changes the price of storage; the other one is not kept, so it is not accepted.
@@ -188,6 +209,9 @@ impl Operation for CreateTable {
         let infrequent = checks.choice(input.table_class.as_deref(), "tableClass", classes);
         checks.check()?;
         let mut unsupported = input.unsupported;
+        for index in unsupported_of_indexes {
+            unsupported.note(index, true);
+        }
         unsupported.note("TableClass STANDARD_INFREQUENT_ACCESS", infrequent == Some(true));
         unsupported.check()?;
         Ok(request)

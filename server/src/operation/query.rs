@@ -7,7 +7,7 @@ use esker_table::operation::{
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::constraint::Constraints;
 use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ConditionIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, placeholders, serialize_members,
@@ -24,6 +24,7 @@ pub(crate) struct Query;
 #[derive(Default)]
 pub(crate) struct Input {
     table_name: Option<String>,
+    index_name: Option<String>,
     key_condition_expression: Option<String>,
     filter_expression: Option<String>,
     projection_expression: Option<String>,
@@ -39,7 +40,6 @@ pub(crate) struct Input {
     query_filter: Option<ByName<ConditionIn>>,
     conditional_operator: Option<String>,
     attributes_to_get: Option<Vec<String>>,
-    unsupported: Unsupported,
 }
 
 impl Members for Input {
@@ -48,6 +48,7 @@ impl Members for Input {
     fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "TableName" => self.table_name = json::text(map)?,
+            "IndexName" => self.index_name = json::text(map)?,
             "KeyConditionExpression" => self.key_condition_expression = json::text(map)?,
             "FilterExpression" => self.filter_expression = json::text(map)?,
             "ProjectionExpression" => self.projection_expression = json::text(map)?,
@@ -63,7 +64,7 @@ impl Members for Input {
             "QueryFilter" => self.query_filter = json::structure_map(map)?,
             "ConditionalOperator" => self.conditional_operator = json::text(map)?,
             "AttributesToGet" => self.attributes_to_get = json::texts(map)?,
-            _ => or_unsupported!(self, name, map, ["IndexName"]),
+            _ => json::skip(map)?,
         }
         Ok(())
     }
@@ -103,7 +104,6 @@ impl Operation for Query {
         let query_filter = legacy::conditions(&mut checks, input.query_filter, "queryFilter");
         let key_conditions = legacy::conditions(&mut checks, input.key_conditions, "keyConditions");
         checks.check()?;
-        input.unsupported.check()?;
         // Only its own expression may not stand beside it.
         let has_key_conditions =
             key_conditions.is_some() && input.key_condition_expression.is_some();
@@ -132,6 +132,7 @@ impl Operation for Query {
         )?;
         Ok(QueryRequest {
             table_name,
+            index_name: input.index_name,
             key_condition_expression: input.key_condition_expression,
             filter_expression: input.filter_expression,
             projection_expression: input.projection_expression,

@@ -7,7 +7,7 @@ use esker_table::operation::{
 use serde::Serialize;
 use serde::de::MapAccess;
 
-use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::constraint::Constraints;
 use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ConditionIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, placeholders, serialize_members,
@@ -24,6 +24,7 @@ pub(crate) struct Scan;
 #[derive(Default)]
 pub(crate) struct Input {
     table_name: Option<String>,
+    index_name: Option<String>,
     segment: Option<i32>,
     total_segments: Option<i32>,
     limit: Option<i32>,
@@ -38,7 +39,6 @@ pub(crate) struct Input {
     scan_filter: Option<ByName<ConditionIn>>,
     conditional_operator: Option<String>,
     attributes_to_get: Option<Vec<String>>,
-    unsupported: Unsupported,
 }
 
 impl Members for Input {
@@ -47,6 +47,7 @@ impl Members for Input {
     fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "TableName" => self.table_name = json::text(map)?,
+            "IndexName" => self.index_name = json::text(map)?,
             "Segment" => self.segment = json::integer(map)?,
             "TotalSegments" => self.total_segments = json::integer(map)?,
             "Limit" => self.limit = json::integer(map)?,
@@ -61,7 +62,7 @@ impl Members for Input {
             "ScanFilter" => self.scan_filter = json::structure_map(map)?,
             "ConditionalOperator" => self.conditional_operator = json::text(map)?,
             "AttributesToGet" => self.attributes_to_get = json::texts(map)?,
-            _ => or_unsupported!(self, name, map, ["IndexName"]),
+            _ => json::skip(map)?,
         }
         Ok(())
     }
@@ -100,7 +101,6 @@ impl Operation for Scan {
         checks.not_empty(input.attributes_to_get.as_ref(), "attributesToGet");
         let scan_filter = legacy::conditions(&mut checks, input.scan_filter, "scanFilter");
         checks.check()?;
-        input.unsupported.check()?;
         check_parameters(
             &[
                 ("AttributesToGet", input.attributes_to_get.is_some()),
@@ -123,6 +123,7 @@ impl Operation for Scan {
         )?;
         Ok(ScanRequest {
             table_name,
+            index_name: input.index_name,
             filter_expression: input.filter_expression,
             projection_expression: input.projection_expression,
             scan_filter: scan_filter.transpose()?,

@@ -1,6 +1,8 @@
 //! What several operations have in common: enumerations, consumed capacity, table descriptions, and the check of the
 //! names and values of expressions. Called by the operations only.
 
+use std::collections::BTreeMap;
+
 use esker_table::operation::{
     CapacityUse, ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues,
     ReturnConsumedCapacity, ReturnValues, ReturnValuesOnConditionCheckFailure, Select,
@@ -12,6 +14,7 @@ use esker_table::schema::{
 };
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::index::{GlobalOut, LocalOut, ThroughputOut};
 use crate::error::WireError;
 use crate::json::ExpressionValues;
 
@@ -21,7 +24,7 @@ pub(super) const RETURN_CONSUMED_CAPACITY: &[(&str, ReturnConsumedCapacity)] = &
     ("NONE", ReturnConsumedCapacity::None),
 ];
 
-/// Without local indexes there are no item collections to report on, so both values mean the same.
+/// Nothing is reported of item collections: both values mean the same.
 pub(super) const RETURN_ITEM_COLLECTION_METRICS: &[(&str, ())] = &[("SIZE", ()), ("NONE", ())];
 
 pub(super) const RETURN_VALUES_ON_FAILURE: &[(&str, ReturnValuesOnConditionCheckFailure)] = &[
@@ -148,6 +151,20 @@ impl Serialize for CapacityOut<'_> {
             .optional(READ_UNITS, used_for(CapacityUse::Reads))?
             .optional(WRITE_UNITS, used_for(CapacityUse::Writes))?
             .optional("Table", capacity.table.map(|units| UnitsOut(units, capacity.capacity_use)))?
+            .optional(
+                "LocalSecondaryIndexes",
+                capacity
+                    .local_secondary_indexes
+                    .as_ref()
+                    .map(|shares| SharesOut(shares, capacity.capacity_use)),
+            )?
+            .optional(
+                "GlobalSecondaryIndexes",
+                capacity
+                    .global_secondary_indexes
+                    .as_ref()
+                    .map(|shares| SharesOut(shares, capacity.capacity_use)),
+            )?
             .end()
     }
 }
@@ -163,6 +180,16 @@ impl Serialize for CapacitiesOut<'_> {
 
 const READ_UNITS: &str = "ReadCapacityUnits";
 const WRITE_UNITS: &str = "WriteCapacityUnits";
+
+/// The shares of indexes, by name.
+struct SharesOut<'a>(&'a BTreeMap<String, f64>, Option<CapacityUse>);
+
+impl Serialize for SharesOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let share = |(name, units): (&'_ String, &f64)| (name.clone(), UnitsOut(*units, self.1));
+        serializer.collect_map(self.0.iter().map(share))
+    }
+}
 
 /// `Capacity`.
 struct UnitsOut(f64, Option<CapacityUse>);
@@ -187,6 +214,8 @@ impl Serialize for DescriptionOut<'_> {
         let table = self.0;
         let status = name_of(TABLE_STATUS, &table.table_status);
         let definitions: Vec<_> = table.attribute_definitions.iter().map(DefinitionOut).collect();
+        let local: Vec<_> = table.local_secondary_indexes.iter().map(LocalOut).collect();
+        let global: Vec<_> = table.global_secondary_indexes.iter().map(GlobalOut).collect();
         let key: Vec<_> = table.key_schema.iter().map(KeyElementOut).collect();
         // Timestamps are seconds with a fraction.
         let created = table.creation_date_time_ms as f64 / 1000.0;
@@ -197,12 +226,14 @@ impl Serialize for DescriptionOut<'_> {
             .member("KeySchema", key)?
             .member("TableStatus", status)?
             .member("CreationDateTime", created)?
-            .member("ProvisionedThroughput", ThroughputOut(table))?
+            .member("ProvisionedThroughput", ThroughputOut(table.provisioned_throughput))?
             .member("TableSizeBytes", table.table_size_bytes)?
             .member("ItemCount", table.item_count)?
             .member("TableArn", &table.table_arn)?
             .member("TableId", &table.table_id)?
             .optional("BillingModeSummary", on_demand.then_some(BillingOut(table.billing_mode)))?
+            .optional("LocalSecondaryIndexes", (!local.is_empty()).then_some(local))?
+            .optional("GlobalSecondaryIndexes", (!global.is_empty()).then_some(global))?
             .member("DeletionProtectionEnabled", table.deletion_protection_enabled)?
             .end()
     }
@@ -226,19 +257,6 @@ impl Serialize for KeyElementOut<'_> {
         Writer::start(serializer)?
             .member("AttributeName", &self.0.attribute_name)?
             .member("KeyType", name_of(KEY_TYPE, &self.0.key_type))?
-            .end()
-    }
-}
-
-struct ThroughputOut<'a>(&'a TableDescription);
-
-impl Serialize for ThroughputOut<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let throughput = self.0.provisioned_throughput;
-        Writer::start(serializer)?
-            .member("NumberOfDecreasesToday", 0)?
-            .member("ReadCapacityUnits", throughput.read_capacity_units)?
-            .member("WriteCapacityUnits", throughput.write_capacity_units)?
             .end()
     }
 }

@@ -221,15 +221,7 @@ fn malformed_bodies_are_serialization_exceptions() {
 }
 
 #[test]
-fn parameters_that_are_not_here_yet_are_refused_by_name() {
-    let body = r#"{"TableName":"T","IndexName":"x"}"#;
-    for found in [refusal::<super::Query>(body), refusal::<super::Scan>(body)] {
-        assert_eq!(
-            found,
-            "ValidationException: One or more parameter values were invalid: IndexName is not supported in \
-             this version of Esker"
-        );
-    }
+fn names_of_expressions_need_an_expression() {
     let body = r##"{"TableName":"T","Key":{},"ExpressionAttributeNames":{"#a":"b"}}"##;
     assert!(
         refusal::<super::GetItem>(body).contains("can only be specified when using expressions")
@@ -251,7 +243,6 @@ fn create_table_is_read() {
     for (member, value) in [
         ("Tags", r#"[{"Key":"k","Value":"v"}]"#),
         ("StreamSpecification", r#"{"StreamEnabled":true}"#),
-        ("GlobalSecondaryIndexes", r#"[{"IndexName":"i"}]"#),
         ("TableClass", r#""STANDARD_INFREQUENT_ACCESS""#),
     ] {
         let body = format!(
@@ -260,6 +251,9 @@ fn create_table_is_read() {
         let refusal = refusal::<super::CreateTable>(&body);
         assert!(refusal.contains(member) && refusal.contains("not supported"), "{refusal}");
     }
+    let warm = r#"{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"GlobalSecondaryIndexes":[{"IndexName":
+        "idx","KeySchema":[],"Projection":{},"WarmThroughput":{"ReadUnitsPerSecond":1}}]}"#;
+    assert!(refusal::<super::CreateTable>(warm).contains("WarmThroughput is not supported"));
     let body = r#"{"TableName":"T","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"X"}],
         "KeySchema":[{"AttributeName":"h"}]}"#;
     let refusal = refusal::<super::CreateTable>(body);
@@ -271,18 +265,68 @@ fn create_table_is_read() {
 }
 
 #[test]
+fn indexes_of_create_table_are_read() {
+    let body = r##"{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"GlobalSecondaryIndexes":[{"IndexName":"g",
+        "KeySchema":[{"AttributeName":"h","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"Projection":
+        {"ProjectionType":"INCLUDE","NonKeyAttributes":["a","b"]},"ProvisionedThroughput":{"ReadCapacityUnits":1,
+        "WriteCapacityUnits":2},"WarmThroughput":null}],"LocalSecondaryIndexes":[{"IndexName":"l","KeySchema":
+        [{"AttributeName":"h","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}]}"##;
+    let element =
+        |name: &str, key_type| KeySchemaElement { attribute_name: name.to_owned(), key_type };
+    let global = GlobalSecondaryIndex {
+        index_name: "g".to_owned(),
+        key_schema: vec![element("h", KeyType::Hash), element("r", KeyType::Range)],
+        projection: Projection {
+            projection_type: Some(ProjectionType::Include),
+            non_key_attributes: Some(vec!["a".to_owned(), "b".to_owned()]),
+        },
+        provisioned_throughput: Some(ProvisionedThroughput {
+            read_capacity_units: 1,
+            write_capacity_units: 2,
+        }),
+    };
+    let local = LocalSecondaryIndex {
+        index_name: "l".to_owned(),
+        key_schema: vec![element("h", KeyType::Hash)],
+        projection: Projection {
+            projection_type: Some(ProjectionType::KeysOnly),
+            non_key_attributes: None,
+        },
+    };
+    let read = request::<super::CreateTable>(body).unwrap();
+    assert_eq!(read.global_secondary_indexes, Some(vec![global]));
+    assert_eq!(read.local_secondary_indexes, Some(vec![local]));
+
+    let body = r#"{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"GlobalSecondaryIndexes":[{}],
+        "LocalSecondaryIndexes":[{"IndexName":"l","KeySchema":[],"Projection":{"ProjectionType":"SOME"}}]}"#;
+    assert_eq!(
+        refusal::<super::CreateTable>(body),
+        "ValidationException: 4 validation errors detected: Value null at 'globalSecondaryIndexes.1.member.keySchema' \
+         failed to satisfy constraint: Member must not be null; Value null at \
+         'globalSecondaryIndexes.1.member.projection' failed to satisfy constraint: Member must not be null; Value \
+         null at 'globalSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must not be null; \
+         Value 'SOME' at 'localSecondaryIndexes.1.member.projection.projectionType' failed to satisfy constraint: \
+         Member must satisfy enum value set: [ALL, INCLUDE, KEYS_ONLY]"
+    );
+}
+
+#[test]
 fn query_and_scan_are_read() {
     let body = r##"{"TableName":"T","KeyConditionExpression":"#a = :b","ExpressionAttributeNames":{"#a":"h"},
         "ExpressionAttributeValues":{":b":{"S":"x"}},"ScanIndexForward":false,"Limit":7,"Select":"COUNT",
-        "ExclusiveStartKey":{"h":{"S":"x"}},"ConsistentRead":true}"##;
+        "ExclusiveStartKey":{"h":{"S":"x"}},"ConsistentRead":true,"IndexName":"i"}"##;
     let read = request::<super::Query>(body).unwrap();
+    assert_eq!(read.index_name.as_deref(), Some("i"));
     assert_eq!(read.expression_attribute_names.unwrap()["#a"], "h");
     assert_eq!(read.expression_attribute_values.unwrap(), item(":b", "x"));
     assert_eq!((read.limit, read.select), (Some(7), Some(Select::Count)));
     assert_eq!((read.scan_index_forward, read.consistent_read), (Some(false), Some(true)));
     assert_eq!(read.exclusive_start_key.unwrap(), item("h", "x"));
-    let read =
-        request::<super::Scan>(r#"{"TableName":"T","Segment":1,"TotalSegments":4}"#).unwrap();
+    let read = request::<super::Scan>(
+        r#"{"TableName":"T","IndexName":"i","Segment":1,"TotalSegments":4}"#,
+    )
+    .unwrap();
+    assert_eq!(read.index_name.as_deref(), Some("i"));
     assert_eq!((read.segment, read.total_segments), (Some(1), Some(4)));
 }
 
@@ -295,7 +339,7 @@ fn responses_are_written_without_what_is_absent() {
             table_name: "T".to_owned(),
             capacity_units: 0.5,
             table: Some(0.5),
-            capacity_use: None,
+            ..Default::default()
         }),
     };
     assert_eq!(
@@ -356,6 +400,8 @@ fn descriptions_have_the_services_members() {
         deletion_protection_enabled: false,
         item_count: 3,
         table_size_bytes: 40,
+        local_secondary_indexes: vec![],
+        global_secondary_indexes: vec![],
     };
     let text = response::<super::DeleteTable>(&DeleteTableResponse { table_description });
     assert_eq!(
@@ -429,6 +475,7 @@ fn transactions_answer() {
         capacity_units: 4.0,
         table: Some(4.0),
         capacity_use: Some(capacity_use),
+        ..Default::default()
     };
     let written =
         TransactWriteItemsResponse { consumed_capacity: Some(vec![units(CapacityUse::Writes)]) };
@@ -539,4 +586,55 @@ fn what_is_missing_in_transactions_is_told_at_once() {
             "{refused}"
         );
     }
+}
+
+#[test]
+fn indexes_are_described_and_charged() {
+    let key_schema =
+        vec![KeySchemaElement { attribute_name: "h".to_owned(), key_type: KeyType::Hash }];
+    let description = |name: &str| GlobalSecondaryIndexDescription {
+        index_name: name.to_owned(),
+        key_schema: key_schema.clone(),
+        projection: Projection {
+            projection_type: Some(ProjectionType::Include),
+            non_key_attributes: Some(vec!["a".to_owned()]),
+        },
+        index_status: TableStatus::Active,
+        provisioned_throughput: ProvisionedThroughput::default(),
+        index_size_bytes: 7,
+        item_count: 1,
+        index_arn: "arn".to_owned(),
+    };
+    assert_eq!(
+        String::from_utf8(json::to_bytes(&super::index::GlobalOut(&description("g")))).unwrap(),
+        r#"{"IndexName":"g","KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["a"]},"IndexStatus":"ACTIVE","ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":0,"WriteCapacityUnits":0},"IndexSizeBytes":7,"ItemCount":1,"IndexArn":"arn"}"#
+    );
+    let local = LocalSecondaryIndexDescription {
+        index_name: "l".to_owned(),
+        key_schema: key_schema.clone(),
+        projection: Projection {
+            projection_type: Some(ProjectionType::All),
+            non_key_attributes: None,
+        },
+        index_size_bytes: 7,
+        item_count: 1,
+        index_arn: "arn".to_owned(),
+    };
+    assert_eq!(
+        String::from_utf8(json::to_bytes(&super::index::LocalOut(&local))).unwrap(),
+        r#"{"IndexName":"l","KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"},"IndexSizeBytes":7,"ItemCount":1,"IndexArn":"arn"}"#
+    );
+    let consumed_capacity = Some(ConsumedCapacity {
+        table_name: "T".to_owned(),
+        capacity_units: 3.5,
+        table: Some(1.0),
+        local_secondary_indexes: Some([("l".to_owned(), 0.5)].into()),
+        global_secondary_indexes: Some([("g".to_owned(), 2.0)].into()),
+        ..Default::default()
+    });
+    let put = PutItemResponse { consumed_capacity, ..Default::default() };
+    assert_eq!(
+        response::<super::PutItem>(&put),
+        r#"{"ConsumedCapacity":{"TableName":"T","CapacityUnits":3.5,"Table":{"CapacityUnits":1.0},"LocalSecondaryIndexes":{"l":{"CapacityUnits":0.5}},"GlobalSecondaryIndexes":{"g":{"CapacityUnits":2.0}}}}"#
+    );
 }

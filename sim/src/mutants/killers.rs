@@ -54,6 +54,8 @@ pub(super) const ALL: &[(&str, &[&str])] = &[
             "items_transaction_not_locked",
             "items_transaction_reads_latest",
             "items_token_apart",
+            "index_old_entry_kept",
+            "index_written_apart",
         ],
     ),
     (

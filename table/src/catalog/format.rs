@@ -9,34 +9,42 @@
 //!
 //! The next table id and the tables are bincode 2 in its standard configuration (integers as
 //! varints, little-endian, lengths first), each an enum whose variant is the version: variant 0 is
-//! version 1. A published version never changes its fields. Values are at most 64 KiB and have no
-//! bytes after their end. A table's hash algorithm is the one of its keys (`key_codec.rs`).
+//! version 1. A published version never changes its fields. Values are at most 256 KiB and have no
+//! bytes after their end. A table's hash algorithm is the one of its keys (`key_codec.rs`). A table
+//! of version 2 is one of version 1 and the list of its indexes; without indexes a table is written
+//! as version 1.
 //!
 //! Counts change with every write and so have a fixed form, little-endian:
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 0 | 1 | version: 1 |
+//! | 0 | 1 | version: 1, or 2 where indexes follow |
 //! | 1 | 8 | items |
 //! | 9 | 8 | the sum of their logical sizes in bytes |
+//! | 17 + 20 i | 4 | index id |
+//! | 21 + 20 i | 8 | its entries |
+//! | 29 + 20 i | 8 | the sum of their logical sizes in bytes |
 //!
-//! A table without a counts entry is empty. The engine's checksums cover all of this.
+//! A table without a counts entry is empty, and so is an index that is not in it. The engine's
+//! checksums cover all of this.
 //!
 //! Example: a table with 2 items of 300 bytes together has the counts
 //! `01 0200000000000000 2C01000000000000`.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::error::{Result, TableError};
 use crate::key_codec::HASH_ALGORITHM;
 use crate::message;
 use crate::schema::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProvisionedThroughput,
-    ScalarAttributeType, TableStatus,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProjectionType,
+    ProvisionedThroughput, ScalarAttributeType, TableStatus,
 };
-use crate::table::Counts;
+use crate::table::{Counts, TableCounts};
 
-const VALUE_BYTES_MAX: usize = 64 << 10;
+/// 25 indexes whose names and attributes are as long and as many as they may be fit.
+const VALUE_BYTES_MAX: usize = 256 << 10;
 
 const NEXT_IDS: u8 = 1;
 const TABLES: u8 = 2;
@@ -44,7 +52,9 @@ const COUNTS: u8 = 3;
 const SEPARATOR: u8 = 0;
 
 const COUNTS_VERSION: u8 = 1;
+const COUNTS_VERSION_WITH_INDEXES: u8 = 2;
 const COUNTS_BYTES: usize = 17;
+const INDEX_COUNTS_BYTES: usize = 20;
 
 pub(crate) fn damaged(what: &str) -> TableError {
     TableError::internal(message::damaged(what))
@@ -65,25 +75,55 @@ pub(super) fn counts_key(table_id: u64) -> [u8; 9] {
     key
 }
 
-pub(super) fn encode_counts(counts: Counts) -> [u8; COUNTS_BYTES] {
-    let mut bytes = [COUNTS_VERSION; COUNTS_BYTES];
-    bytes[1..9].copy_from_slice(&counts.items.to_le_bytes());
-    bytes[9..].copy_from_slice(&counts.bytes.to_le_bytes());
+/// Counts in their stored form: those of a table without indexes need no call of the allocator.
+pub(super) type EncodedCounts = SmallVec<[u8; 32]>;
+
+pub(super) fn encode_counts(counts: &TableCounts) -> EncodedCounts {
+    let mut bytes =
+        EncodedCounts::with_capacity(COUNTS_BYTES + INDEX_COUNTS_BYTES * counts.indexes.len());
+    bytes.push(match counts.indexes.is_empty() {
+        true => COUNTS_VERSION,
+        false => COUNTS_VERSION_WITH_INDEXES,
+    });
+    let mut put = |counts: Counts, index_id: Option<u32>| {
+        if let Some(index_id) = index_id {
+            bytes.extend_from_slice(&index_id.to_le_bytes());
+        }
+        bytes.extend_from_slice(&counts.items.to_le_bytes());
+        bytes.extend_from_slice(&counts.bytes.to_le_bytes());
+    };
+    put(counts.table, None);
+    for (index_id, counts) in &counts.indexes {
+        put(*counts, Some(*index_id));
+    }
     bytes
 }
 
-pub(super) fn decode_counts(bytes: &[u8]) -> Result<Counts> {
-    let bytes: &[u8; COUNTS_BYTES] =
-        bytes.try_into().map_err(|_| damaged("a table's counts have the wrong length"))?;
-    if bytes[0] != COUNTS_VERSION {
+pub(super) fn decode_counts(bytes: &[u8]) -> Result<TableCounts> {
+    let (table, indexes) = (bytes.split_at_checked(COUNTS_BYTES))
+        .ok_or_else(|| damaged("a table's counts have the wrong length"))?;
+    if table[0] != COUNTS_VERSION && table[0] != COUNTS_VERSION_WITH_INDEXES {
         return Err(damaged("a table's counts have an unknown version"));
     }
-    let field = |at: usize| {
+    let has_indexes = table[0] == COUNTS_VERSION_WITH_INDEXES;
+    if indexes.len() % INDEX_COUNTS_BYTES != 0 || has_indexes == indexes.is_empty() {
+        return Err(damaged("a table's counts have the wrong length"));
+    }
+    let field = |bytes: &[u8], at: usize| {
         let mut field = [0; 8];
         field.copy_from_slice(&bytes[at..at + 8]);
         u64::from_le_bytes(field)
     };
-    Ok(Counts { items: field(1), bytes: field(9) })
+    let of_index = |bytes: &[u8]| {
+        let mut id = [0; 4];
+        id.copy_from_slice(&bytes[..4]);
+        let counts = Counts { items: field(bytes, 4), bytes: field(bytes, 12) };
+        (u32::from_le_bytes(id), counts)
+    };
+    Ok(TableCounts {
+        table: Counts { items: field(table, 1), bytes: field(table, 9) },
+        indexes: indexes.chunks_exact(INDEX_COUNTS_BYTES).map(of_index).collect(),
+    })
 }
 
 /// Whose table: the key of a table's entry.
@@ -136,6 +176,22 @@ pub(crate) struct TableRecord {
     pub(crate) deletion_protection_enabled: bool,
     /// The id that the table's next index gets.
     pub(crate) next_index_id: u32,
+    /// The local ones first, each kind in the order in which they were given.
+    pub(crate) indexes: Vec<IndexRecord>,
+}
+
+/// An index as the catalog keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct IndexRecord {
+    /// Never given twice in one table.
+    pub(crate) index_id: u32,
+    pub(crate) name: String,
+    pub(crate) is_global: bool,
+    pub(crate) status: TableStatus,
+    pub(crate) key_schema: Vec<KeySchemaElement>,
+    pub(crate) projection_type: ProjectionType,
+    pub(crate) non_key_attributes: Option<Vec<String>>,
+    pub(crate) provisioned_throughput: ProvisionedThroughput,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,6 +202,7 @@ enum NextIdsOnDisk {
 #[derive(Serialize, Deserialize)]
 enum TableOnDisk {
     V1(TableV1),
+    V2(TableV1, Vec<IndexV1>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,6 +221,20 @@ struct TableV1 {
     write_capacity_units: i64,
     deletion_protection_enabled: bool,
     next_index_id: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IndexV1 {
+    index_id: u32,
+    name: String,
+    is_global: bool,
+    status: u8,
+    /// Name and role.
+    key_schema: Vec<(String, u8)>,
+    projection_type: u8,
+    non_key_attributes: Option<Vec<String>>,
+    read_capacity_units: i64,
+    write_capacity_units: i64,
 }
 
 /// A fieldless type and its numbers, which are stored on disk.
@@ -192,6 +263,11 @@ impl Numbered for ScalarAttributeType {
 
 impl Numbered for KeyType {
     const NUMBERS: &'static [(Self, u8)] = &[(Self::Hash, 1), (Self::Range, 2)];
+}
+
+impl Numbered for ProjectionType {
+    const NUMBERS: &'static [(Self, u8)] =
+        &[(Self::KeysOnly, 1), (Self::Include, 2), (Self::All, 3)];
 }
 
 impl Numbered for BillingMode {
@@ -228,34 +304,38 @@ impl TableRecord {
     pub(super) fn encode(&self) -> Result<Vec<u8>> {
         let definition =
             |d: &AttributeDefinition| (d.attribute_name.clone(), d.attribute_type.number());
-        let element = |e: &KeySchemaElement| (e.attribute_name.clone(), e.key_type.number());
-        encode(&TableOnDisk::V1(TableV1 {
+        let table = TableV1 {
             table_id: self.table_id,
             uuid: self.uuid,
             created_ms: self.created_ms,
             status: self.status.number(),
             hash_algorithm: HASH_ALGORITHM,
             attribute_definitions: self.attribute_definitions.iter().map(definition).collect(),
-            key_schema: self.key_schema.iter().map(element).collect(),
+            key_schema: encode_key(&self.key_schema),
             billing_mode: self.billing_mode.number(),
             read_capacity_units: self.provisioned_throughput.read_capacity_units,
             write_capacity_units: self.provisioned_throughput.write_capacity_units,
             deletion_protection_enabled: self.deletion_protection_enabled,
             next_index_id: self.next_index_id,
-        }))
+        };
+        let indexes: Vec<IndexV1> = self.indexes.iter().map(IndexV1::of).collect();
+        encode(&match indexes.is_empty() {
+            true => TableOnDisk::V1(table),
+            false => TableOnDisk::V2(table, indexes),
+        })
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
-        let TableOnDisk::V1(table) = decode(bytes)?;
+        let (table, indexes) = match decode(bytes)? {
+            TableOnDisk::V1(table) => (table, Vec::new()),
+            TableOnDisk::V2(table, indexes) => (table, indexes),
+        };
         if table.hash_algorithm != HASH_ALGORITHM {
             return Err(damaged("a table's keys are hashed by an unknown algorithm"));
         }
         let definition = |(attribute_name, number): (String, u8)| {
             let attribute_type = ScalarAttributeType::from_number(number)?;
             Ok(AttributeDefinition { attribute_name, attribute_type })
-        };
-        let element = |(attribute_name, number): (String, u8)| {
-            Ok(KeySchemaElement { attribute_name, key_type: KeyType::from_number(number)? })
         };
         Ok(Self {
             table_id: table.table_id,
@@ -265,7 +345,7 @@ impl TableRecord {
             attribute_definitions: (table.attribute_definitions.into_iter())
                 .map(definition)
                 .collect::<Result<_>>()?,
-            key_schema: table.key_schema.into_iter().map(element).collect::<Result<_>>()?,
+            key_schema: decode_key(table.key_schema)?,
             billing_mode: BillingMode::from_number(table.billing_mode)?,
             provisioned_throughput: ProvisionedThroughput {
                 read_capacity_units: table.read_capacity_units,
@@ -273,6 +353,50 @@ impl TableRecord {
             },
             deletion_protection_enabled: table.deletion_protection_enabled,
             next_index_id: table.next_index_id,
+            indexes: indexes.into_iter().map(IndexV1::record).collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn encode_key(schema: &[KeySchemaElement]) -> Vec<(String, u8)> {
+    schema.iter().map(|e| (e.attribute_name.clone(), e.key_type.number())).collect()
+}
+
+fn decode_key(schema: Vec<(String, u8)>) -> Result<Vec<KeySchemaElement>> {
+    let element = |(attribute_name, number): (String, u8)| {
+        Ok(KeySchemaElement { attribute_name, key_type: KeyType::from_number(number)? })
+    };
+    schema.into_iter().map(element).collect()
+}
+
+impl IndexV1 {
+    fn of(index: &IndexRecord) -> Self {
+        Self {
+            index_id: index.index_id,
+            name: index.name.clone(),
+            is_global: index.is_global,
+            status: index.status.number(),
+            key_schema: encode_key(&index.key_schema),
+            projection_type: index.projection_type.number(),
+            non_key_attributes: index.non_key_attributes.clone(),
+            read_capacity_units: index.provisioned_throughput.read_capacity_units,
+            write_capacity_units: index.provisioned_throughput.write_capacity_units,
+        }
+    }
+
+    fn record(self) -> Result<IndexRecord> {
+        Ok(IndexRecord {
+            index_id: self.index_id,
+            name: self.name,
+            is_global: self.is_global,
+            status: TableStatus::from_number(self.status)?,
+            key_schema: decode_key(self.key_schema)?,
+            projection_type: ProjectionType::from_number(self.projection_type)?,
+            non_key_attributes: self.non_key_attributes,
+            provisioned_throughput: ProvisionedThroughput {
+                read_capacity_units: self.read_capacity_units,
+                write_capacity_units: self.write_capacity_units,
+            },
         })
     }
 }

@@ -18,7 +18,7 @@ use super::reserved::is_reserved;
 use super::{MAX_EXPRESSION_BYTES, Placeholders};
 use crate::error::{Result, TableError};
 use crate::key_codec::{KeyPart, SortCondition};
-use crate::key_schema::{KeyAttribute, TableKey};
+use crate::key_schema::{KeyAttribute, KeyAttributes};
 use crate::{AttributeValue, message};
 
 const KIND: &str = "KeyConditionExpression";
@@ -69,10 +69,14 @@ impl Comparison {
     }
 }
 
-/// What a Query reads: one partition, and a condition on the sort key.
+/// What a Query reads: one partition, and conditions on the attributes of the sort key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BoundKeyCondition<'r> {
-    pub(crate) partition: KeyPart<'r>,
+    /// The values of the HASH attributes: one, except in a global index.
+    pub(crate) hash: Vec<KeyPart<'r>>,
+    /// The values of the first RANGE attributes, of all but the last one that has a condition.
+    pub(crate) leading: Vec<KeyPart<'r>>,
+    /// The condition on the RANGE attribute after these.
     pub(crate) sort: Option<SortCondition<'r>>,
 }
 
@@ -90,11 +94,11 @@ impl KeyConditionExpression {
         Ok(Self { conditions })
     }
 
-    /// Resolves the placeholders and matches the conditions with a table's key.
+    /// Resolves the placeholders and matches the conditions with the key of a table or an index.
     pub(crate) fn bind<'r>(
         &'r self,
         placeholders: &mut Placeholders<'r>,
-        key: &'r TableKey,
+        key: KeyAttributes<'_>,
     ) -> Result<BoundKeyCondition<'r>> {
         let mut resolved = Vec::with_capacity(self.conditions.len());
         for condition in &self.conditions {
@@ -105,29 +109,74 @@ impl KeyConditionExpression {
                 return Err(invalid(message::TWO_CONDITIONS_PER_KEY));
             }
         }
-        let defined = 1 + usize::from(key.sort.is_some());
+        let defined = key.all().count();
         if resolved.len() > defined {
             let text = message::too_many_conditions(resolved.len(), defined);
             return Err(TableError::validation(text));
         }
-        let on = |attribute: &KeyAttribute| resolved.iter().find(|c| c.name == attribute.name);
-        let missed = |name: &str| TableError::validation(message::missed_key_element(name));
-        let partition = on(&key.partition).ok_or_else(|| missed(&key.partition.name))?;
-        if partition.comparison != Comparison::Equal {
-            return Err(TableError::validation(message::KEY_CONDITION_NOT_SUPPORTED));
-        }
-        let sort = match &key.sort {
-            Some(attribute) if resolved.len() > 1 => {
-                let condition = on(attribute).ok_or_else(|| missed(&attribute.name))?;
-                Some((attribute, condition))
-            }
-            _ => None,
-        };
-        Ok(BoundKeyCondition {
-            partition: key.partition.condition_part(partition.low)?,
-            sort: sort.map(|(attribute, condition)| condition.on(attribute)).transpose()?,
-        })
+        BoundKeyCondition::matched(&resolved, key)
     }
+}
+
+impl<'r> BoundKeyCondition<'r> {
+    /// Matches conditions, of each attribute one at most, with a key.
+    fn matched(resolved: &[Resolved<'r>], key: KeyAttributes<'_>) -> Result<Self> {
+        let on = |attribute: &KeyAttribute| resolved.iter().find(|c| c.name == attribute.name);
+        check_hash(key, on)?;
+        if resolved.iter().any(|condition| key.all().all(|a| a.name != condition.name)) {
+            let without = key.range.iter().find(|attribute| on(attribute).is_none());
+            let name = without.map_or("", |attribute| &attribute.name);
+            return Err(TableError::validation(message::missed_key_element(name)));
+        }
+        let last = key.range.iter().rposition(|attribute| on(attribute).is_some());
+        let (leading, last) = match last {
+            Some(last) => (&key.range[..last], Some(&key.range[last])),
+            None => (&[][..], None),
+        };
+        let unequal = without_equality(leading, on);
+        if let Some(last) = last
+            && !unequal.is_empty()
+        {
+            let text = message::range_keys_without_equality(&unequal, &last.name);
+            return Err(TableError::validation(text));
+        }
+        let equal = |attributes: &[KeyAttribute]| -> Result<Vec<KeyPart<'r>>> {
+            let conditioned = attributes.iter().filter_map(|a| Some((a, on(a)?.low)));
+            conditioned.map(|(attribute, value)| attribute.condition_part(value)).collect()
+        };
+        let hash = equal(key.hash)?;
+        let leading = equal(leading)?;
+        let last = last.and_then(|attribute| Some((attribute, on(attribute)?)));
+        let sort = last.map(|(attribute, condition)| condition.on(attribute)).transpose()?;
+        Ok(Self { hash, leading, sort })
+    }
+}
+
+/// The attributes that no condition sets equal to a value.
+fn without_equality<'k, 'c, 'r: 'c>(
+    attributes: &'k [KeyAttribute],
+    on: impl Fn(&KeyAttribute) -> Option<&'c Resolved<'r>>,
+) -> Vec<&'k str> {
+    let is_equal = |condition: &Resolved<'_>| condition.comparison == Comparison::Equal;
+    let without = attributes.iter().filter(|attribute| !on(attribute).is_some_and(is_equal));
+    without.map(|attribute| attribute.name.as_str()).collect()
+}
+
+/// Refuses conditions that do not choose one partition.
+fn check_hash<'c, 'r: 'c>(
+    key: KeyAttributes<'_>,
+    on: impl Fn(&KeyAttribute) -> Option<&'c Resolved<'r>>,
+) -> Result<()> {
+    let unequal = without_equality(key.hash, &on);
+    let text = match (key.hash, unequal.is_empty()) {
+        (_, true) => return Ok(()),
+        ([only], _) if key.range.len() < 2 => match on(only) {
+            Some(_) => message::KEY_CONDITION_NOT_SUPPORTED.to_owned(),
+            None => message::missed_key_element(&only.name),
+        },
+        _ => message::hash_keys_without_equality(&unequal),
+    };
+    Err(TableError::validation(text))
 }
 
 /// A condition with its placeholders replaced.

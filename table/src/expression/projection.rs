@@ -112,6 +112,11 @@ impl<'r> Parts<'r> {
         Ok(Some(parts))
     }
 
+    /// The names of the attributes of which there are parts.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'r str> {
+        self.attributes.keys().copied()
+    }
+
     /// The parts of an item that are there, in a stored item.
     pub(crate) fn of_view(&self, item: ItemView<'_>) -> Result<Item> {
         let mut found = Item::new();

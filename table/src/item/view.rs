@@ -96,6 +96,11 @@ impl<'a> ItemView<'a> {
         Ok(item)
     }
 
+    /// The stored bytes.
+    pub(crate) fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The logical size in bytes as the service counts it.
     pub fn logical_size(&self) -> u32 {
         let mut field = [0; 4];

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::{ConsumedCapacity, ReturnConsumedCapacity, check_batch};
 use crate::block_on::block_on;
 use crate::error::{Result, TableError};
+use crate::index::IndexUnits;
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
 use crate::schema::check::table_name;
+use crate::table::Table;
 use crate::validate::prepare_item;
-use crate::write::{ItemWrite, Waiting};
+use crate::write::{ItemWrite, Waiting, Written};
 use crate::{Item, Tables, capacity, message};
 
 /// So many items of 400 KB stay within the 16 MB that a request may have.
@@ -82,17 +84,22 @@ impl Tables {
         waiting: Waiting,
     ) -> Result<BatchWriteItemResponse> {
         let writes = self.prepare_writes(request.request_items)?;
-        let olds = self.commit(&writes, false, waiting).await?;
-        let mut units: BTreeMap<&str, f64> = BTreeMap::new();
-        for (write, old) in writes.iter().zip(olds) {
+        let written = self.commit(&writes, false, waiting).await?;
+        let mut costs: BTreeMap<&str, (&Table, f64, IndexUnits)> = BTreeMap::new();
+        for (write, Written { old, index_units }) in writes.iter().zip(written) {
             let old_bytes = old.map_or(0, |old| u64::from(old.size_bytes));
             let new_bytes = write.new.as_ref().map_or(0, |new| u64::from(new.logical_size()));
-            *units.entry(&write.table.name).or_default() +=
-                capacity::write_units(old_bytes, new_bytes);
+            let table = &write.table;
+            let (_, units, sums) =
+                costs.entry(&table.name).or_insert_with(|| (table, 0.0, IndexUnits::new()));
+            *units += capacity::write_units(old_bytes, new_bytes);
+            sums.resize(table.indexes.len(), 0.0);
+            sums.iter_mut().zip(index_units).for_each(|(sum, units)| *sum += units);
         }
-        let consumed: Vec<_> = (units.into_iter())
-            .filter_map(|(name, units)| {
-                capacity::consumed(request.return_consumed_capacity, name, units)
+        let consumed: Vec<_> = (costs.into_values())
+            .filter_map(|(table, units, index_units)| {
+                let asked = request.return_consumed_capacity;
+                capacity::consumed_by_write(asked, table, units, &index_units)
             })
             .collect();
         Ok(BatchWriteItemResponse {

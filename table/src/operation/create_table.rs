@@ -1,15 +1,15 @@
 //! CreateTable: its request, its response and what it does.
 
-use esker::Durability;
+use esker::{Durability, KeyspaceOptions};
 
-use crate::catalog::{self, TableRecord};
+use crate::catalog::{self, IndexRecord, TableRecord};
 use crate::error::{Result, TableError, TableErrorKind};
 use crate::schema::check::{check_create_table, plain_name};
 use crate::schema::{
-    AttributeDefinition, BillingMode, KeySchemaElement, ProvisionedThroughput, TableDescription,
-    TableStatus,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, LocalSecondaryIndex,
+    Projection, ProjectionType, ProvisionedThroughput, TableDescription, TableStatus,
 };
-use crate::table::{Counts, Table};
+use crate::table::{Counts, Table, TableCounts};
 use crate::{Tables, message};
 
 /// Creates a table.
@@ -17,10 +17,14 @@ use crate::{Tables, message};
 pub struct CreateTableRequest {
     /// The table's name: 3 to 255 characters of `[a-zA-Z0-9_.-]`.
     pub table_name: String,
-    /// The types of the key attributes.
+    /// The types of the attributes in the keys of the table and its indexes.
     pub attribute_definitions: Vec<AttributeDefinition>,
     /// One HASH element, then at most one RANGE element.
     pub key_schema: Vec<KeySchemaElement>,
+    /// Other orders for the items of a partition.
+    pub local_secondary_indexes: Option<Vec<LocalSecondaryIndex>>,
+    /// Other keys for the items.
+    pub global_secondary_indexes: Option<Vec<GlobalSecondaryIndex>>,
     /// How reads and writes are billed; `PROVISIONED` when absent.
     pub billing_mode: Option<BillingMode>,
     /// Needed with `PROVISIONED`, refused with `PAY_PER_REQUEST`.
@@ -42,7 +46,7 @@ impl Tables {
     ///
     /// # Errors
     /// `Validation` for a wrong request; `ResourceInUse` if there is a table of the name.
-    pub fn create_table(&self, request: CreateTableRequest) -> Result<CreateTableResponse> {
+    pub fn create_table(&self, mut request: CreateTableRequest) -> Result<CreateTableResponse> {
         check_create_table(&request)?;
         let name = plain_name(&request.table_name).to_owned();
         let mut next_table_id = self.control();
@@ -56,6 +60,7 @@ impl Tables {
         // Marks a random UUID (version 4, variant 1).
         uuid[6] = uuid[6] & 0x0F | 0x40;
         uuid[8] = uuid[8] & 0x3F | 0x80;
+        let indexes = index_records(&mut request);
         let record = TableRecord {
             table_id: *next_table_id,
             uuid,
@@ -66,30 +71,74 @@ impl Tables {
             billing_mode: request.billing_mode.unwrap_or_default(),
             provisioned_throughput: request.provisioned_throughput.unwrap_or_default(),
             deletion_protection_enabled: request.deletion_protection_enabled.unwrap_or_default(),
-            next_index_id: 1,
+            next_index_id: 1 + indexes.len() as u32,
+            indexes,
         };
         // Whatever becomes of it, the id is used up.
         *next_table_id += 1;
-        let keyspace = catalog::items_keyspace(record.table_id);
         if esker::mutant!("items_catalog_first") {
             let mut batch = db.batch();
             catalog::put_table(&mut batch, catalog, &name, &record)?;
             db.write_with(batch, Durability::Sync)?;
         }
-        let items = db.create_keyspace(&keyspace, esker::KeyspaceOptions::default())?;
-        let mut batch = db.batch();
-        catalog::put_table(&mut batch, catalog, &name, &record)?;
-        // Keyspaces come durably, whatever the default of writes; so does what names them.
-        if let Err(error) = db.write_with(batch, Durability::Sync) {
+        let create = || {
+            let create = |name: String| db.create_keyspace(&name, KeyspaceOptions::default());
+            let mut keyspaces =
+                record.keyspaces().map(create).collect::<esker::Result<Vec<_>>>()?;
+            let indexes = keyspaces.split_off(1);
+            let mut batch = db.batch();
+            catalog::put_table(&mut batch, catalog, &name, &record)?;
+            // Keyspaces come durably, whatever the default of writes; so does what names them.
+            db.write_with(batch, Durability::Sync)?;
+            Ok((keyspaces.remove(0), indexes))
+        };
+        let (items, indexes) = create().inspect_err(|_: &TableError| {
             // Left behind if this fails too, and dropped by the next open if the catalog does not
             // have the table after all.
-            let _ = db.drop_keyspace(&keyspace);
-            return Err(error.into());
-        }
-        let table = Table::new(name, record, items, Counts::default())?;
-        let table_description =
+            for keyspace in record.keyspaces() {
+                let _ = db.drop_keyspace(&keyspace);
+            }
+        })?;
+        let of_index = |index: &IndexRecord| (index.index_id, Counts::default());
+        let counts = TableCounts {
+            table: Counts::default(),
+            indexes: record.indexes.iter().map(of_index).collect(),
+        };
+        let table = Table::new(name, record, items, indexes, counts)?;
+        let mut table_description =
             TableDescription { table_status: TableStatus::Creating, ..table.describe() };
+        for index in &mut table_description.global_secondary_indexes {
+            index.index_status = TableStatus::Creating;
+        }
         self.add(table);
         Ok(CreateTableResponse { table_description })
     }
+}
+
+/// The request's indexes, the local ones first, with ids from 1.
+fn index_records(request: &mut CreateTableRequest) -> Vec<IndexRecord> {
+    let record = |name, key_schema, projection: Projection, throughput| IndexRecord {
+        index_id: 0,
+        name,
+        is_global: false,
+        status: TableStatus::Active,
+        key_schema,
+        projection_type: projection.projection_type.unwrap_or(ProjectionType::All),
+        non_key_attributes: projection.non_key_attributes,
+        provisioned_throughput: throughput,
+    };
+    let local = request.local_secondary_indexes.take().into_iter().flatten();
+    let local = local.map(|LocalSecondaryIndex { index_name, key_schema, projection }| {
+        record(index_name, key_schema, projection, ProvisionedThroughput::default())
+    });
+    let global = request.global_secondary_indexes.take().into_iter().flatten();
+    let global = global.map(|index| {
+        let throughput = index.provisioned_throughput.unwrap_or_default();
+        let index = record(index.index_name, index.key_schema, index.projection, throughput);
+        IndexRecord { is_global: true, ..index }
+    });
+    (1..)
+        .zip(local.chain(global))
+        .map(|(id, index)| IndexRecord { index_id: id, ..index })
+        .collect()
 }

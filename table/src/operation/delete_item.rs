@@ -14,7 +14,7 @@ use crate::expression::legacy::{check_parameters, prepare_expected};
 use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::key_codec::stored_key;
 use crate::validate::prepare_item;
-use crate::write::{Check, ItemWrite, Waiting};
+use crate::write::{Check, ItemWrite, Waiting, Written};
 use crate::{Item, Tables, capacity};
 
 /// Deletes one item by its key; deleting a missing item succeeds.
@@ -113,16 +113,18 @@ impl Tables {
         let key = stored_key(&partition, sort.as_ref());
         self.transactions().refuse_conflict(table.id(), &key)?;
         let writes = [ItemWrite { table: Arc::clone(table), key, new: None, check }];
-        let old = self.commit(&writes, wants_old, waiting).await?;
-        let old = old.into_iter().next().flatten();
+        let mut written = self.commit(&writes, wants_old, waiting).await?;
+        let Written { old, index_units } =
+            written.pop().expect("invariant: what was written is answered");
         let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));
         let units = capacity::write_units(old_bytes, 0);
         Ok(DeleteItemResponse {
             attributes: old.and_then(|old| old.item),
-            consumed_capacity: capacity::consumed(
+            consumed_capacity: capacity::consumed_by_write(
                 request.return_consumed_capacity,
-                &table.name,
+                table,
                 units,
+                &index_units,
             ),
         })
     }

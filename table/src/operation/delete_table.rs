@@ -44,7 +44,9 @@ impl Tables {
         }
         self.remove(&table.name);
         // The table is deleted: a keyspace that cannot be dropped now is dropped by the next open.
-        let _ = self.db().drop_keyspace(&catalog::items_keyspace(table.id()));
+        for keyspace in table.record.keyspaces() {
+            let _ = self.db().drop_keyspace(&keyspace);
+        }
         Ok(DeleteTableResponse { table_description })
     }
 }

@@ -127,6 +127,10 @@ pub struct ConsumedCapacity {
     pub table: Option<f64>,
     /// What the units were used for, where that is told: by transactions.
     pub capacity_use: Option<CapacityUse>,
+    /// The shares of the local indexes that were used, by name.
+    pub local_secondary_indexes: Option<BTreeMap<String, f64>>,
+    /// The shares of the global indexes that were used, by name.
+    pub global_secondary_indexes: Option<BTreeMap<String, f64>>,
 }
 
 /// Whether a PutItem or DeleteItem returns the old item.

@@ -10,17 +10,20 @@ use crate::expression::key_condition::{BoundKeyCondition, KeyConditionExpression
 use crate::expression::legacy::{check_parameters, prepare_conditions};
 use crate::expression::projection::Parts;
 use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
-use crate::key_codec::{KeyRange, SortForm, partition_prefix};
-use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
-use crate::schema::check::table_name;
-use crate::{Item, Tables, capacity, message};
+use crate::page::{PageRequest, check_limit, counts_only, read_page};
+use crate::schema::check::{check_index_name, table_name};
+use crate::source::Source;
+use crate::{Item, Tables, message};
 
 /// Reads the items of one partition in the order of their sort keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueryRequest {
     /// The table's name.
     pub table_name: String,
-    /// Which items: the partition key's equality, and at most one condition on the sort key.
+    /// The index that is read, by its own key, instead of the table.
+    pub index_name: Option<String>,
+    /// Which items: the partition key's equality, and at most one condition on the sort key; of
+    /// an index with more of both, the equality of all of the first, and of any of the second before the last condition.
     pub key_condition_expression: Option<String>,
     /// Which of the items that are read are answered.
     pub filter_expression: Option<String>,
@@ -44,9 +47,10 @@ pub struct QueryRequest {
     pub limit: Option<i32>,
     /// The key after which to continue.
     pub exclusive_start_key: Option<Item>,
-    /// Whether the read is charged as a consistent one; every read here is.
+    /// Whether the read is charged as a consistent one; every read here is. Refused on a global
+    /// index.
     pub consistent_read: Option<bool>,
-    /// `AllAttributes` or `Count`.
+    /// What is answered of the items.
     pub select: Option<Select>,
     /// Which capacity to report.
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
@@ -100,10 +104,13 @@ impl Tables {
         let name = table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
         request.check_parameters()?;
+        let index_name = request.index_name.as_deref();
+        index_name.map_or(Ok(()), check_index_name)?;
         let count_only = counts_only(
             request.select,
             request.projection_expression.is_some(),
             request.attributes_to_get.is_some(),
+            index_name.is_some(),
         )?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
@@ -134,13 +141,15 @@ impl Tables {
         let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
         let parts = parts.or(attributes);
         let table = self.table(name)?;
+        let source = Source::new(&table, index_name, request.consistent_read)?;
+        let key = source.attributes();
         let condition = match (&expression, &request.key_conditions) {
-            (Some(expression), _) => expression.bind(&mut placeholders, &table.key)?,
-            (None, Some(conditions)) => BoundKeyCondition::of_conditions(conditions, &table.key)?,
+            (Some(expression), _) => expression.bind(&mut placeholders, key)?,
+            (None, Some(conditions)) => BoundKeyCondition::of_conditions(conditions, key)?,
             (None, None) => return Err(TableError::validation(message::NO_KEY_CONDITION)),
         };
         placeholders.check_all_used()?;
-        let key_names = table.key.names();
+        let key_names = key.names();
         if let Some(name) = filter.as_ref().and_then(|f| f.names_one_of(&key_names)) {
             return Err(TableError::validation(message::key_in_filter(name)));
         }
@@ -148,26 +157,11 @@ impl Tables {
             return Err(TableError::validation(message::legacy::key_in_filter(name)));
         }
         let filter = filter.or(query_filter);
-        let prefix = partition_prefix(&condition.partition);
-        let range = match &condition.sort {
-            Some(sort) => sort.range(&prefix, SortForm::Raw),
-            None if table.key.sort.is_some() => KeyRange::prefix(prefix.clone()),
-            // Without a sort key, the prefix is the one key of the partition.
-            None => KeyRange { start: prefix.clone(), end: Some([&prefix[..], &[0]].concat()) },
-        };
-        let start_after = match &request.exclusive_start_key {
-            None => None,
-            Some(key) => {
-                let key = start_key(&table, key)?;
-                if !key.starts_with(&prefix) {
-                    return Err(TableError::validation(message::START_KEY_OUTSIDE));
-                }
-                if !range.contains(&key) {
-                    return Err(TableError::validation(message::START_KEY_RANGE));
-                }
-                Some(key)
-            }
-        };
+        let fetches = source.fetches(request.select, parts.as_ref())?;
+        let range = source.range(&condition);
+        let start_after = (request.exclusive_start_key.as_ref())
+            .map(|key| source.start_of_query(key, &condition, &range))
+            .transpose()?;
         let forward = request.scan_index_forward.unwrap_or(true);
         let request_page = PageRequest {
             range,
@@ -177,15 +171,17 @@ impl Tables {
             filter: filter.as_ref(),
             parts: parts.as_ref(),
             count_only,
+            fetches,
+            consistent_read: request.consistent_read,
         };
-        let page = read_page(&table, request_page)?;
-        let units = capacity::read_units(page.size_bytes, request.consistent_read);
+        let page = read_page(self.db(), source, request_page)?;
+        let asked = request.return_consumed_capacity;
         Ok(QueryResponse {
+            consumed_capacity: page.consumed(source, asked, request.consistent_read),
             items: page.items,
             count: page.count,
             scanned_count: page.scanned_count,
             last_evaluated_key: page.last_key,
-            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })
     }
 }

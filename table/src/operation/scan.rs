@@ -10,9 +10,10 @@ use crate::expression::legacy::{check_parameters, prepare_conditions};
 use crate::expression::projection::Parts;
 use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
 use crate::key_codec::segment_range;
-use crate::page::{PageRequest, check_limit, counts_only, read_page, start_key};
-use crate::schema::check::table_name;
-use crate::{Item, Tables, capacity, message};
+use crate::page::{PageRequest, check_limit, counts_only, read_page};
+use crate::schema::check::{check_index_name, table_name};
+use crate::source::Source;
+use crate::{Item, Tables, message};
 
 const TOTAL_SEGMENTS_MAX: i32 = 1_000_000;
 
@@ -21,6 +22,8 @@ const TOTAL_SEGMENTS_MAX: i32 = 1_000_000;
 pub struct ScanRequest {
     /// The table's name.
     pub table_name: String,
+    /// The index that is read instead of the table.
+    pub index_name: Option<String>,
     /// Which of the items that are read are answered.
     pub filter_expression: Option<String>,
     /// Which parts of the items are answered.
@@ -43,9 +46,10 @@ pub struct ScanRequest {
     pub limit: Option<i32>,
     /// The key after which to continue.
     pub exclusive_start_key: Option<Item>,
-    /// Whether the read is charged as a consistent one; every read here is.
+    /// Whether the read is charged as a consistent one; every read here is. Refused on a global
+    /// index.
     pub consistent_read: Option<bool>,
-    /// `AllAttributes` or `Count`.
+    /// What is answered of the items.
     pub select: Option<Select>,
     /// Which capacity to report.
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
@@ -96,8 +100,11 @@ impl Tables {
         let (segment, total) = segments(&request)?;
         let has_projection = request.projection_expression.is_some();
         request.check_parameters()?;
+        let index_name = request.index_name.as_deref();
+        index_name.map_or(Ok(()), check_index_name)?;
         let has_names = request.attributes_to_get.is_some();
-        let count_only = counts_only(request.select, has_projection, has_names)?;
+        let count_only =
+            counts_only(request.select, has_projection, has_names, index_name.is_some())?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_mut(),
@@ -122,11 +129,13 @@ impl Tables {
         let parts = parts.or(attributes);
         placeholders.check_all_used()?;
         let table = self.table(name)?;
+        let source = Source::new(&table, index_name, request.consistent_read)?;
+        let fetches = source.fetches(request.select, parts.as_ref())?;
         let range = segment_range(segment, total);
         let start_after = match &request.exclusive_start_key {
             None => None,
             Some(key) => {
-                let key = start_key(&table, key)?;
+                let key = source.start_of_scan(key)?;
                 if !range.contains(&key) {
                     let text = message::start_key_segment(segment, total);
                     return Err(TableError::validation(text));
@@ -142,15 +151,17 @@ impl Tables {
             filter: filter.as_ref(),
             parts: parts.as_ref(),
             count_only,
+            fetches,
+            consistent_read: request.consistent_read,
         };
-        let page = read_page(&table, request_page)?;
-        let units = capacity::read_units(page.size_bytes, request.consistent_read);
+        let page = read_page(self.db(), source, request_page)?;
+        let asked = request.return_consumed_capacity;
         Ok(ScanResponse {
+            consumed_capacity: page.consumed(source, asked, request.consistent_read),
             items: page.items,
             count: page.count,
             scanned_count: page.scanned_count,
             last_evaluated_key: page.last_key,
-            consumed_capacity: capacity::consumed(request.return_consumed_capacity, name, units),
         })
     }
 }

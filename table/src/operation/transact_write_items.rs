@@ -16,7 +16,9 @@ use crate::item::NewItem;
 use crate::key_codec::stored_key;
 use crate::schema::check::{check_table_names, plain_name};
 use crate::transaction::token::{Record, check_token, payload_hash};
-use crate::transaction::{Action, Change, Targets, Volume, check_action_count, token_mismatch};
+use crate::transaction::{
+    Action, Change, Committed, Targets, Volume, check_action_count, token_mismatch,
+};
 use crate::validate::prepare_item;
 use crate::write::{Check, Waiting};
 use crate::{Item, Tables, message};
@@ -159,10 +161,12 @@ impl Tables {
             }
         }
         let actions = self.actions(sound)?;
-        let sizes = self.commit_transaction(actions, ongoing, token_write, waiting).await?;
+        let committed = self.commit_transaction(actions, ongoing, token_write, waiting).await?;
         let mut capacity = Transacted::new(CapacityUse::Writes);
-        for (name, (old, new)) in names.iter().zip(sizes) {
-            capacity.add(name, write_units(old.into(), new.into()));
+        for (name, Committed { table, sizes: (old, new), index_units }) in
+            names.iter().zip(committed)
+        {
+            capacity.add_write(name, write_units(old.into(), new.into()), table, index_units);
         }
         Ok(TransactWriteItemsResponse { consumed_capacity: capacity.consumed(asked) })
     }

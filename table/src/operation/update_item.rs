@@ -16,7 +16,7 @@ use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
 use crate::validate::prepare_item;
-use crate::write::{Check, ItemWrite, Waiting};
+use crate::write::{Check, ItemWrite, Updated, Waiting};
 use crate::{Item, Tables, capacity, message};
 
 /// Changes an item, or makes one where there is none.
@@ -149,12 +149,14 @@ impl Tables {
                 ReturnValues::UpdatedOld => old.as_ref().and_then(|old| parts(&update, old)),
                 _ => None,
             };
+            let indexed = table.key.indexed().values_of(old.as_ref());
             let item = old.unwrap_or(request.key);
             let mut item = match &update {
                 Some(update) => update.apply(item).map_err(|error| worded(error, is_legacy))?,
                 None => item,
             };
             let new = NewItem::encode(&mut item).map_err(as_update)?;
+            table.key.indexed().check_updated(&indexed, &item)?;
             attributes = match returned {
                 ReturnValues::AllNew => Some(item),
                 ReturnValues::UpdatedNew => parts(&update, &item),
@@ -163,15 +165,17 @@ impl Tables {
             Ok(Some(new))
         };
         let write = ItemWrite { table: Arc::clone(table), key, new: None, check };
-        let (old_bytes, new_bytes) = self.commit_update(write, waiting, change).await?;
+        let updated = self.commit_update(write, waiting, change).await?;
+        let Updated { old_bytes, new_bytes, index_units } = updated;
         let units =
             capacity::write_units(old_bytes.map_or(0, u64::from), new_bytes.map_or(0, u64::from));
         Ok(UpdateItemResponse {
             attributes,
-            consumed_capacity: capacity::consumed(
+            consumed_capacity: capacity::consumed_by_write(
                 request.return_consumed_capacity,
-                &table.name,
+                table,
                 units,
+                &index_units,
             ),
         })
     }

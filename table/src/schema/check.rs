@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::check_index::{self, Buckets, hash_order};
 use super::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProvisionedThroughput};
 use crate::error::{Result, TableError};
 use crate::message;
@@ -11,7 +12,7 @@ use crate::operation::CreateTableRequest;
 const MIN_NAME_BYTES: usize = 3;
 const MAX_NAME_BYTES: usize = 255;
 const MAX_KEY_ATTRIBUTES: usize = 2;
-const MAX_KEY_NAME_BYTES: usize = 255;
+pub(super) const MAX_KEY_NAME_BYTES: usize = 255;
 const MAX_THROUGHPUT_UNITS: i64 = 1_000_000_000_000;
 /// So many errors are listed in one message at most.
 const MAX_LISTED_ERRORS: usize = 10;
@@ -49,19 +50,27 @@ pub(crate) fn plain_name(given: &str) -> &str {
     from_arn().unwrap_or(given)
 }
 
+/// Refuses a name that no index can have, which a read gives.
+pub(crate) fn check_index_name(name: &str) -> Result<()> {
+    refuse_listed(name_errors(name, "indexName"))
+}
+
 /// Refuses a CreateTable request that the service refuses.
 pub(crate) fn check_create_table(request: &CreateTableRequest) -> Result<()> {
     let mut errors = name_errors(plain_name(&request.table_name), "tableName");
     throughput_errors(request.provisioned_throughput.as_ref(), &mut errors);
     key_schema_errors(&request.key_schema, &mut errors);
     definition_errors(&request.attribute_definitions, &mut errors);
+    check_index::member_errors(request, &mut errors);
     errors.truncate(MAX_LISTED_ERRORS);
     refuse_listed(errors)?;
     check_billing(
         request.billing_mode.unwrap_or_default(),
         request.provisioned_throughput.as_ref(),
     )?;
-    check_key(&request.key_schema, &request.attribute_definitions)
+    check_key(&request.key_schema, &request.attribute_definitions)?;
+    check_index::check_indexes(request)?;
+    check_definitions_used(request)
 }
 
 fn refuse_listed(errors: Vec<String>) -> Result<()> {
@@ -71,11 +80,11 @@ fn refuse_listed(errors: Vec<String>) -> Result<()> {
     Err(TableError::validation(message::validation_errors(&errors)))
 }
 
-fn refuse(text: &str) -> Result<()> {
+pub(super) fn refuse(text: &str) -> Result<()> {
     Err(TableError::validation(text))
 }
 
-fn name_errors(name: &str, member: &str) -> Vec<String> {
+pub(super) fn name_errors(name: &str, member: &str) -> Vec<String> {
     let mut errors = Vec::new();
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if name.is_empty() || !name.bytes().all(valid) {
@@ -86,7 +95,13 @@ fn name_errors(name: &str, member: &str) -> Vec<String> {
     errors
 }
 
-fn length_errors(name: &str, member: &str, least: usize, most: usize, errors: &mut Vec<String>) {
+pub(super) fn length_errors(
+    name: &str,
+    member: &str,
+    least: usize,
+    most: usize,
+    errors: &mut Vec<String>,
+) {
     if name.len() < least {
         let must = format!("have length greater than or equal to {least}");
         errors.push(message::constraint(name, member, &must));
@@ -98,13 +113,22 @@ fn length_errors(name: &str, member: &str, least: usize, most: usize, errors: &m
 }
 
 fn throughput_errors(throughput: Option<&ProvisionedThroughput>, errors: &mut Vec<String>) {
+    throughput_errors_at(throughput, "provisionedThroughput", errors);
+}
+
+/// As [`throughput_errors`], of the member at `path`.
+pub(super) fn throughput_errors_at(
+    throughput: Option<&ProvisionedThroughput>,
+    path: &str,
+    errors: &mut Vec<String>,
+) {
     let Some(throughput) = throughput else { return };
     for (member, units) in [
         ("writeCapacityUnits", throughput.write_capacity_units),
         ("readCapacityUnits", throughput.read_capacity_units),
     ] {
         if units < 1 {
-            let member = format!("provisionedThroughput.{member}");
+            let member = format!("{path}.{member}");
             let must = "have value greater than or equal to 1";
             errors.push(message::constraint(&units.to_string(), &member, must));
         }
@@ -128,7 +152,7 @@ fn key_schema_errors(schema: &[KeySchemaElement], errors: &mut Vec<String>) {
     }
 }
 
-fn shown_element(element: &KeySchemaElement) -> String {
+pub(super) fn shown_element(element: &KeySchemaElement) -> String {
     let key_type = match element.key_type {
         KeyType::Hash => "HASH",
         KeyType::Range => "RANGE",
@@ -148,22 +172,24 @@ fn check_billing(mode: BillingMode, throughput: Option<&ProvisionedThroughput>) 
         (BillingMode::PayPerRequest, Some(_)) => refuse(message::ON_DEMAND_HAS_NO_THROUGHPUT),
         (BillingMode::PayPerRequest, None) => Ok(()),
         (BillingMode::Provisioned, None) => refuse(message::PROVISIONED_NEEDS_THROUGHPUT),
-        (BillingMode::Provisioned, Some(throughput)) => {
-            for (which, units) in [
-                ("ReadCapacityUnits", throughput.read_capacity_units),
-                ("WriteCapacityUnits", throughput.write_capacity_units),
-            ] {
-                if units > MAX_THROUGHPUT_UNITS {
-                    return refuse(&message::throughput_out_of_bounds(units, which));
-                }
-            }
-            Ok(())
-        }
+        (BillingMode::Provisioned, Some(throughput)) => check_throughput(throughput),
     }
 }
 
-/// The key has one HASH attribute, then at most one RANGE attribute, and exactly these attributes
-/// are defined.
+pub(super) fn check_throughput(throughput: &ProvisionedThroughput) -> Result<()> {
+    for (which, units) in [
+        ("ReadCapacityUnits", throughput.read_capacity_units),
+        ("WriteCapacityUnits", throughput.write_capacity_units),
+    ] {
+        if units > MAX_THROUGHPUT_UNITS {
+            return refuse(&message::throughput_out_of_bounds(units, which));
+        }
+    }
+    Ok(())
+}
+
+/// The key has one HASH attribute, then at most one RANGE attribute, and these attributes are
+/// defined.
 fn check_key(schema: &[KeySchemaElement], definitions: &[AttributeDefinition]) -> Result<()> {
     let defined: Vec<&str> = definitions.iter().map(|d| d.attribute_name.as_str()).collect();
     let is_defined =
@@ -186,11 +212,39 @@ fn check_key(schema: &[KeySchemaElement], definitions: &[AttributeDefinition]) -
             return refuse(message::SECOND_KEY_NOT_RANGE);
         }
     }
-    let unique: BTreeSet<&str> = defined.iter().copied().collect();
-    if defined.len() != schema.len() || unique.len() != defined.len() {
+    Ok(())
+}
+
+/// Refuses attributes that are defined, but are in no key.
+fn check_definitions_used(request: &CreateTableRequest) -> Result<()> {
+    let defined = || request.attribute_definitions.iter().map(|d| d.attribute_name.as_str());
+    let unique: BTreeSet<&str> = defined().collect();
+    let keys = index_key_schemas(request).chain([&request.key_schema[..]]);
+    let used: BTreeSet<&str> =
+        keys.flatten().map(|element| element.attribute_name.as_str()).collect();
+    if request.attribute_definitions.len() == used.len() && unique == used {
+        return Ok(());
+    }
+    if index_key_schemas(request).next().is_none() {
         return refuse(message::UNUSED_DEFINITIONS);
     }
-    Ok(())
+    let defined: Vec<&str> = defined().collect();
+    // The table's key comes first, and then those of the indexes.
+    let table = request.key_schema.iter();
+    let names = table.chain(index_key_schemas(request).flatten());
+    let names: Vec<&str> = names.map(|element| element.attribute_name.as_str()).collect();
+    refuse(&message::unused_definitions(
+        &hash_order(&defined, Buckets::OfCount),
+        &hash_order(&names, Buckets::Default),
+    ))
+}
+
+/// The keys of all indexes, the local ones first.
+fn index_key_schemas(
+    request: &CreateTableRequest,
+) -> impl Iterator<Item = &[KeySchemaElement]> + Clone {
+    let local = request.local_secondary_indexes.iter().flatten().map(|index| &index.key_schema[..]);
+    local.chain(request.global_secondary_indexes.iter().flatten().map(|i| &i.key_schema[..]))
 }
 
 #[cfg(test)]

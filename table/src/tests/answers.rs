@@ -101,6 +101,7 @@ fn options_are_kept_and_protection_is_honoured() {
         billing_mode: None,
         provisioned_throughput: Some(throughput),
         deletion_protection_enabled: Some(true),
+        ..Default::default()
     };
     fixture.tables.create_table(request).unwrap();
     let fixture = fixture.reopened();
@@ -180,6 +181,16 @@ fn wrong_queries_and_scans_are_refused() {
     };
     assert_eq!(
         start(item([("pk", "b".into()), ("sk", 6.into())])),
+        "The query can return at most one row and cannot be restarted"
+    );
+    let whole = QueryRequest {
+        key_condition_expression: Some("pk = :p".to_owned()),
+        expression_attribute_values: Some(item([(":p", "a".into())])),
+        exclusive_start_key: Some(item([("pk", "b".into()), ("sk", 6.into())])),
+        ..good.clone()
+    };
+    assert_eq!(
+        message(tables.query(whole)),
         "The provided starting key is outside query boundaries based on provided conditions"
     );
     assert_eq!(

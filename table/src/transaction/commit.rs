@@ -10,13 +10,14 @@ use super::token::{Record, TokenWrite};
 use super::{Ongoing, Volume, ongoing};
 use crate::error::{CancellationReason, Result, TableError};
 use crate::expression::update::BoundUpdate;
+use crate::index::IndexUnits;
 use crate::item::NewItem;
 use crate::item_lock::ItemLocks;
 use crate::key_codec::StoredKey;
 use crate::operation::as_update;
 use crate::table::Table;
 use crate::write::{Check, ItemWrite, OldItem, Pace, Token, Waiting, read_old};
-use crate::{Item, Tables};
+use crate::{Item, Tables, message};
 
 /// One action, ready to be judged.
 pub(crate) struct Action<'r> {
@@ -44,6 +45,14 @@ pub(crate) enum Change<'r> {
 /// Logical sizes of an action's old and new item.
 pub(crate) type Sizes = (u32, u32);
 
+/// What became of an action.
+pub(crate) struct Committed {
+    pub(crate) table: Arc<Table>,
+    pub(crate) sizes: Sizes,
+    /// What it cost each index of the table; empty where that is nothing.
+    pub(crate) index_units: IndexUnits,
+}
+
 /// An action that can go ahead.
 struct Judged<'r> {
     write: Option<ItemWrite<'r>>,
@@ -69,8 +78,10 @@ impl<'r> Action<'r> {
             Change::Update { only_takes_away: true, .. } if old.is_none() => false,
             Change::Update { key, update, .. } => {
                 let item = old.as_mut().and_then(|old| old.item.take());
+                let indexed = write.table.key.indexed().values_of(item.as_ref());
                 let mut item = update.apply(item.unwrap_or_else(|| key.clone()))?;
                 write.new = Some(NewItem::encode(&mut item).map_err(as_update)?);
+                write.table.key.indexed().check_updated(&indexed, &item)?;
                 true
             }
         };
@@ -80,8 +91,7 @@ impl<'r> Action<'r> {
 }
 
 impl Tables {
-    /// Commits actions, no two of them on the same item, with the token; answers the sizes of the
-    /// items of each, when all are as durable as the database's default says.
+    /// Commits actions, no two of them on the same item, with the token; answers what became of each, when all are as durable as the database's default says.
     ///
     /// # Errors
     /// `TransactionCanceled` where an action cannot go ahead, or another transaction has its item.
@@ -91,7 +101,7 @@ impl Tables {
         mut ongoing: Ongoing,
         token: Option<(u128, TokenWrite)>,
         waiting: Waiting,
-    ) -> Result<Vec<Sizes>> {
+    ) -> Result<Vec<Committed>> {
         let with_key = |action: &Action<'_>| {
             let key = action.key.as_ref().ok()?;
             Some((action.table.id(), key.clone()))
@@ -108,7 +118,8 @@ impl Tables {
         let mut pace =
             (waiting == Waiting::Polls).then(|| Pace::new(self.db().world().clock.as_ref()));
         let mut reasons = Vec::with_capacity(actions.len());
-        let mut sizes = Vec::with_capacity(actions.len());
+        // Each action that goes ahead, and whether it writes.
+        let mut judgements = Vec::with_capacity(actions.len());
         let mut writes = Vec::with_capacity(actions.len());
         let mut olds = Vec::with_capacity(actions.len());
         // Of what is held in memory: the new items, or those that a failure answers.
@@ -117,16 +128,19 @@ impl Tables {
             if let Some(pace) = &mut pace {
                 pace.pause().await;
             }
+            let table = Arc::clone(&action.table);
             match action.judge() {
                 Ok(judged) => {
                     volume.add(judged.sizes.1.into())?;
-                    sizes.push(judged.sizes);
+                    judgements.push((table, judged.sizes, judged.write.is_some()));
                     if let Some(write) = judged.write {
                         writes.push(write);
                         olds.push(judged.old);
                     }
                     reasons.push(CancellationReason::none());
                 }
+                // Told as an error of the request, not as a reason.
+                Err(error) if message::is_empty_key(error.message()) => return Err(error),
                 Err(error) => {
                     let reason = CancellationReason::of(error)?;
                     volume.add(reason.item.as_ref().map_or(0, size_of))?;
@@ -134,18 +148,23 @@ impl Tables {
                 }
             }
         }
-        if sizes.len() < reasons.len() {
+        if judgements.len() < reasons.len() {
             return Err(TableError::transaction_canceled(reasons));
         }
         let token = token.map(|(payload_hash, write)| {
-            let sizes = sizes.iter().map(|(old, new)| *old.max(new)).collect();
+            let sizes = judgements.iter().map(|(_, (old, new), _)| *old.max(new)).collect();
             Token { write, record: Record { payload_hash, sizes } }
         });
-        self.finish(&writes, &olds, token.as_ref(), guard, waiting).await?;
+        let units = self.finish(&writes, &olds, token.as_ref(), guard, waiting).await?;
         if let Some(token) = &token {
             self.tokens().committed(&token.write);
         }
-        Ok(sizes)
+        let mut units = units.into_iter();
+        let committed = |(table, sizes, writes): (Arc<Table>, Sizes, bool)| {
+            let index_units = if writes { units.next() } else { None };
+            Committed { table, sizes, index_units: index_units.unwrap_or_default() }
+        };
+        Ok(judgements.into_iter().map(committed).collect())
     }
 }
 

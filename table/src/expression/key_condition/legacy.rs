@@ -2,7 +2,7 @@
 
 use super::{BoundKeyCondition, Comparison, Resolved};
 use crate::error::{Result, TableError};
-use crate::key_schema::{KeyAttribute, TableKey};
+use crate::key_schema::{KeyAttribute, KeyAttributes};
 use crate::message;
 use crate::operation::{ComparisonOperator, Condition, Conditions};
 
@@ -18,26 +18,35 @@ impl<'r> BoundKeyCondition<'r> {
         Ok(())
     }
 
-    /// Matches `KeyConditions` with a table's key.
-    pub(crate) fn of_conditions(conditions: &'r Conditions, key: &'r TableKey) -> Result<Self> {
+    /// Matches `KeyConditions` with the key of a table or an index.
+    pub(crate) fn of_conditions(
+        conditions: &'r Conditions,
+        key: KeyAttributes<'_>,
+    ) -> Result<Self> {
         let not_supported = || TableError::validation(message::KEY_CONDITION_NOT_SUPPORTED);
-        let on = |attribute: &'r KeyAttribute| match conditions.get_key_value(&attribute.name) {
+        let (partition, sort) = match (key.hash, key.range) {
+            ([_], []) if conditions.len() > 1 => return Err(not_supported()),
+            ([partition], range @ ([] | [_])) => (partition, range.first()),
+            // More attributes than there can be conditions on a simple key.
+            _ => {
+                let all = conditions.iter().map(|(name, condition)| resolved(name, condition));
+                return Self::matched(&all.collect::<Result<Vec<_>>>()?, key);
+            }
+        };
+        let on = |attribute: &KeyAttribute| match conditions.get_key_value(&attribute.name) {
             Some((name, condition)) => resolved(name, condition),
             None => Err(TableError::validation(message::missed_key_element(&attribute.name))),
         };
-        if key.sort.is_none() && conditions.len() > 1 {
+        let hash = on(partition)?;
+        let value = partition.condition_part(hash.low)?;
+        if hash.comparison != Comparison::Equal {
             return Err(not_supported());
         }
-        let partition = on(&key.partition)?;
-        let value = key.partition.condition_part(partition.low)?;
-        if partition.comparison != Comparison::Equal {
-            return Err(not_supported());
-        }
-        let sort = match &key.sort {
+        let sort = match sort {
             Some(attribute) if conditions.len() > 1 => Some(on(attribute)?.on(attribute)?),
             _ => None,
         };
-        Ok(Self { partition: value, sort })
+        Ok(Self { hash: vec![value], leading: Vec::new(), sort })
     }
 }
 

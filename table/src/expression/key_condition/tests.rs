@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::key_schema::TableKey;
 use crate::operation::{ExpressionAttributeNames, ExpressionAttributeValues};
 use crate::schema::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 
@@ -36,7 +37,7 @@ fn bind_with<T>(
     let mut placeholders = Placeholders::new(Some(&names), Some(&values)).unwrap();
     match KeyConditionExpression::parse(source) {
         Ok(parsed) => {
-            let bound = parsed.bind(&mut placeholders, &key);
+            let bound = parsed.bind(&mut placeholders, key.attributes());
             then(bound, &placeholders)
         }
         Err(error) => then(Err(error), &placeholders),
@@ -50,7 +51,7 @@ fn error(source: &str) -> String {
 fn sort_of(source: &str) -> String {
     bind_with(source, |bound, _| {
         let bound = bound.unwrap_or_else(|e| panic!("{source}: {e}"));
-        assert_eq!(bound.partition, KeyPart::S("a".into()), "{source}");
+        assert_eq!(bound.hash, [KeyPart::S("a".into())], "{source}");
         format!("{:?}", bound.sort)
     })
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::AttributeValue;
 use crate::expression::legacy::tests::OPERATORS;
 use crate::key_codec::{KeyPart, SortCondition};
+use crate::key_schema::TableKey;
 use crate::schema::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 
 fn table_key(has_sort: bool) -> TableKey {
@@ -35,7 +36,7 @@ fn bound<T>(
     let (given, key) = (conditions(given), table_key(has_sort));
     let bind = || {
         BoundKeyCondition::check_conditions(&given)?;
-        BoundKeyCondition::of_conditions(&given, &key).map(then)
+        BoundKeyCondition::of_conditions(&given, key.attributes()).map(then)
     };
     bind().map_err(|error: TableError| error.message().to_owned())
 }
@@ -56,7 +57,7 @@ fn conditions_read_what_the_expression_reads() {
     ] {
         let given = [("p.k", Eq, &p[..]), ("sk", operator, values)];
         let found = bound(&given, true, |bound| {
-            assert_eq!(bound.partition, KeyPart::S("p".into()));
+            assert_eq!(bound.hash, [KeyPart::S("p".into())]);
             assert_eq!(bound.sort, Some(expected), "{operator:?}");
         });
         assert_eq!(found, Ok(()));
