@@ -7,6 +7,7 @@ mod concurrency;
 mod crash;
 mod expressions;
 mod index_model;
+mod index_transactions;
 mod index_upkeep;
 mod indexes;
 mod legacy;

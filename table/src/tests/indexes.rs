@@ -125,7 +125,7 @@ fn query(index: &str, condition: &str, values: &[(&str, AttributeValue)]) -> Que
     }
 }
 
-fn scan(tables: &Tables, index: &str) -> Vec<Item> {
+pub(super) fn scan(tables: &Tables, index: &str) -> Vec<Item> {
     scan_all(tables, ScanRequest { index_name: Some(index.to_owned()), ..Default::default() })
 }
 
@@ -309,7 +309,7 @@ fn an_index_key_that_is_empty_null_or_of_a_wrong_type_is_refused_and_an_absent_o
     assert_sound(tables);
 }
 
-fn units(
+pub(super) fn units(
     total: f64,
     table: f64,
     local: &[(&str, f64)],
