@@ -1,8 +1,9 @@
 //! The catalog: which tables exist. A keyspace of its own that is the truth; whatever keyspace it
-//! does not name is dropped when the tables are opened. Read once at open, written by CreateTable
-//! and DeleteTable, and by every write that changes a table's counts.
+//! does not name is dropped when the tables are opened. Read once at open, written by the operations
+//! that make, change and delete tables, and by every write that changes a table's counts.
 
 pub(crate) mod format;
+mod settings;
 
 use esker::{Db, ErrorKind, Keyspace};
 
@@ -11,7 +12,9 @@ use crate::index::IndexShape;
 use crate::key_schema::TableKey;
 use crate::schema::{
     GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription, Projection, TableDescription,
+    TableOptions, Tag,
 };
+use crate::settings::Settings;
 use crate::table::{Counts, TableCounts};
 pub(crate) use format::{IndexRecord, TableRecord};
 use format::{NextIds, RecordKey, damaged};
@@ -42,6 +45,7 @@ pub(crate) struct Entry {
     pub(crate) record: TableRecord,
     /// With those of each index, in the order of the record.
     pub(crate) counts: TableCounts,
+    pub(crate) settings: Settings,
 }
 
 /// What an open catalog held.
@@ -113,7 +117,9 @@ pub(crate) fn read(catalog: &Keyspace) -> Result<Contents> {
             };
             let indexes = record.indexes.iter().map(of_index).collect();
             let counts = TableCounts { table: stored.table, indexes };
-            entries.push(Entry { name: key.name.to_owned(), record, counts });
+            let stored = catalog.get(settings::settings_key(record.table_id))?;
+            let settings = settings::decode_settings(&record, stored.as_deref())?;
+            entries.push(Entry { name: key.name.to_owned(), record, counts, settings });
         }
     }
     Ok(Contents { entries, keyspaces, next_table_id })
@@ -128,12 +134,50 @@ pub(crate) fn put_table(
 ) -> Result<()> {
     let next = NextIds { next_table_id: record.table_id + 1 };
     batch.put(catalog, format::next_ids_key(), next.encode()?);
-    batch.put(
-        catalog,
-        RecordKey { account: ACCOUNT, region: REGION, name }.encode(),
-        record.encode()?,
-    );
+    put_record(batch, catalog, name, record)
+}
+
+/// Puts the record of a table that there is into a batch.
+pub(crate) fn put_record(
+    batch: &mut esker::Batch,
+    catalog: &Keyspace,
+    name: &str,
+    record: &TableRecord,
+) -> Result<()> {
+    let key = RecordKey { account: ACCOUNT, region: REGION, name }.encode();
+    batch.put(catalog, key, record.encode()?);
     Ok(())
+}
+
+/// Puts the part of a table's settings that is not in its record into a batch.
+pub(crate) fn put_settings(
+    batch: &mut esker::Batch,
+    catalog: &Keyspace,
+    table_id: u64,
+    settings: &Settings,
+) -> Result<()> {
+    batch.put(catalog, settings::settings_key(table_id), settings::encode_settings(settings)?);
+    Ok(())
+}
+
+/// Puts a table's tags, in the order of their keys, into a batch.
+pub(crate) fn put_tags(
+    batch: &mut esker::Batch,
+    catalog: &Keyspace,
+    table_id: u64,
+    tags: &[Tag],
+) -> Result<()> {
+    match tags {
+        [] => batch.delete(catalog, settings::tags_key(table_id)),
+        _ => batch.put(catalog, settings::tags_key(table_id), settings::encode_tags(tags)?),
+    }
+    Ok(())
+}
+
+/// A table's tags, in the order of their keys.
+pub(crate) fn tags(catalog: &Keyspace, table_id: u64) -> Result<Vec<Tag>> {
+    let stored = catalog.get(settings::tags_key(table_id))?;
+    stored.map_or(Ok(Vec::new()), |bytes| settings::decode_tags(&bytes))
 }
 
 /// Takes a table out, in a batch.
@@ -145,6 +189,8 @@ pub(crate) fn delete_table(
 ) {
     batch.delete(catalog, RecordKey { account: ACCOUNT, region: REGION, name }.encode());
     batch.delete(catalog, format::counts_key(table_id));
+    batch.delete(catalog, settings::settings_key(table_id));
+    batch.delete(catalog, settings::tags_key(table_id));
 }
 
 /// Puts a table's counts into a batch.
@@ -187,7 +233,7 @@ impl TableRecord {
         std::iter::once(items_keyspace(self.table_id)).chain(self.indexes.iter().map(index))
     }
 
-    /// The table as DescribeTable shows it.
+    /// The table as DescribeTable shows it, without what its settings add.
     pub(crate) fn describe(&self, name: &str, counts: &TableCounts) -> TableDescription {
         let table_arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}");
         let projection = |index: &IndexRecord| Projection {
@@ -231,6 +277,7 @@ impl TableRecord {
             local_secondary_indexes: counted().filter(|(i, _)| !i.is_global).map(local).collect(),
             global_secondary_indexes: counted().filter(|(i, _)| i.is_global).map(global).collect(),
             table_arn,
+            options: TableOptions::default(),
         }
     }
 

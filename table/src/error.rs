@@ -33,6 +33,8 @@ pub enum TableErrorKind {
     TransactionInProgress,
     /// The token belongs to a transaction with other actions: use another one.
     IdempotentParameterMismatch,
+    /// The request is about something that this account does not have.
+    AccessDenied,
     /// Too many tables or control plane operations at once.
     LimitExceeded,
     /// The engine reported a failure; the message says which.
@@ -53,6 +55,7 @@ impl TableErrorKind {
             Self::TransactionConflict => "TransactionConflictException",
             Self::TransactionInProgress => "TransactionInProgressException",
             Self::IdempotentParameterMismatch => "IdempotentParameterMismatchException",
+            Self::AccessDenied => "AccessDeniedException",
             Self::LimitExceeded => "LimitExceededException",
             Self::Internal => "InternalServerError",
         }

@@ -22,6 +22,7 @@ mod number;
 pub mod operation;
 mod page;
 pub mod schema;
+mod settings;
 mod source;
 mod spare;
 mod stored;

@@ -2,6 +2,7 @@
 //! changed here alone. Nothing else in the crate writes message text of its own. Constants for
 //! fixed texts, functions for those that name something.
 
+pub(crate) mod control;
 pub(crate) mod legacy;
 
 use base64::Engine as _;

@@ -4,6 +4,14 @@
 
 pub(crate) mod check;
 pub(crate) mod check_index;
+pub(crate) mod check_options;
+mod options;
+
+pub use options::{
+    OnDemandThroughput, SseDescription, SseSpecification, SseType, StreamSpecification,
+    StreamViewType, TableClass, TableClassSummary, TableOptions, Tag, WarmThroughput,
+    WarmThroughputDescription,
+};
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -199,4 +207,6 @@ pub struct TableDescription {
     pub local_secondary_indexes: Vec<LocalSecondaryIndexDescription>,
     /// The global indexes.
     pub global_secondary_indexes: Vec<GlobalSecondaryIndexDescription>,
+    /// The other options.
+    pub options: TableOptions,
 }

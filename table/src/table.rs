@@ -7,10 +7,11 @@
 //! prefix of it, the counts on disk are always those of the items on disk. The lock is not held
 //! while the commit is under way, so writes share syncs.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use esker::{Batch, Db, Durability, Keyspace, PendingCommit, mutant};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::catalog::{self, TableRecord};
 use crate::error::{Result, TableError};
@@ -18,6 +19,7 @@ use crate::index::Index;
 use crate::key_schema::TableKey;
 use crate::message;
 use crate::schema::TableDescription;
+use crate::settings::Settings;
 
 /// How many items there are, and the sum of their logical sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +108,7 @@ impl TableCounts {
 /// An open table.
 pub(crate) struct Table {
     pub(crate) name: String,
+    /// As it was when the table was opened: what UpdateTable changes is in the settings.
     pub(crate) record: TableRecord,
     pub(crate) key: TableKey,
     pub(crate) items: Keyspace,
@@ -113,6 +116,8 @@ pub(crate) struct Table {
     pub(crate) indexes: Vec<Index>,
     /// Taken after item locks, several in the order of table ids; the engine's line comes after it.
     counter: Mutex<Counter>,
+    /// Replaced by UpdateTable. A leaf.
+    settings: RwLock<Arc<Settings>>,
     /// What readers are told: only what is committed.
     published_items: AtomicU64,
     published_bytes: AtomicU64,
@@ -131,6 +136,7 @@ impl Table {
         items: Keyspace,
         index_entries: Vec<Keyspace>,
         counts: TableCounts,
+        settings: Settings,
     ) -> Result<Self> {
         let shapes = record.index_shapes()?.into_iter();
         let counted = record.indexes.iter().zip(&counts.indexes);
@@ -148,6 +154,7 @@ impl Table {
             published_items: AtomicU64::new(counts.table.items),
             published_bytes: AtomicU64::new(counts.table.bytes),
             counter: Mutex::new(Counter { in_line: counts, deleted: false }),
+            settings: RwLock::new(Arc::new(settings)),
         })
     }
 
@@ -176,8 +183,17 @@ impl Table {
         }
     }
 
-    pub(crate) fn describe(&self) -> TableDescription {
-        self.record.describe(&self.name, &self.counts())
+    pub(crate) fn describe(&self, now_ms: u64) -> TableDescription {
+        self.settings().describe(self.record.describe(&self.name, &self.counts()), now_ms)
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    /// Only under the control lock, once the catalog has them.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        *self.settings.write() = Arc::new(settings);
     }
 
     /// Locks the counts for a write, unless the table was deleted.

@@ -8,7 +8,7 @@ use esker::{Db, Keyspace};
 use parking_lot::{Mutex, RwLock};
 
 use crate::TableError;
-use crate::catalog;
+use crate::catalog::{self, Entry};
 use crate::error::Result;
 use crate::item_lock::ItemLocks;
 use crate::message;
@@ -102,8 +102,8 @@ struct Inner {
     locks: Arc<ItemLocks>,
     transactions: Arc<Transactions>,
     tokens: Tokens,
-    /// The next table id. Held by CreateTable and DeleteTable from the first look to the last
-    /// change, before any other lock.
+    /// The next table id. Held by the operations that make, change and delete tables from the first
+    /// look to the last change, before any other lock.
     control: Mutex<u64>,
     /// Guards the tables by name. A leaf.
     tables: RwLock<BTreeMap<String, Arc<Table>>>,
@@ -150,9 +150,9 @@ impl Tables {
             let items = keyspaces.next().transpose()?;
             let items = items.expect("invariant: a table has a keyspace for its items");
             let indexes = keyspaces.collect::<Result<_>>()?;
-            let (name, record) = (entry.name.clone(), entry.record);
-            let table = Table::new(name, record, items, indexes, entry.counts)?;
-            tables.insert(entry.name, Arc::new(table));
+            let Entry { name, record, counts, settings } = entry;
+            let table = Table::new(name.clone(), record, items, indexes, counts, settings)?;
+            tables.insert(name, Arc::new(table));
         }
         Ok(Self {
             inner: Arc::new(Inner {
@@ -198,7 +198,7 @@ impl Tables {
         &self.inner.tokens
     }
 
-    /// The next table id, under the lock that CreateTable and DeleteTable hold throughout.
+    /// The next table id, under the lock that operations on tables themselves hold throughout.
     pub(crate) fn control(&self) -> parking_lot::MutexGuard<'_, u64> {
         self.inner.control.lock()
     }

@@ -4,6 +4,7 @@
 mod answers;
 mod batches;
 mod concurrency;
+mod control;
 mod crash;
 mod expressions;
 mod index_model;

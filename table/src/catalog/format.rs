@@ -6,6 +6,8 @@
 //! | `01` | the next table id |
 //! | `02`, account, `00`, region, `00`, name | a table |
 //! | `03`, table id (8, big-endian) | a table's counts |
+//! | `04`, table id | a table's settings: `settings.rs` |
+//! | `05`, table id | a table's tags: `settings.rs` |
 //!
 //! The next table id and the tables are bincode 2 in its standard configuration (integers as
 //! varints, little-endian, lengths first), each an enum whose variant is the version: variant 0 is
@@ -238,7 +240,7 @@ struct IndexV1 {
 }
 
 /// A fieldless type and its numbers, which are stored on disk.
-trait Numbered: Sized + Copy + PartialEq + 'static {
+pub(super) trait Numbered: Sized + Copy + PartialEq + 'static {
     const NUMBERS: &'static [(Self, u8)];
 
     fn number(self) -> u8 {
@@ -274,13 +276,13 @@ impl Numbered for BillingMode {
     const NUMBERS: &'static [(Self, u8)] = &[(Self::Provisioned, 1), (Self::PayPerRequest, 2)];
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
     let config = bincode::config::standard().with_limit::<VALUE_BYTES_MAX>();
     bincode::serde::encode_to_vec(value, config)
         .map_err(|error| TableError::internal(message::catalog_encoding(&error.to_string())))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let config = bincode::config::standard().with_limit::<VALUE_BYTES_MAX>();
     match bincode::serde::decode_from_slice(bytes, config) {
         Ok((value, used)) if used == bytes.len() => Ok(value),
@@ -402,4 +404,4 @@ impl IndexV1 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,13 +2,17 @@
 
 use esker::{Durability, KeyspaceOptions};
 
+use super::tags;
 use crate::catalog::{self, IndexRecord, TableRecord};
 use crate::error::{Result, TableError, TableErrorKind};
 use crate::schema::check::{check_create_table, plain_name};
+use crate::schema::check_options::check_new_options;
 use crate::schema::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, LocalSecondaryIndex,
-    Projection, ProjectionType, ProvisionedThroughput, TableDescription, TableStatus,
+    OnDemandThroughput, Projection, ProjectionType, ProvisionedThroughput, SseSpecification,
+    StreamSpecification, TableClass, TableDescription, TableStatus, Tag, WarmThroughput,
 };
+use crate::settings::Settings;
 use crate::table::{Counts, Table, TableCounts};
 use crate::{Tables, message};
 
@@ -31,6 +35,18 @@ pub struct CreateTableRequest {
     pub provisioned_throughput: Option<ProvisionedThroughput>,
     /// Refuses DeleteTable while it is set.
     pub deletion_protection_enabled: Option<bool>,
+    /// The class; `STANDARD` when absent.
+    pub table_class: Option<TableClass>,
+    /// Encryption.
+    pub sse_specification: Option<SseSpecification>,
+    /// The stream; there are none in this version.
+    pub stream_specification: Option<StreamSpecification>,
+    /// Limits of an on-demand table.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    /// What the table is to be ready for.
+    pub warm_throughput: Option<WarmThroughput>,
+    /// The tags.
+    pub tags: Option<Vec<Tag>>,
 }
 
 /// The table that was created.
@@ -48,6 +64,8 @@ impl Tables {
     /// `Validation` for a wrong request; `ResourceInUse` if there is a table of the name.
     pub fn create_table(&self, mut request: CreateTableRequest) -> Result<CreateTableResponse> {
         check_create_table(&request)?;
+        check_new_options(&request)?;
+        request.tags.as_deref().map_or(Ok(()), tags::check_tags)?;
         let name = plain_name(&request.table_name).to_owned();
         let mut next_table_id = self.control();
         if self.find(&name).is_some() {
@@ -61,19 +79,22 @@ impl Tables {
         uuid[6] = uuid[6] & 0x0F | 0x40;
         uuid[8] = uuid[8] & 0x3F | 0x80;
         let indexes = index_records(&mut request);
+        let tags = tags::sorted(request.tags.take().unwrap_or_default());
         let record = TableRecord {
             table_id: *next_table_id,
             uuid,
             created_ms: db.world().clock.wall_ms(),
             status: TableStatus::Active,
-            attribute_definitions: request.attribute_definitions,
-            key_schema: request.key_schema,
+            attribute_definitions: std::mem::take(&mut request.attribute_definitions),
+            key_schema: std::mem::take(&mut request.key_schema),
             billing_mode: request.billing_mode.unwrap_or_default(),
             provisioned_throughput: request.provisioned_throughput.unwrap_or_default(),
             deletion_protection_enabled: request.deletion_protection_enabled.unwrap_or_default(),
             next_index_id: 1 + indexes.len() as u32,
             indexes,
         };
+        let is_warm = request.warm_throughput.is_some_and(|warm| !warm.is_empty());
+        let settings = Settings::of_new(&record, &request);
         // Whatever becomes of it, the id is used up.
         *next_table_id += 1;
         if esker::mutant!("items_catalog_first") {
@@ -88,6 +109,10 @@ impl Tables {
             let indexes = keyspaces.split_off(1);
             let mut batch = db.batch();
             catalog::put_table(&mut batch, catalog, &name, &record)?;
+            catalog::put_settings(&mut batch, catalog, record.table_id, &settings)?;
+            if !tags.is_empty() {
+                catalog::put_tags(&mut batch, catalog, record.table_id, &tags)?;
+            }
             // Keyspaces come durably, whatever the default of writes; so does what names them.
             db.write_with(batch, Durability::Sync)?;
             Ok((keyspaces.remove(0), indexes))
@@ -104,9 +129,17 @@ impl Tables {
             table: Counts::default(),
             indexes: record.indexes.iter().map(of_index).collect(),
         };
-        let table = Table::new(name, record, items, indexes, counts)?;
-        let mut table_description =
-            TableDescription { table_status: TableStatus::Creating, ..table.describe() };
+        let table = Table::new(name, record, items, indexes, counts, settings)?;
+        let mut table_description = TableDescription {
+            table_status: TableStatus::Creating,
+            ..table.describe(table.record.created_ms)
+        };
+        // The service tells these once the table is there.
+        let options = &mut table_description.options;
+        options.last_update_to_pay_per_request_date_time_ms = None;
+        if !is_warm {
+            options.warm_throughput = None;
+        }
         for index in &mut table_description.global_secondary_indexes {
             index.index_status = TableStatus::Creating;
         }

@@ -29,11 +29,12 @@ impl Tables {
         // Held to the end, so that no table of the name is created meanwhile.
         let _control = self.control();
         let table = self.named_table(&request.table_name)?;
-        if table.record.deletion_protection_enabled {
+        if table.settings().deletion_protection_enabled {
             return Err(TableError::validation(message::DELETION_PROTECTED));
         }
+        let now_ms = self.db().world().clock.wall_ms();
         let table_description =
-            TableDescription { table_status: TableStatus::Deleting, ..table.describe() };
+            TableDescription { table_status: TableStatus::Deleting, ..table.describe(now_ms) };
         if esker::mutant!("items_keyspace_dropped_first") {
             let _ = self.db().drop_keyspace(&catalog::items_keyspace(table.id()));
         }

@@ -25,6 +25,7 @@ impl Tables {
     /// `ResourceNotFound`.
     pub fn describe_table(&self, request: DescribeTableRequest) -> Result<DescribeTableResponse> {
         let table = self.named_table(&request.table_name)?;
-        Ok(DescribeTableResponse { table: table.describe() })
+        let now_ms = self.db().world().clock.wall_ms();
+        Ok(DescribeTableResponse { table: table.describe(now_ms) })
     }
 }

@@ -16,9 +16,11 @@ mod list_tables;
 mod put_item;
 mod query;
 mod scan;
+mod tags;
 mod transact_get_items;
 mod transact_write_items;
 mod update_item;
+mod update_table;
 
 use std::collections::BTreeMap;
 
@@ -37,12 +39,16 @@ pub use list_tables::{ListTablesRequest, ListTablesResponse};
 pub use put_item::{PutItemRequest, PutItemResponse};
 pub use query::{QueryRequest, QueryResponse};
 pub use scan::{ScanRequest, ScanResponse};
+pub use tags::{
+    ListTagsOfResourceRequest, ListTagsOfResourceResponse, TagResourceRequest, UntagResourceRequest,
+};
 pub use transact_get_items::{TransactGet, TransactGetItemsRequest, TransactGetItemsResponse};
 pub use transact_write_items::{
     TransactAction, TransactWriteItem, TransactWriteItemsRequest, TransactWriteItemsResponse,
 };
 pub(crate) use update_item::as_update;
 pub use update_item::{UpdateItemRequest, UpdateItemResponse};
+pub use update_table::{UpdateTableRequest, UpdateTableResponse};
 
 use crate::error::{Result, TableError};
 pub use crate::expression::legacy::check_parameters;

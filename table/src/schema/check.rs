@@ -73,7 +73,7 @@ pub(crate) fn check_create_table(request: &CreateTableRequest) -> Result<()> {
     check_definitions_used(request)
 }
 
-fn refuse_listed(errors: Vec<String>) -> Result<()> {
+pub(super) fn refuse_listed(errors: Vec<String>) -> Result<()> {
     if errors.is_empty() {
         return Ok(());
     }
@@ -112,7 +112,10 @@ pub(super) fn length_errors(
     }
 }
 
-fn throughput_errors(throughput: Option<&ProvisionedThroughput>, errors: &mut Vec<String>) {
+pub(super) fn throughput_errors(
+    throughput: Option<&ProvisionedThroughput>,
+    errors: &mut Vec<String>,
+) {
     throughput_errors_at(throughput, "provisionedThroughput", errors);
 }
 
@@ -176,6 +179,7 @@ fn check_billing(mode: BillingMode, throughput: Option<&ProvisionedThroughput>) 
     }
 }
 
+/// Refuses capacity that no table and no index can have.
 pub(super) fn check_throughput(throughput: &ProvisionedThroughput) -> Result<()> {
     for (which, units) in [
         ("ReadCapacityUnits", throughput.read_capacity_units),

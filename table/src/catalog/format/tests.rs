@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn record() -> TableRecord {
+pub(crate) fn record() -> TableRecord {
     TableRecord {
         table_id: 300,
         uuid: *b"0123456789abcdef",

@@ -1,0 +1,256 @@
+//! UpdateTable: its request, its response and what it does to a table's settings. Every change is
+//! complete when it returns, although answers say UPDATING and show what was, as the service's do.
+
+use esker::Durability;
+
+use crate::catalog;
+use crate::error::{Result, TableError};
+use crate::message::{self, control};
+use crate::schema::check_options::{WARM_READ, WARM_WRITE, check_update_table, on_demand_members};
+use crate::schema::{
+    BillingMode, OnDemandThroughput, ProvisionedThroughput, SseDescription, SseSpecification,
+    StreamSpecification, TableClass, TableClassSummary, TableDescription, TableStatus,
+    WarmThroughput, WarmThroughputDescription,
+};
+use crate::settings::{Settings, key_arn};
+use crate::{Tables, table::Table};
+
+/// Changes a table. One request changes one thing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTableRequest {
+    /// The table's name.
+    pub table_name: String,
+    /// How reads and writes are billed from now on.
+    pub billing_mode: Option<BillingMode>,
+    /// The capacity; needed to switch to `PROVISIONED`, refused with `PAY_PER_REQUEST`.
+    pub provisioned_throughput: Option<ProvisionedThroughput>,
+    /// Whether DeleteTable is refused.
+    pub deletion_protection_enabled: Option<bool>,
+    /// The class.
+    pub table_class: Option<TableClass>,
+    /// Encryption.
+    pub sse_specification: Option<SseSpecification>,
+    /// The stream; there are none in this version.
+    pub stream_specification: Option<StreamSpecification>,
+    /// Limits of an on-demand table; those that are absent stay as they are.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    /// What the table is to be ready for; it is never lowered.
+    pub warm_throughput: Option<WarmThroughput>,
+}
+
+/// The table that was changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateTableResponse {
+    /// The table as the service answers it: mostly as it was, with status UPDATING.
+    pub table_description: TableDescription,
+}
+
+impl Tables {
+    /// Changes a table's billing, capacity, protection, or another of its options. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong request, or one that changes nothing where the service refuses that;
+    /// `ResourceNotFound` if there is no such table.
+    pub fn update_table(&self, request: UpdateTableRequest) -> Result<UpdateTableResponse> {
+        check_update_table(&request)?;
+        // Held to the end, so that no other request changes or deletes the table meanwhile.
+        let _control = self.control();
+        let table = self.named_table(&request.table_name)?;
+        let now_ms = self.db().world().clock.wall_ms();
+        let before = table.settings();
+        let mut after = Settings::clone(&before);
+        let mut answer = table.describe(now_ms);
+        change_billing(&request, &mut after, &mut answer, now_ms)?;
+        if after.billing_mode != before.billing_mode {
+            check_indexes_of_switch(&table, &after)?;
+        }
+        if let Some(limits) = request.on_demand_throughput {
+            change_on_demand(limits, &mut after, &mut answer)?;
+        }
+        if let Some(stream) = request.stream_specification {
+            return Err(TableError::validation(match stream.stream_enabled {
+                true => control::STREAMS_MISSING.to_owned(),
+                false => control::no_stream_to_disable(&table.name),
+            }));
+        }
+        if let Some(sse) = &request.sse_specification {
+            change_encryption(sse, &mut after, &mut answer)?;
+        }
+        if let Some(table_class) = request.table_class {
+            change_class(table_class, &mut after, now_ms);
+            answer.table_status = TableStatus::Updating;
+        }
+        if let Some(is_protected) = request.deletion_protection_enabled {
+            after.deletion_protection_enabled = is_protected;
+            answer.deletion_protection_enabled = is_protected;
+        }
+        if let Some(warm) = request.warm_throughput {
+            change_warm(warm, &mut after, &mut answer)?;
+        }
+        self.store_settings(&table, after)?;
+        Ok(UpdateTableResponse { table_description: answer })
+    }
+
+    /// Keeps new settings of a table. Only under the control lock.
+    fn store_settings(&self, table: &Table, settings: Settings) -> Result<()> {
+        if settings == *table.settings() {
+            return Ok(());
+        }
+        let mut batch = self.db().batch();
+        let record = settings.record(&table.record);
+        catalog::put_record(&mut batch, self.catalog(), &table.name, &record)?;
+        catalog::put_settings(&mut batch, self.catalog(), table.id(), &settings)?;
+        self.db().write_with(batch, Durability::Sync)?;
+        table.set_settings(settings);
+        Ok(())
+    }
+}
+
+fn refuse(text: impl Into<String>) -> Result<()> {
+    Err(TableError::validation(text))
+}
+
+fn change_billing(
+    request: &UpdateTableRequest,
+    after: &mut Settings,
+    answer: &mut TableDescription,
+    now_ms: u64,
+) -> Result<()> {
+    let before = (after.billing_mode, after.provisioned_throughput);
+    let mode = request.billing_mode.unwrap_or(before.0);
+    let Some(throughput) = request.provisioned_throughput else {
+        if request.billing_mode.is_none() {
+            return Ok(());
+        }
+        if mode == BillingMode::Provisioned {
+            return refuse(control::SWITCH_NEEDS_THROUGHPUT);
+        }
+        answer.table_status = TableStatus::Updating;
+        if before.0 == BillingMode::Provisioned {
+            after.billing_mode = mode;
+            after.provisioned_throughput = ProvisionedThroughput::default();
+            after.last_pay_per_request_ms = Some(now_ms);
+            after.warm_up();
+        }
+        return Ok(());
+    };
+    if mode == BillingMode::PayPerRequest {
+        return refuse(message::ON_DEMAND_HAS_NO_THROUGHPUT);
+    }
+    let ProvisionedThroughput { read_capacity_units: read, write_capacity_units: write } =
+        throughput;
+    if before == (mode, throughput) {
+        return refuse(control::throughput_unchanged(read, write));
+    }
+    answer.table_status = TableStatus::Updating;
+    let (old_read, old_write) = (before.1.read_capacity_units, before.1.write_capacity_units);
+    if read > old_read || write > old_write {
+        after.last_increase_ms = Some(now_ms);
+    }
+    if read < old_read || write < old_write {
+        after.decreases = after.decreases_today(now_ms) + 1;
+        after.last_decrease_ms = Some(now_ms);
+    }
+    after.billing_mode = mode;
+    after.provisioned_throughput = throughput;
+    after.on_demand = OnDemandThroughput::default();
+    after.warm_up();
+    Ok(())
+}
+
+/// A table that becomes provisioned needs capacity for each of its global indexes.
+fn check_indexes_of_switch(table: &Table, after: &Settings) -> Result<()> {
+    let mut indexes = table.record.indexes.iter().filter(|index| index.is_global);
+    match indexes.next() {
+        Some(index) if after.billing_mode == BillingMode::Provisioned => {
+            refuse(control::switch_needs_index_throughput(&index.name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The answer shows the limits at once, and -1 for what has none any more.
+fn change_on_demand(
+    limits: OnDemandThroughput,
+    after: &mut Settings,
+    answer: &mut TableDescription,
+) -> Result<()> {
+    for (which, units) in on_demand_members(limits) {
+        match units {
+            Some(_) if after.billing_mode == BillingMode::Provisioned => {
+                return refuse(control::on_demand_of_provisioned(which));
+            }
+            Some(0 | ..=-2) => return refuse(control::on_demand_out_of_range(which)),
+            _ => {}
+        }
+    }
+    let lifted = |asked: Option<i64>, now: Option<i64>| match asked {
+        Some(-1) => None,
+        Some(units) => Some(units),
+        None => now,
+    };
+    let OnDemandThroughput { max_read_request_units: read, max_write_request_units: write } =
+        after.on_demand;
+    after.on_demand = OnDemandThroughput {
+        max_read_request_units: lifted(limits.max_read_request_units, read),
+        max_write_request_units: lifted(limits.max_write_request_units, write),
+    };
+    let shown = OnDemandThroughput {
+        max_read_request_units: limits.max_read_request_units.or(read),
+        max_write_request_units: limits.max_write_request_units.or(write),
+    };
+    answer.options.on_demand_throughput = Some(shown).filter(|shown| !shown.is_empty());
+    Ok(())
+}
+
+fn change_encryption(
+    asked: &SseSpecification,
+    after: &mut Settings,
+    answer: &mut TableDescription,
+) -> Result<()> {
+    let arn = key_arn(asked);
+    if arn.is_none() && after.kms_key_arn.is_none() {
+        return refuse(control::ENCRYPTED_BY_DEFAULT);
+    }
+    // Only the ARN itself is recognised.
+    if asked.kms_master_key_id.is_some() && asked.kms_master_key_id == after.kms_key_arn {
+        return refuse(control::ENCRYPTED_WITH_KEY);
+    }
+    let kms_master_key_arn = std::mem::replace(&mut after.kms_key_arn, arn);
+    answer.options.sse = Some(SseDescription { kms_master_key_arn, is_updating: true });
+    Ok(())
+}
+
+/// The first choice of the standard class is no choice.
+fn change_class(table_class: TableClass, after: &mut Settings, now_ms: u64) {
+    let now = after.table_class.map_or(TableClass::Standard, |class| class.table_class);
+    if table_class != now {
+        let last_update_date_time_ms = Some(now_ms);
+        after.table_class = Some(TableClassSummary { table_class, last_update_date_time_ms });
+    }
+}
+
+fn change_warm(
+    warm: WarmThroughput,
+    after: &mut Settings,
+    answer: &mut TableDescription,
+) -> Result<()> {
+    let before = (after.warm_read_units, after.warm_write_units);
+    for (which, asked, now) in [
+        (WARM_READ, warm.read_units_per_second, &mut after.warm_read_units),
+        (WARM_WRITE, warm.write_units_per_second, &mut after.warm_write_units),
+    ] {
+        let Some(asked) = asked else { continue };
+        if asked < *now {
+            return refuse(control::warm_below_current(which));
+        }
+        *now = asked;
+    }
+    answer.options.warm_throughput = Some(WarmThroughputDescription {
+        read_units_per_second: before.0,
+        write_units_per_second: before.1,
+        is_updating: before != (after.warm_read_units, after.warm_write_units),
+    });
+    Ok(())
+}
