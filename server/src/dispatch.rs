@@ -66,6 +66,8 @@ const ITEM_COST_BYTES: usize = 512 << 10;
 /// The items of a transaction, and more.
 const ITEMS_COST_BYTES: usize = 6 << 20;
 const NO_ITEM_COST_BYTES: usize = 16 << 10;
+/// All tags of a table.
+const TAGS_COST_BYTES: usize = 128 << 10;
 
 impl AnswerCost {
     fn bytes(self, body: &[u8]) -> usize {
@@ -120,6 +122,10 @@ const TARGETS: &[Target] = &[
     blocking::<operation::TransactGetItems>("TransactGetItems", ITEMS_COST_BYTES),
     awaited::<operation::TransactWriteItems>("TransactWriteItems", AnswerCost::ItemsIfAsked),
     awaited::<operation::UpdateItem>("UpdateItem", AnswerCost::ItemIfAsked),
+    blocking::<operation::ListTagsOfResource>("ListTagsOfResource", TAGS_COST_BYTES),
+    short("TagResource", operation::tags::tag_resource),
+    short("UntagResource", operation::tags::untag_resource),
+    blocking::<operation::UpdateTable>("UpdateTable", 16 << 10),
     Target {
         name: "DescribeEndpoints",
         handler: Handler::Host(not_enabled::describe_endpoints),
@@ -143,7 +149,6 @@ const TARGETS: &[Target] = &[
     short("ListGlobalTables", not_enabled::list_global_tables),
     short("ListImports", not_enabled::list_imports),
     short("ListStreams", not_enabled::list_streams),
-    short("ListTagsOfResource", not_enabled::list_tags),
 ];
 
 /// Which operation the header names.
@@ -288,8 +293,8 @@ mod tests {
             assert_eq!(message(unknown), "UnknownOperationException", "{unknown:?}");
         }
         assert_eq!(
-            message(Some("DynamoDB_20120810.UpdateTable")),
-            "UnknownOperationException: UpdateTable is not available in this version of Esker"
+            message(Some("DynamoDB_20120810.RestoreTableFromBackup")),
+            "UnknownOperationException: RestoreTableFromBackup is not available in this version of Esker"
         );
     }
 

@@ -229,6 +229,7 @@ impl From<TableError> for WireError {
         let (status, prefix) = match kind {
             TableErrorKind::Validation => (400, CORAL_VALIDATE),
             TableErrorKind::Internal => (500, DYNAMODB),
+            TableErrorKind::AccessDenied => (400, CORAL_SERVICE),
             _ => (400, DYNAMODB),
         };
         let item = error.item().cloned().map(Box::new);

@@ -43,6 +43,13 @@ pub(crate) const TRANSACT_NO_ACTION: &str =
 pub(crate) const TRANSACT_SEVERAL_ACTIONS: &str =
     "TransactItems can only contain one of Check, Put, Update or Delete";
 
+// Tables and tags.
+pub(crate) const TABLE_CLASS_INVALID: &str = "Invalid table-class parameter provided. Please try \
+     again with a valid table-class value: [STANDARD, STANDARD_INFREQUENT_ACCESS].";
+pub(crate) const TABLE_ARN_MISSING: &str = "Invalid TableArn";
+pub(crate) const TAG_KEY_NULL: &str = "The Tag Key provided is invalid, Key: null";
+pub(crate) const TAG_VALUE_NULL: &str = "The Tag Value provided is invalid, Value: null";
+
 pub(crate) fn expression_value_invalid(key: &str, why: &str) -> String {
     format!("ExpressionAttributeValues contains invalid value: {why} for key {key}")
 }
@@ -112,8 +119,7 @@ pub(crate) fn table_not_found(name: &str) -> String {
 }
 
 pub(crate) fn resource_not_found(arn: &str) -> String {
-    // Spelt as the service spells it.
-    format!("Requested resource not found: ResourcArn: {arn} not found")
+    format!("Requested resource not found: ResourceArn: {arn} not found")
 }
 
 pub(crate) fn resource_arn_invalid(arn: &str) -> String {

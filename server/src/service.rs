@@ -17,7 +17,7 @@ pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = Outcome<T>> + Send>>;
 
 macro_rules! service {
     (
-        blocking { $($method:ident($request:ident) -> $response:ident;)* }
+        blocking { $($method:ident($request:ident) -> $response:ty;)* }
         awaited { $($awaited:ident($awaited_request:ident) -> $awaited_response:ident;)* }
     ) => {
         /// The operations of the table layer.
@@ -56,6 +56,10 @@ service! {
         describe_table(DescribeTableRequest) -> DescribeTableResponse;
         list_tables(ListTablesRequest) -> ListTablesResponse;
         delete_table(DeleteTableRequest) -> DeleteTableResponse;
+        update_table(UpdateTableRequest) -> UpdateTableResponse;
+        tag_resource(TagResourceRequest) -> ();
+        untag_resource(UntagResourceRequest) -> ();
+        list_tags_of_resource(ListTagsOfResourceRequest) -> ListTagsOfResourceResponse;
         get_item(GetItemRequest) -> GetItemResponse;
         query(QueryRequest) -> QueryResponse;
         scan(ScanRequest) -> ScanResponse;

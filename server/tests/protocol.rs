@@ -42,7 +42,7 @@ fn answers_errors_and_health_have_their_form() {
     let unknown = "com.amazon.coral.service#UnknownOperationException";
     refused(&send(post("Authorization: x\r\n", "{}")), 400, unknown);
     refused(&send(request("NoSuchThing", "{}")), 400, unknown);
-    refused(&send(request("UpdateTable", "{}")), 400, unknown);
+    refused(&send(request("UpdateTimeToLive", "{}")), 400, unknown);
     let missing = "com.amazon.coral.service#MissingAuthenticationTokenException";
     refused(&send(post("X-Amz-Target: DynamoDB_20120810.ListTables\r\n", "{}")), 400, missing);
     let serialization = "com.amazon.coral.service#SerializationException";

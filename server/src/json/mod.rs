@@ -11,6 +11,6 @@ pub(crate) use attribute::{
 };
 pub(crate) use read::{
     ListMap, Members, flag, integer, list, list_map, long, presence, read, skip, structure,
-    structure_map, switched_on, text, text_map, texts,
+    structure_map, text, text_map, texts,
 };
 pub(crate) use write::{ItemOut, ItemsOut, to_bytes};

@@ -259,12 +259,6 @@ pub(crate) fn presence<'de, A: MapAccess<'de>>(map: &mut A) -> Result<bool, A::E
     map.next_value_seed(Presence)
 }
 
-/// Whether a structure that switches something on does so: it does not where every member is null or false.
-pub(crate) fn switched_on<'de, A: MapAccess<'de>>(map: &mut A) -> Result<bool, A::Error> {
-    let members = map.next_value_seed(MapOf(|| Presence, PhantomData))?;
-    Ok(members.unwrap_or_default().into_values().any(|present| present))
-}
-
 struct Presence;
 
 impl<'de> DeserializeSeed<'de> for Presence {

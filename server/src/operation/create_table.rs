@@ -10,6 +10,7 @@ use serde::de::MapAccess;
 use super::constraint::{Constraints, Unsupported, or_unsupported};
 use super::index::{self, IndexIn};
 use super::shared::{ATTRIBUTE_TYPE, BILLING_MODE, DescriptionOut, KEY_TYPE, serialize_members};
+use super::table_options::{OptionsIn, TagIn, tags};
 use super::{Blocking, Operation};
 use crate::error::WireError;
 use crate::json::{self, Members};
@@ -29,7 +30,8 @@ pub(crate) struct Input {
     billing_mode: Option<String>,
     provisioned_throughput: Option<Throughput>,
     deletion_protection_enabled: Option<bool>,
-    table_class: Option<String>,
+    options: OptionsIn,
+    tags: Option<Vec<TagIn>>,
     unsupported: Unsupported,
 }
 
@@ -46,25 +48,13 @@ impl Members for Input {
             "BillingMode" => self.billing_mode = json::text(map)?,
             "ProvisionedThroughput" => self.provisioned_throughput = json::structure(map)?,
             "DeletionProtectionEnabled" => self.deletion_protection_enabled = json::flag(map)?,
-            "TableClass" => self.table_class = json::text(map)?,
-            "SSESpecification" => {
-                self.unsupported.note("SSESpecification", json::switched_on(map)?);
-            }
-            "StreamSpecification" => {
-                self.unsupported.note("StreamSpecification", json::switched_on(map)?);
-            }
+            "Tags" => self.tags = json::list(map)?,
+            _ if self.options.member(name, map)? => {}
             _ => or_unsupported!(
                 self,
                 name,
                 map,
-                [
-                    "GlobalTableSettingsReplicationMode",
-                    "GlobalTableSourceArn",
-                    "OnDemandThroughput",
-                    "ResourcePolicy",
-                    "Tags",
-                    "WarmThroughput",
-                ]
+                ["GlobalTableSettingsReplicationMode", "GlobalTableSourceArn", "ResourcePolicy"]
             ),
         }
         Ok(())
@@ -168,11 +158,12 @@ pub(super) fn throughput(
     checks: &mut Constraints,
 ) -> ProvisionedThroughput {
     let path = |member: &str| format!("{path}.{member}");
-    ProvisionedThroughput {
-        read_capacity_units: checks.required(input.read_capacity_units, &path("readCapacityUnits")),
-        write_capacity_units: checks
-            .required(input.write_capacity_units, &path("writeCapacityUnits")),
-    }
+    // In the order in which the service lists what is wrong.
+    let write_capacity_units =
+        checks.required(input.write_capacity_units, &path("writeCapacityUnits"));
+    let read_capacity_units =
+        checks.required(input.read_capacity_units, &path("readCapacityUnits"));
+    ProvisionedThroughput { read_capacity_units, write_capacity_units }
 }
 
 impl Operation for CreateTable {
@@ -185,7 +176,7 @@ impl Operation for CreateTable {
         let local = input.local_secondary_indexes.iter().flatten();
         let indexes = local.chain(input.global_secondary_indexes.iter().flatten());
         let unsupported_of_indexes: Vec<_> = indexes.filter_map(IndexIn::unsupported).collect();
-        let request = CreateTableRequest {
+        let mut request = CreateTableRequest {
             table_name: checks.required(input.table_name, "tableName"),
             attribute_definitions: checks
                 .required(input.attribute_definitions, "attributeDefinitions")
@@ -203,17 +194,22 @@ impl Operation for CreateTable {
                 .provisioned_throughput
                 .map(|input| throughput(input, "provisionedThroughput", &mut checks)),
             deletion_protection_enabled: input.deletion_protection_enabled,
+            ..Default::default()
         };
-        // The class only changes the price of storage; the other one is not kept, so it is not accepted.
-        let classes = &[("STANDARD", false), ("STANDARD_INFREQUENT_ACCESS", true)];
-        let infrequent = checks.choice(input.table_class.as_deref(), "tableClass", classes);
+        let options = input.options.checked(&mut checks);
         checks.check()?;
+        let options = options.with_class()?;
         let mut unsupported = input.unsupported;
         for index in unsupported_of_indexes {
             unsupported.note(index, true);
         }
-        unsupported.note("TableClass STANDARD_INFREQUENT_ACCESS", infrequent == Some(true));
         unsupported.check()?;
+        request.table_class = options.table_class;
+        request.sse_specification = options.sse;
+        request.stream_specification = options.stream;
+        request.on_demand_throughput = options.on_demand;
+        request.warm_throughput = options.warm;
+        request.tags = input.tags.map(tags).transpose()?;
         Ok(request)
     }
 

@@ -20,9 +20,12 @@ mod query;
 pub(crate) mod requests;
 mod scan;
 mod shared;
+mod table_options;
+pub(crate) mod tags;
 mod transact_get_items;
 mod transact_write_items;
 mod update_item;
+mod update_table;
 
 pub(crate) use batch_get_item::BatchGetItem;
 pub(crate) use batch_write_item::BatchWriteItem;
@@ -35,9 +38,11 @@ pub(crate) use list_tables::ListTables;
 pub(crate) use put_item::PutItem;
 pub(crate) use query::Query;
 pub(crate) use scan::Scan;
+pub(crate) use tags::ListTagsOfResource;
 pub(crate) use transact_get_items::TransactGetItems;
 pub(crate) use transact_write_items::TransactWriteItems;
 pub(crate) use update_item::UpdateItem;
+pub(crate) use update_table::UpdateTable;
 
 pub(crate) use shared::Writer;
 

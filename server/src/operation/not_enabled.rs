@@ -109,11 +109,6 @@ pub(crate) fn describe_replica_auto_scaling(service: &dyn Service, body: &[u8]) 
     }}))
 }
 
-pub(crate) fn list_tags(service: &dyn Service, body: &[u8]) -> Answer {
-    resource(service, body)?;
-    answer(&json!({"Tags": []}))
-}
-
 pub(crate) fn get_resource_policy(service: &dyn Service, body: &[u8]) -> Answer {
     let arn = resource(service, body)?;
     Err(WireError::missing("PolicyNotFoundException", message::policy_not_found(&arn)))

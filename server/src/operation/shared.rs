@@ -14,7 +14,8 @@ use esker_table::schema::{
 };
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::index::{GlobalOut, LocalOut, ThroughputOut};
+use super::index::{GlobalOut, LocalOut};
+use super::table_options::{OnDemandOut, SseOut, TableClassOut, WarmOut};
 use crate::error::WireError;
 use crate::json::ExpressionValues;
 
@@ -206,6 +207,11 @@ impl Serialize for UnitsOut {
     }
 }
 
+/// A time as the service tells it: in seconds with a fraction.
+pub(super) fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
 /// `TableDescription`.
 pub(super) struct DescriptionOut<'a>(pub(super) &'a TableDescription);
 
@@ -217,24 +223,30 @@ impl Serialize for DescriptionOut<'_> {
         let local: Vec<_> = table.local_secondary_indexes.iter().map(LocalOut).collect();
         let global: Vec<_> = table.global_secondary_indexes.iter().map(GlobalOut).collect();
         let key: Vec<_> = table.key_schema.iter().map(KeyElementOut).collect();
-        // Timestamps are seconds with a fraction.
-        let created = table.creation_date_time_ms as f64 / 1000.0;
-        let on_demand = table.billing_mode == BillingMode::PayPerRequest;
+        let created = seconds(table.creation_date_time_ms);
+        // Of a table that never was anything else, the service does not say that it is provisioned.
+        let has_billing = table.billing_mode == BillingMode::PayPerRequest
+            || table.options.last_update_to_pay_per_request_date_time_ms.is_some();
+        let options = &table.options;
         Writer::start(serializer)?
             .member("AttributeDefinitions", definitions)?
             .member("TableName", &table.table_name)?
             .member("KeySchema", key)?
             .member("TableStatus", status)?
             .member("CreationDateTime", created)?
-            .member("ProvisionedThroughput", ThroughputOut(table.provisioned_throughput))?
+            .member("ProvisionedThroughput", TableThroughputOut(table))?
             .member("TableSizeBytes", table.table_size_bytes)?
             .member("ItemCount", table.item_count)?
             .member("TableArn", &table.table_arn)?
             .member("TableId", &table.table_id)?
-            .optional("BillingModeSummary", on_demand.then_some(BillingOut(table.billing_mode)))?
+            .optional("BillingModeSummary", has_billing.then_some(BillingOut(table)))?
             .optional("LocalSecondaryIndexes", (!local.is_empty()).then_some(local))?
             .optional("GlobalSecondaryIndexes", (!global.is_empty()).then_some(global))?
+            .optional("SSEDescription", options.sse.as_ref().map(SseOut))?
+            .optional("TableClassSummary", options.table_class.map(TableClassOut))?
             .member("DeletionProtectionEnabled", table.deletion_protection_enabled)?
+            .optional("OnDemandThroughput", options.on_demand_throughput.map(OnDemandOut))?
+            .optional("WarmThroughput", options.warm_throughput.map(WarmOut))?
             .end()
     }
 }
@@ -261,10 +273,30 @@ impl Serialize for KeyElementOut<'_> {
     }
 }
 
-struct BillingOut(BillingMode);
+struct TableThroughputOut<'a>(&'a TableDescription);
 
-impl Serialize for BillingOut {
+impl Serialize for TableThroughputOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Writer::start(serializer)?.member("BillingMode", name_of(BILLING_MODE, &self.0))?.end()
+        let throughput = self.0.provisioned_throughput;
+        let options = &self.0.options;
+        Writer::start(serializer)?
+            .optional("LastIncreaseDateTime", options.last_increase_date_time_ms.map(seconds))?
+            .optional("LastDecreaseDateTime", options.last_decrease_date_time_ms.map(seconds))?
+            .member("NumberOfDecreasesToday", options.number_of_decreases_today)?
+            .member("ReadCapacityUnits", throughput.read_capacity_units)?
+            .member("WriteCapacityUnits", throughput.write_capacity_units)?
+            .end()
+    }
+}
+
+struct BillingOut<'a>(&'a TableDescription);
+
+impl Serialize for BillingOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let switched = self.0.options.last_update_to_pay_per_request_date_time_ms;
+        Writer::start(serializer)?
+            .member("BillingMode", name_of(BILLING_MODE, &self.0.billing_mode))?
+            .optional("LastUpdateToPayPerRequestDateTime", switched.map(seconds))?
+            .end()
     }
 }

@@ -240,11 +240,7 @@ fn create_table_is_read() {
     assert_eq!(read.provisioned_throughput, Some(throughput));
     assert_eq!(read.key_schema[1].key_type, KeyType::Range);
     assert_eq!(read.attribute_definitions[1].attribute_type, ScalarAttributeType::N);
-    for (member, value) in [
-        ("Tags", r#"[{"Key":"k","Value":"v"}]"#),
-        ("StreamSpecification", r#"{"StreamEnabled":true}"#),
-        ("TableClass", r#""STANDARD_INFREQUENT_ACCESS""#),
-    ] {
+    for (member, value) in [("ResourcePolicy", r#""{}""#)] {
         let body = format!(
             r#"{{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"{member}":{value}}}"#
         );
@@ -402,12 +398,158 @@ fn descriptions_have_the_services_members() {
         table_size_bytes: 40,
         local_secondary_indexes: vec![],
         global_secondary_indexes: vec![],
+        options: TableOptions::default(),
     };
     let text = response::<super::DeleteTable>(&DeleteTableResponse { table_description });
     assert_eq!(
         text,
         r#"{"TableDescription":{"AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"}],"TableName":"T","KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"TableStatus":"ACTIVE","CreationDateTime":1700000000.123,"ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":0,"WriteCapacityUnits":0},"TableSizeBytes":40,"ItemCount":3,"TableArn":"arn","TableId":"id","BillingModeSummary":{"BillingMode":"PAY_PER_REQUEST"},"DeletionProtectionEnabled":false}}"#
     );
+}
+
+#[test]
+fn descriptions_show_options_where_there_are_any() {
+    let description = |options| TableDescription {
+        table_name: "T".to_owned(),
+        table_arn: "arn".to_owned(),
+        table_id: "id".to_owned(),
+        table_status: TableStatus::Updating,
+        creation_date_time_ms: 1_000,
+        attribute_definitions: vec![],
+        key_schema: vec![],
+        billing_mode: BillingMode::Provisioned,
+        provisioned_throughput: ProvisionedThroughput {
+            read_capacity_units: 1,
+            write_capacity_units: 2,
+        },
+        deletion_protection_enabled: true,
+        item_count: 0,
+        table_size_bytes: 0,
+        local_secondary_indexes: vec![],
+        global_secondary_indexes: vec![],
+        options,
+    };
+    let shown = |options| {
+        let table_description = description(options);
+        let text = response::<super::UpdateTable>(&UpdateTableResponse { table_description });
+        text.split(r#""CreationDateTime":1.0,"#).nth(1).unwrap().to_owned()
+    };
+    assert_eq!(
+        shown(TableOptions::default()),
+        r#""ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":1,"WriteCapacityUnits":2},"TableSizeBytes":0,"ItemCount":0,"TableArn":"arn","TableId":"id","DeletionProtectionEnabled":true}}"#
+    );
+    let options = TableOptions {
+        last_increase_date_time_ms: Some(2_500),
+        last_decrease_date_time_ms: Some(3_000),
+        number_of_decreases_today: 4,
+        last_update_to_pay_per_request_date_time_ms: Some(5_000),
+        table_class: Some(TableClassSummary {
+            table_class: TableClass::StandardInfrequentAccess,
+            last_update_date_time_ms: Some(6_000),
+        }),
+        sse: Some(SseDescription {
+            kms_master_key_arn: Some("key".to_owned()),
+            is_updating: false,
+        }),
+        on_demand_throughput: Some(OnDemandThroughput {
+            max_read_request_units: Some(-1),
+            max_write_request_units: None,
+        }),
+        warm_throughput: Some(WarmThroughputDescription {
+            read_units_per_second: 7,
+            write_units_per_second: 8,
+            is_updating: true,
+        }),
+    };
+    assert_eq!(
+        shown(options),
+        r#""ProvisionedThroughput":{"LastIncreaseDateTime":2.5,"LastDecreaseDateTime":3.0,"NumberOfDecreasesToday":4,"ReadCapacityUnits":1,"WriteCapacityUnits":2},"TableSizeBytes":0,"ItemCount":0,"TableArn":"arn","TableId":"id","BillingModeSummary":{"BillingMode":"PROVISIONED","LastUpdateToPayPerRequestDateTime":5.0},"SSEDescription":{"Status":"ENABLED","SSEType":"KMS","KMSMasterKeyArn":"key"},"TableClassSummary":{"TableClass":"STANDARD_INFREQUENT_ACCESS","LastUpdateDateTime":6.0},"DeletionProtectionEnabled":true,"OnDemandThroughput":{"MaxReadRequestUnits":-1},"WarmThroughput":{"ReadUnitsPerSecond":7,"WriteUnitsPerSecond":8,"Status":"UPDATING"}}}"#
+    );
+}
+
+#[test]
+fn options_of_tables_are_read() {
+    let read = request::<super::UpdateTable>(
+        r#"{"TableName":"T","BillingMode":"PROVISIONED","ProvisionedThroughput":{"ReadCapacityUnits":1,
+            "WriteCapacityUnits":2},"DeletionProtectionEnabled":true,"TableClass":"STANDARD","SSESpecification":
+            {"Enabled":true,"SSEType":"KMS","KMSMasterKeyId":"k"},"StreamSpecification":{"StreamEnabled":true,
+            "StreamViewType":"KEYS_ONLY"},"OnDemandThroughput":{"MaxReadRequestUnits":-1},"WarmThroughput":
+            {"WriteUnitsPerSecond":5},"GlobalSecondaryIndexUpdates":[],"AttributeDefinitions":[{}]}"#,
+    );
+    let wanted = UpdateTableRequest {
+        table_name: "T".to_owned(),
+        billing_mode: Some(BillingMode::Provisioned),
+        provisioned_throughput: Some(ProvisionedThroughput {
+            read_capacity_units: 1,
+            write_capacity_units: 2,
+        }),
+        deletion_protection_enabled: Some(true),
+        table_class: Some(TableClass::Standard),
+        sse_specification: Some(SseSpecification {
+            enabled: Some(true),
+            sse_type: Some(SseType::Kms),
+            kms_master_key_id: Some("k".to_owned()),
+        }),
+        stream_specification: Some(StreamSpecification {
+            stream_enabled: true,
+            stream_view_type: Some(StreamViewType::KeysOnly),
+        }),
+        on_demand_throughput: Some(OnDemandThroughput {
+            max_read_request_units: Some(-1),
+            max_write_request_units: None,
+        }),
+        warm_throughput: Some(WarmThroughput {
+            read_units_per_second: None,
+            write_units_per_second: Some(5),
+        }),
+    };
+    assert_eq!(read.unwrap(), wanted);
+    assert_eq!(
+        refusal::<super::UpdateTable>(
+            r#"{"BillingMode":"X","ProvisionedThroughput":{},"StreamSpecification":{"StreamViewType":"X"},
+                "SSESpecification":{"SSEType":"X"},"TableClass":"X"}"#
+        ),
+        "ValidationException: 7 validation errors detected: Value null at 'tableName' failed to satisfy constraint: \
+         Member must not be null; Value 'X' at 'billingMode' failed to satisfy constraint: Member must satisfy enum \
+         value set: [PROVISIONED, PAY_PER_REQUEST]; Value null at 'provisionedThroughput.writeCapacityUnits' failed \
+         to satisfy constraint: Member must not be null; Value null at 'provisionedThroughput.readCapacityUnits' \
+         failed to satisfy constraint: Member must not be null; Value null at 'streamSpecification.streamEnabled' \
+         failed to satisfy constraint: Member must not be null; Value 'X' at 'streamSpecification.streamViewType' \
+         failed to satisfy constraint: Member must satisfy enum value set: [OLD_IMAGE, KEYS_ONLY, \
+         NEW_AND_OLD_IMAGES, NEW_IMAGE]; Value 'X' at 'sSESpecification.sSEType' failed to satisfy constraint: \
+         Member must satisfy enum value set: [AES256, KMS]"
+    );
+    assert_eq!(
+        refusal::<super::UpdateTable>(r#"{"TableName":"T","TableClass":"X"}"#),
+        "ValidationException: Invalid table-class parameter provided. Please try again with a valid table-class \
+         value: [STANDARD, STANDARD_INFREQUENT_ACCESS]."
+    );
+    for (member, value) in [
+        ("ReplicaUpdates", r#"[{"Create":{"RegionName":"r"}}]"#),
+        ("GlobalSecondaryIndexUpdates", r#"[{"Delete":{"IndexName":"i"}}]"#),
+    ] {
+        let refusal =
+            refusal::<super::UpdateTable>(&format!(r#"{{"TableName":"T","{member}":{value}}}"#));
+        assert!(refusal.contains(member) && refusal.contains("not supported"), "{refusal}");
+    }
+}
+
+#[test]
+fn tags_are_read_and_shown() {
+    let tags = r#"[{"Key":"b","Value":""},{"Key":"a","Value":"1"}]"#;
+    let body =
+        format!(r#"{{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"Tags":{tags}}}"#);
+    let read = request::<super::CreateTable>(&body).unwrap().tags.unwrap();
+    let text = response::<super::ListTagsOfResource>(&ListTagsOfResourceResponse { tags: read });
+    assert_eq!(text, format!(r#"{{"Tags":{tags}}}"#));
+    for (tag, wanted) in [
+        ("{}", "ValidationException: The Tag Key provided is invalid, Key: null"),
+        (r#"{"Key":"k"}"#, "ValidationException: The Tag Value provided is invalid, Value: null"),
+    ] {
+        assert_eq!(refusal::<super::CreateTable>(&body.replace(tags, &format!("[{tag}]"))), wanted);
+    }
+    let missing = "ValidationException: Invalid TableArn";
+    assert_eq!(refusal::<super::ListTagsOfResource>("{}"), missing);
 }
 
 #[test]

@@ -39,7 +39,7 @@ macro_rules! refused_writes {
 }
 
 macro_rules! refused {
-    ($($method:ident($request:ident) -> $response:ident;)*) => {
+    ($($method:ident($request:ident) -> $response:ty;)*) => {
         $(fn $method(&self, _: $request) -> Result<$response, TableError> {
             Err(TableError::not_found("Requested resource not found"))
         })*
@@ -70,6 +70,10 @@ impl Service for Scripted {
     refused! {
         create_table(CreateTableRequest) -> CreateTableResponse;
         delete_table(DeleteTableRequest) -> DeleteTableResponse;
+        update_table(UpdateTableRequest) -> UpdateTableResponse;
+        tag_resource(TagResourceRequest) -> ();
+        untag_resource(UntagResourceRequest) -> ();
+        list_tags_of_resource(ListTagsOfResourceRequest) -> ListTagsOfResourceResponse;
         query(QueryRequest) -> QueryResponse;
         batch_get_item(BatchGetItemRequest) -> BatchGetItemResponse;
         transact_get_items(TransactGetItemsRequest) -> TransactGetItemsResponse;

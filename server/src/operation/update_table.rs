@@ -1,0 +1,102 @@
+//! UpdateTable on the wire.
+
+use esker_table::operation::{UpdateTableRequest, UpdateTableResponse};
+use serde::Serialize;
+use serde::de::MapAccess;
+
+use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::create_table::{Throughput, throughput};
+use super::shared::{BILLING_MODE, DescriptionOut, serialize_members};
+use super::table_options::OptionsIn;
+use super::{Blocking, Operation};
+use crate::error::WireError;
+use crate::json::{self, Members};
+use crate::service::{Outcome, Service};
+
+/// UpdateTable.
+pub(crate) struct UpdateTable;
+
+/// Its members. Definitions of attributes are for new indexes; beside other changes the service does not look at them.
+#[derive(Default)]
+pub(crate) struct Input {
+    table_name: Option<String>,
+    billing_mode: Option<String>,
+    provisioned_throughput: Option<Throughput>,
+    deletion_protection_enabled: Option<bool>,
+    options: OptionsIn,
+    unsupported: Unsupported,
+}
+
+impl Members for Input {
+    const NAME: &'static str = "UpdateTableInput";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "TableName" => self.table_name = json::text(map)?,
+            "BillingMode" => self.billing_mode = json::text(map)?,
+            "ProvisionedThroughput" => self.provisioned_throughput = json::structure(map)?,
+            "DeletionProtectionEnabled" => self.deletion_protection_enabled = json::flag(map)?,
+            _ if self.options.member(name, map)? => {}
+            _ => or_unsupported!(
+                self,
+                name,
+                map,
+                [
+                    "DisassociationProtectionEnabled",
+                    "GlobalSecondaryIndexUpdates",
+                    "GlobalTableSettingsReplicationMode",
+                    "GlobalTableWitnessUpdates",
+                    "MultiRegionConsistency",
+                    "ReplicaUpdates",
+                    "VectorIndexUpdates",
+                ]
+            ),
+        }
+        Ok(())
+    }
+}
+
+serialize_members!(Output, UpdateTableResponse, |response, writer| {
+    writer.member("TableDescription", DescriptionOut(&response.table_description))?
+});
+
+impl Operation for UpdateTable {
+    type Input = Input;
+    type Request = UpdateTableRequest;
+    type Response = UpdateTableResponse;
+
+    fn request(input: Input) -> Result<Self::Request, WireError> {
+        let mut checks = Constraints::default();
+        let table_name = checks.required(input.table_name, "tableName");
+        let billing_mode =
+            checks.choice(input.billing_mode.as_deref(), "billingMode", BILLING_MODE);
+        let provisioned_throughput = input
+            .provisioned_throughput
+            .map(|input| throughput(input, "provisionedThroughput", &mut checks));
+        let options = input.options.checked(&mut checks);
+        checks.check()?;
+        let options = options.with_class()?;
+        input.unsupported.check()?;
+        Ok(UpdateTableRequest {
+            table_name,
+            billing_mode,
+            provisioned_throughput,
+            deletion_protection_enabled: input.deletion_protection_enabled,
+            table_class: options.table_class,
+            sse_specification: options.sse,
+            stream_specification: options.stream,
+            on_demand_throughput: options.on_demand,
+            warm_throughput: options.warm,
+        })
+    }
+
+    fn response(response: &Self::Response) -> impl Serialize {
+        Output(response)
+    }
+}
+
+impl Blocking for UpdateTable {
+    fn call(service: &dyn Service, request: Self::Request) -> Outcome<Self::Response> {
+        service.update_table(request)
+    }
+}
