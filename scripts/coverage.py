@@ -54,9 +54,7 @@ EXCLUDED = [
     *[("wal/src/reader.rs", "file.read_exact_at(buffer, 0).is_err()", side, "a planted bug") for side in (True, False)],
     *[("wal/src/writer.rs", "segment.file.sync_data().is_ok()", side, "a planted bug") for side in (True, False)],
     *[("manifest/src/recover.rs", "self.frame(frame.end())?.is_err()", side, "a planted bug") for side in (True, False)],
-    ("wal/src/segment.rs", "skip", True, "a planted bug"),
     ("wal/src/writer.rs", "claims_all", True, "a planted bug"),
-    ("sstable/src/reader.rs", "mixed", True, "a planted bug"),
     ("engine/src/open.rs", "restarts", True, "a planted bug"),
     # What the types cannot say.
     (
