@@ -31,6 +31,8 @@ pub mod key_condition;
 pub mod manifest;
 #[path = "number38.rs"]
 pub mod number38;
+#[path = "sigv4.rs"]
+pub mod sigv4;
 #[path = "sst_open.rs"]
 pub mod sst_open;
 #[path = "value_file.rs"]
@@ -146,6 +148,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "manifest", check: manifest::check, seeds: manifest::seeds, cost_us: 10 },
     Target { name: "number38", check: number38::check, seeds: number38::seeds, cost_us: 10 },
+    Target { name: "sigv4", check: sigv4::check, seeds: sigv4::seeds, cost_us: 20 },
     Target { name: "sst_open", check: sst_open::check, seeds: sst_open::seeds, cost_us: 10 },
     Target { name: "value_file", check: value_file::check, seeds: value_file::seeds, cost_us: 10 },
     Target { name: "varint", check: varint::check, seeds: varint::seeds, cost_us: 10 },

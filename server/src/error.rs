@@ -98,6 +98,22 @@ impl WireError {
         )
     }
 
+    /// What says who signed the request lacks something.
+    pub(crate) fn incomplete_signature(message: impl Into<String>) -> Self {
+        Self::new(400, CORAL_SERVICE, "IncompleteSignatureException", message)
+    }
+
+    /// The signature is not that of this request, or of another time.
+    pub(crate) fn invalid_signature(message: impl Into<String>) -> Self {
+        Self::new(400, CORAL_SERVICE, "InvalidSignatureException", message)
+    }
+
+    /// No such access key.
+    pub(crate) fn unrecognized_client() -> Self {
+        let message = message::signature::UNRECOGNIZED_CLIENT;
+        Self::new(400, CORAL_SERVICE, "UnrecognizedClientException", message)
+    }
+
     /// The `Host` header names something that this server is not.
     pub(crate) fn host_refused() -> Self {
         Self::new(403, CORAL_SERVICE, "AccessDeniedException", message::HOST_REFUSED)

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use esker_table::{Item, Tables};
+use hyper::{Method, Request};
 use serde::de::MapAccess;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::encoding::{self, Coding};
-use crate::host::AllowedHosts;
 use crate::http::Shared;
 use crate::json::{self, Decoded, ItemOut, Members};
 use crate::limits::Limits;
 use crate::server::serve_connection;
+use crate::sigv4;
 
 #[derive(Default)]
 struct Envelope(Option<Decoded<Item>>);
@@ -50,6 +52,23 @@ pub fn gzip(body: &[u8]) -> Vec<u8> {
     encoding::compress(body, Coding::Gzip)
 }
 
+/// Whether a request is signed as it should be: its target on the first line, a header on each line after it, and its
+/// body behind an empty one. The key and the time are those of AWS's test suite. `None` where it is no request.
+pub fn is_signed(request: &[u8]) -> Option<bool> {
+    let (head, body) = match request.windows(2).position(|pair| pair == b"\n\n") {
+        Some(end) => (&request[..end], &request[end + 2..]),
+        None => (request, &[][..]),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let mut builder = Request::builder().method(Method::POST).uri(lines.next()?);
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        builder = builder.header(&line[..colon], &line[colon + 1..]);
+    }
+    let (parts, ()) = builder.body(()).ok()?.into_parts();
+    Some(sigv4::verify_example(&parts, body))
+}
+
 /// The server without its sockets: connections are bytes in memory. Its limits are small, so that small inputs reach
 /// them.
 pub struct HttpServer {
@@ -70,7 +89,7 @@ impl HttpServer {
             header_bytes_max: 8192,
             ..Limits::default()
         };
-        let shared = Shared::new(Arc::new(tables), limits, AllowedHosts::default());
+        let shared = Shared::new(Arc::new(tables), limits, Access::default());
         Ok(HttpServer { runtime, shared: Arc::new(shared) })
     }
 

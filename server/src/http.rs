@@ -12,23 +12,28 @@ use hyper::body::Incoming;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, HeaderValue,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use crate::body::{self, BodyError};
+use crate::access::Access;
+use crate::body::{self, BodyError, RequestBody};
 use crate::dispatch;
 use crate::encoding::{self, COMPRESSED_BYTES_MIN, Coding};
 use crate::error::WireError;
-use crate::host::AllowedHosts;
 use crate::inline::InlineReads;
 use crate::limits::{Budgets, Limits};
 use crate::logged::{Logged, Seldom};
 use crate::request_id::RequestIds;
 use crate::service::Service;
+use crate::sigv4::{self, Moment};
 use crate::stall::InRequest;
 
 const AMZ_JSON: &str = "application/x-amz-json-1.0";
 /// Bytes of the longest answer that is compressed between other requests instead of on a thread that may block.
 const INLINE_COMPRESSED_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of the longest body whose hash is taken between other requests.
+const INLINE_HASHED_BYTES_MAX: usize = 64 << 10;
 
 const PLAIN: &str = "text/plain";
 
@@ -38,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) budgets: Budgets,
     pub(crate) reads: Arc<InlineReads>,
-    pub(crate) hosts: AllowedHosts,
+    pub(crate) access: Access,
     pub(crate) ids: RequestIds,
     /// For requests that were refused because a budget was used up.
     pub(crate) overload_log: Seldom,
@@ -49,13 +54,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(service: Arc<dyn Service>, limits: Limits, hosts: AllowedHosts) -> Self {
+    pub(crate) fn new(service: Arc<dyn Service>, limits: Limits, access: Access) -> Self {
         Self {
             service,
             budgets: Budgets::new(&limits),
             limits,
             reads: Arc::new(InlineReads::new()),
-            hosts,
+            access,
             ids: RequestIds::new(),
             overload_log: Seldom::new(),
             connections_log: Seldom::new(),
@@ -170,8 +175,8 @@ fn check_host(shared: &Shared, request: &Request<Incoming>) -> Result<(), WireEr
         return Err(WireError::one_host());
     }
     let in_target = request.uri().authority().map(|authority| authority.as_str());
-    let is_accepted = in_target.is_none_or(|host| shared.hosts.accept(host))
-        && in_header.is_none_or(|h| h.to_str().is_ok_and(|host| shared.hosts.accept(host)));
+    let is_accepted = in_target.is_none_or(|host| shared.access.hosts.accept(host))
+        && in_header.is_none_or(|h| h.to_str().is_ok_and(|host| shared.access.hosts.accept(host)));
     if is_accepted { Ok(()) } else { Err(WireError::host_refused()) }
 }
 
@@ -180,15 +185,14 @@ async fn operation(
     request: Request<Incoming>,
     id: &str,
 ) -> Result<Answer, ClientGone> {
-    let target = request.headers().get("x-amz-target").map(|value| value.to_str().unwrap_or(""));
+    let (parts, body) = request.into_parts();
+    let target = parts.headers.get("x-amz-target").map(|value| value.to_str().unwrap_or(""));
     let target = dispatch::find(target);
-    let signed = signed(&request);
     let (sent_as, answered_as) =
-        (encoding::of_request(request.headers()), encoding::of_answer(request.headers()));
-    let host = request.headers().get(HOST).cloned();
-    let is_held_back = request.headers().contains_key(EXPECT);
+        (encoding::of_request(&parts.headers), encoding::of_answer(&parts.headers));
+    let is_held_back = parts.headers.contains_key(EXPECT);
     let bodies = &shared.budgets.bodies;
-    let body = match body::read(request.into_body(), is_held_back, &shared.limits, bodies).await {
+    let body = match body::read(body, is_held_back, &shared.limits, bodies).await {
         Ok(body) => body,
         Err(BodyError::Gone) => return Err(ClientGone),
         Err(BodyError::Answer(error)) => {
@@ -203,8 +207,11 @@ async fn operation(
         }
     };
     let target = match target {
-        Ok(_) if !signed => return Ok(Answer::error(&WireError::missing_authentication())),
         Ok(target) => target,
+        Err(error) => return Ok(Answer::error(&error)),
+    };
+    let body = match authenticate(shared, &parts, body).await {
+        Ok(body) => body,
         Err(error) => return Ok(Answer::error(&error)),
     };
     let body = match sent_as {
@@ -220,7 +227,7 @@ async fn operation(
         Err(error) => return Ok(Answer::error(&error)),
     };
     let service = Arc::clone(&shared.service);
-    let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     Ok(match target.run(service, &shared.budgets, &shared.reads, host, body).await {
         Ok(body) => match answered_as {
             Some(coding) if body.len() >= COMPRESSED_BYTES_MIN => {
@@ -263,11 +270,31 @@ fn log_overload(shared: &Shared, operation: &str, text: &str) {
     }
 }
 
-/// Whether the request carries credentials of any kind, in its headers or (a presigned request) in its query.
-fn signed(request: &Request<Incoming>) -> bool {
-    let query = request.uri().query().unwrap_or("");
-    request.headers().contains_key(AUTHORIZATION)
-        || query.split('&').any(|pair| pair.starts_with("X-Amz-Signature="))
+/// Lets pass what is signed with a key of the server's; where it has none, what carries a signature of any kind, in its
+/// headers or (a presigned request) in its query. The signature covers the body as it was sent.
+async fn authenticate(
+    shared: &Shared,
+    parts: &Parts,
+    body: RequestBody,
+) -> Result<RequestBody, WireError> {
+    let Some(credentials) = &shared.access.credentials else {
+        let query = parts.uri.query().unwrap_or("");
+        let is_signed = parts.headers.contains_key(AUTHORIZATION)
+            || query.split('&').any(|pair| pair.starts_with("X-Amz-Signature="));
+        return if is_signed { Ok(body) } else { Err(WireError::missing_authentication()) };
+    };
+    let (body, hash) = if body.bytes().len() <= INLINE_HASHED_BYTES_MAX {
+        let hash = sigv4::hash(body.bytes());
+        (body, hash)
+    } else {
+        let hashed = dispatch::blocking_task(move || {
+            let hash = sigv4::hash(body.bytes());
+            (body, hash)
+        });
+        hashed.await.map_err(|panic| dispatch::panicked("a signature", &panic))?
+    };
+    sigv4::verify(credentials, parts, &hash, Moment::now())?;
+    Ok(body)
 }
 
 fn respond(answer: Answer, id: &str) -> Result<Response<Full<Bytes>>, Infallible> {

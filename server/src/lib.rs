@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
 mod body;
 mod cli;
 mod compatibility;
+mod credentials;
 mod dispatch;
 mod encoding;
 mod error;
@@ -23,6 +25,7 @@ mod operation;
 mod request_id;
 mod server;
 mod service;
+mod sigv4;
 mod stall;
 mod workers;
 

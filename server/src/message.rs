@@ -1,6 +1,8 @@
 //! Every message that the server itself words, in one place, so that a wording can be changed here alone. What the
 //! table layer reports is worded there. Nothing here has logic.
 
+pub(crate) mod signature;
+
 pub(crate) const MISSING_AUTHENTICATION: &str = "Request is missing Authentication Token";
 pub(crate) const HOST_REFUSED: &str = "The Host header does not name this server. Use 127.0.0.1 or \
      localhost, or start the server with --allow-host NAME.";

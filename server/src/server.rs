@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::host::AllowedHosts;
+use crate::access::Access;
 use crate::http::{self, Shared};
 use crate::limits::Limits;
 use crate::service::Service;
@@ -38,10 +38,10 @@ impl Server {
         listener: TcpListener,
         service: Arc<dyn Service>,
         limits: Limits,
-        hosts: AllowedHosts,
+        access: Access,
     ) -> std::io::Result<Self> {
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?;
-        Ok(Self { listener, shared: Arc::new(Shared::new(service, limits, hosts)), workers })
+        Ok(Self { listener, shared: Arc::new(Shared::new(service, limits, access)), workers })
     }
 
     /// Serves until `stop` is done, then lets the requests in flight finish for `drain_timeout` at most. Answers

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::credentials::AccessKey;
+use crate::sigv4::{self, Moment};
+
 /// How long the server may take for one answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of the longest line in the head of a response, and lines in it.
@@ -18,6 +21,7 @@ const BODY_BYTES_MAX: u64 = 128 << 20;
 /// Connections to one server, reused.
 pub(super) struct Client {
     authority: String,
+    key: Option<AccessKey>,
     idle: Mutex<Vec<BufReader<TcpStream>>>,
 }
 
@@ -28,7 +32,8 @@ pub(super) struct Reply {
 }
 
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:8000`.
+    /// A client of the server at `url`, such as `http://127.0.0.1:8000`. Signs with the access key of the environment,
+    /// where there is one.
     pub(super) fn new(url: &str) -> Result<Self, String> {
         let no_scheme = || match url.contains("://") {
             true => format!("{url} is not an http:// address"),
@@ -42,7 +47,8 @@ impl Client {
         let bracket_end = authority.rfind(']').unwrap_or(0);
         let has_port = authority[bracket_end..].contains(':');
         let authority = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-        Ok(Self { authority, idle: Mutex::new(Vec::new()) })
+        let key = AccessKey::from_environment();
+        Ok(Self { authority, key, idle: Mutex::new(Vec::new()) })
     }
 
     /// The server's address, for people.
@@ -79,11 +85,18 @@ impl Client {
         operation: &str,
         body: &[u8],
     ) -> io::Result<Reply> {
+        let (host, target) = (&self.authority, format!("DynamoDB_20120810.{operation}"));
+        let signed = match &self.key {
+            None => "Authorization: Esker\r\n".to_owned(),
+            Some(key) => {
+                let (date, authorization) = sigv4::sign(key, host, &target, body, Moment::now())
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+                format!("X-Amz-Date: {date}\r\nAuthorization: {authorization}\r\n")
+            }
+        };
         let mut request = format!(
-            "POST / HTTP/1.1\r\nHost: {}\r\nX-Amz-Target: DynamoDB_20120810.{operation}\r\n\
-             Content-Type: application/x-amz-json-1.0\r\nAuthorization: Esker\r\n\
-             Content-Length: {}\r\n\r\n",
-            self.authority,
+            "POST / HTTP/1.1\r\nHost: {host}\r\nX-Amz-Target: {target}\r\n\
+             Content-Type: application/x-amz-json-1.0\r\n{signed}Content-Length: {}\r\n\r\n",
             body.len()
         )
         .into_bytes();

@@ -11,6 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::inspect::print;
 use super::{CliError, Outcome, descriptors, open};
+use crate::access::Access;
+use crate::credentials::Credentials;
 use crate::host::AllowedHosts;
 use crate::limits::Limits;
 use crate::server::Server;
@@ -33,6 +35,11 @@ pub(super) struct Arguments {
     /// The port to listen on; 0 picks a free one and prints it.
     #[arg(long, env = "ESKER_PORT", default_value_t = 8000)]
     port: u16,
+
+    /// Accept only requests that are signed with a key of this file, which has the form of `~/.aws/credentials`; every
+    /// profile of it counts. The variables ESKER_ACCESS_KEY_ID and ESKER_SECRET_ACCESS_KEY give one key without a file.
+    #[arg(long, env = "ESKER_CREDENTIALS_FILE", value_name = "FILE")]
+    credentials_file: Option<PathBuf>,
 
     /// Listen on an address that other machines reach, although anybody who reaches it may read and write.
     #[arg(long)]
@@ -67,20 +74,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(format!("could not start the server's threads: {error}")))?;
+    let credentials = credentials(arguments)?;
+    let is_guarded = credentials.is_some();
     // Bound before the data directory is touched: a mistaken second start changes nothing.
-    let listener = runtime.block_on(bind(arguments))?;
+    let listener = runtime.block_on(bind(arguments, is_guarded))?;
     let address = listener
         .local_addr()
         .map_err(|error| CliError::new(format!("could not read the server's address: {error}")))?;
     let tables = open::tables(&arguments.data_dir, open::Use::Serve)?;
     let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
     let service = Arc::clone(&tables) as _;
-    let server = Server::new(listener, service, limits, AllowedHosts::new(hosts))
+    let access = Access { hosts: AllowedHosts::new(hosts), credentials };
+    let server = Server::new(listener, service, limits, access)
         .map_err(|error| CliError::new(format!("could not start the server's threads: {error}")))?;
 
     let drained = runtime.block_on(async {
         let stop = stop_signal()?;
-        announce(address, &arguments.data_dir);
+        announce(address, &arguments.data_dir, is_guarded);
         Ok::<_, CliError>(server.run(stop).await)
     })?;
     if !drained {
@@ -92,17 +102,54 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     Ok(Outcome::Done)
 }
 
-async fn bind(arguments: &Arguments) -> Result<TcpListener, CliError> {
+/// The keys that the arguments or the environment name; none where neither does.
+#[allow(clippy::disallowed_methods, reason = "a file of the user's, not the database")]
+fn credentials(arguments: &Arguments) -> Result<Option<Credentials>, CliError> {
+    // Not arguments: those of a process are there for everybody on the machine to read.
+    let pair = ["ESKER_ACCESS_KEY_ID", "ESKER_SECRET_ACCESS_KEY"].map(|name| {
+        std::env::var_os(name).filter(|value| !value.is_empty()).map(|value| (name, value))
+    });
+    match (&arguments.credentials_file, pair) {
+        (None, [None, None]) => Ok(None),
+        (Some(path), [None, None]) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                CliError::new(format!("--credentials-file {}: {error}", path.display()))
+            })?;
+            let credentials = Credentials::parse(&text).map_err(|problem| {
+                CliError::new(format!("--credentials-file {}: {problem}", path.display()))
+            })?;
+            Ok(Some(credentials))
+        }
+        (None, [Some((_, key_id)), Some((_, secret))]) => {
+            let words = (key_id.to_str(), secret.to_str());
+            let (Some(key_id), Some(secret)) = words else {
+                return Err(CliError::new("ESKER_ACCESS_KEY_ID and its secret must be UTF-8"));
+            };
+            Credentials::of(key_id, secret)
+                .map(Some)
+                .map_err(|problem| CliError::new(format!("ESKER_ACCESS_KEY_ID: {problem}")))
+        }
+        (None, [Some((there, _)), None] | [None, Some((there, _))]) => Err(CliError::new(format!(
+            "{there} is set alone: ESKER_ACCESS_KEY_ID and ESKER_SECRET_ACCESS_KEY belong together"
+        ))),
+        (Some(_), _) => Err(CliError::new(
+            "give either --credentials-file or ESKER_ACCESS_KEY_ID and ESKER_SECRET_ACCESS_KEY, \
+             not both",
+        )),
+    }
+}
+
+async fn bind(arguments: &Arguments, is_guarded: bool) -> Result<TcpListener, CliError> {
     let Arguments { host, port, insecure, .. } = arguments;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((bare, *port))
         .await
         .map_err(|error| CliError::new(format!("--host {host} is not an address here: {error}")))?
         .collect();
-    if !insecure && !addresses.iter().all(|address| is_loopback(address.ip())) {
+    if !is_guarded && !insecure && !addresses.iter().all(|address| is_loopback(address.ip())) {
         return Err(CliError::new(format!(
-            "--host {host} can be reached from other machines, and there is no password: use \
-             127.0.0.1, or add --insecure if the network is yours"
+            "--host {host} can be reached from other machines, and anybody may read and write: use \
+             127.0.0.1, give --credentials-file, or add --insecure if the network is yours"
         )));
     }
     TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
@@ -157,18 +204,24 @@ fn hangup_is_ignored() -> bool {
     ignored.is_none_or(|mask| mask & 1 != 0)
 }
 
-fn announce(address: SocketAddr, data_dir: &Path) {
+fn announce(address: SocketAddr, data_dir: &Path, is_guarded: bool) {
     let directory = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
     let reachable = match address.ip() {
         ip if ip.is_unspecified() => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()),
         _ => address,
     };
+    // Signatures say who asks, and nothing is secret by them.
+    let (guarded, credentials) = if is_guarded {
+        ("  access   signed requests only; nothing is encrypted\n", "")
+    } else {
+        ("", "AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local ")
+    };
     let text = format!(
         "Esker {version} is serving DynamoDB's API\n\
          \x20 address  http://{address}\n\
          \x20 data     {directory}\n\
-         \x20 try      AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \
-         aws dynamodb list-tables --region us-east-1 --endpoint-url http://{reachable}\n",
+         {guarded}\
+         \x20 try      {credentials}aws dynamodb list-tables --region us-east-1 --endpoint-url http://{reachable}\n",
         version = env!("CARGO_PKG_VERSION"),
         directory = directory.display(),
     );

@@ -16,9 +16,9 @@ use esker_table::{Item, TableError, Tables};
 use tokio::sync::oneshot;
 
 use super::Server;
+use crate::access::Access;
 use crate::body::RequestBody;
 use crate::dispatch;
-use crate::host::AllowedHosts;
 use crate::inline::InlineReads;
 use crate::limits::{Budgets, Limits};
 use crate::service::{Pending, Service};
@@ -111,8 +111,8 @@ impl Running {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
                 address_sender.send(listener.local_addr().unwrap()).unwrap();
-                let hosts = AllowedHosts::default();
-                let server = Server::new(listener, Arc::new(service), limits, hosts).unwrap();
+                let access = Access::default();
+                let server = Server::new(listener, Arc::new(service), limits, access).unwrap();
                 server
                     .run(async {
                         let _ = stopped.await;

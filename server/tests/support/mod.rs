@@ -18,6 +18,13 @@ pub fn esker() -> Command {
         "ESKER_LOG",
         "ESKER_ALLOW_HOST",
         "ESKER_LIMIT",
+        "ESKER_CREDENTIALS_FILE",
+        "ESKER_ACCESS_KEY_ID",
+        "ESKER_SECRET_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
     ];
     for variable in variables {
         command.env_remove(variable);
