@@ -141,7 +141,12 @@ impl Tables {
         let mut attributes = None;
         // Of the items, only what is answered is kept until the commit has ended.
         let change = |old: Option<Item>| -> Result<Option<NewItem>> {
-            if old.is_none() && only_takes_away {
+            if old.is_none()
+                && only_takes_away
+                && let Some(update) = &update
+            {
+                // Nothing comes of it, but its paths have to lead somewhere.
+                update.apply(request.key)?;
                 return Ok(None);
             }
             let of_old = match returned {

@@ -9,7 +9,7 @@ use crate::block_on::block_on;
 use crate::operation::{
     ReturnConsumedCapacity, ReturnValues, ReturnValuesOnConditionCheckFailure, UpdateItemRequest,
 };
-use crate::{AttributeValue, Item, TableErrorKind, Tables};
+use crate::{AttributeValue, Item, TableErrorKind, Tables, message};
 
 fn key() -> Item {
     item([("pk", "a".into())])
@@ -58,6 +58,10 @@ fn items_are_made_unless_there_is_only_something_to_take_away() {
     for text in ["REMOVE a", "DELETE a :set", "REMOVE a DELETE b :set"] {
         assert_eq!(update(tables, text, ReturnValues::AllNew), None, "{text}");
         assert_eq!(get(tables, key()), None, "{text}");
+    }
+    // A path has to lead somewhere all the same.
+    for text in ["REMOVE a.b", "REMOVE c, a[0]", "DELETE a.b :set"] {
+        assert_eq!(refusal(tables, text), message::INVALID_UPDATE_PATH, "{text}");
     }
     let only_key =
         UpdateItemRequest { table_name: TABLE.to_owned(), key: key(), ..Default::default() };

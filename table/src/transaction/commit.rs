@@ -75,7 +75,11 @@ impl<'r> Action<'r> {
             }
             Change::Delete => true,
             Change::Nothing => false,
-            Change::Update { only_takes_away: true, .. } if old.is_none() => false,
+            Change::Update { key, update, only_takes_away: true } if old.is_none() => {
+                // Nothing comes of it, but its paths have to lead somewhere.
+                update.apply(key.clone())?;
+                false
+            }
             Change::Update { key, update, .. } => {
                 let item = old.as_mut().and_then(|old| old.item.take());
                 let indexed = write.table.key.indexed().values_of(item.as_ref());

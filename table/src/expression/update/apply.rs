@@ -1,4 +1,4 @@
-//! Carrying an update out on an item. Everything is read from the item as it was, and checked in the order of the actions;
+//! Carrying an update out on an item. Everything is read from the item as it was, and checked in the order of the actions, all operands before any path;
 //! then SET, ADD and DELETE write in the order of their paths, so that what is appended to a list comes in the order of the
 //! indexes; then REMOVE takes out, the last element first, so that every index means what it meant before.
 
@@ -29,6 +29,9 @@ impl BoundUpdate<'_> {
                 BoundAction::Remove if get(&item, path).is_some() => removals.push(path),
                 BoundAction::Remove => {}
             }
+        }
+        // Behind all operands: what is wrong with one of them is told first.
+        for (path, _) in &self.actions {
             check_parent(&item, path)?;
         }
         writes.sort_by_key(|(path, _)| *path);

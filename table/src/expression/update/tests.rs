@@ -132,13 +132,14 @@ fn the_parts_are_what_is_at_the_paths_then() {
 }
 
 #[test]
-fn actions_are_checked_in_the_order_in_which_they_are_written() {
+fn operands_are_checked_in_the_order_in_which_they_are_written_and_then_paths() {
     for (source, why) in [
-        ("ADD z.a :n SET b = z", message::INVALID_UPDATE_PATH),
+        ("ADD z.a :n SET b = z", message::MISSING_OPERAND),
         ("SET b = z ADD z.a :n", message::MISSING_OPERAND),
         ("DELETE a :set REMOVE z.a SET b = z", message::WRONG_OPERAND),
-        ("SET b = :n REMOVE z.a ADD s :n", message::INVALID_UPDATE_PATH),
-        ("SET z.a = :n, b = z", message::INVALID_UPDATE_PATH),
+        ("SET b = :n REMOVE z.a ADD s :n", message::WRONG_OPERAND),
+        ("SET z.a = :n, b = z", message::MISSING_OPERAND),
+        ("SET b = :n REMOVE z.a ADD n :n", message::INVALID_UPDATE_PATH),
     ] {
         assert_eq!(update(source, &sample()).unwrap_err(), why, "{source}");
     }
