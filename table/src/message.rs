@@ -237,6 +237,10 @@ pub(crate) fn expression_name_key(key: &str) -> String {
     format!("ExpressionAttributeNames contains invalid key: Syntax error; key: \"{key}\"")
 }
 
+pub(crate) fn expression_name_empty(key: &str) -> String {
+    format!("ExpressionAttributeNames contains invalid value: {EMPTY_ATTRIBUTE_NAME} for key {key}")
+}
+
 pub(crate) fn expression_value_key(key: &str) -> String {
     format!("ExpressionAttributeValues contains invalid key: Syntax error; key: \"{key}\"")
 }
@@ -563,16 +567,16 @@ pub(crate) fn values_without(missing: &[&str]) -> String {
     )
 }
 
-pub(crate) const PROJECTED_WITHOUT_INDEX: &str = "One or more parameter values were invalid: \
+pub(crate) const PROJECTED_WITHOUT_INDEX: &str = "1 validation error detected: \
      ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName";
-pub(crate) const SPECIFIC_WITHOUT_PROJECTION: &str = "One or more parameter values were invalid: \
+pub(crate) const SPECIFIC_WITHOUT_PROJECTION: &str = "1 validation error detected: \
      Must specify the AttributesToGet or ProjectionExpression when choosing to get \
      SPECIFIC_ATTRIBUTES";
-pub(crate) const ALL_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
+pub(crate) const ALL_WITH_PROJECTION: &str = "1 validation error detected: \
      Cannot specify the ProjectionExpression when choosing to get ALL_ATTRIBUTES";
-pub(crate) const PROJECTED_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
+pub(crate) const PROJECTED_WITH_PROJECTION: &str = "1 validation error detected: \
      Cannot specify the ProjectionExpression when choosing to get ALL_PROJECTED_ATTRIBUTES";
-pub(crate) const COUNT_WITH_PROJECTION: &str = "One or more parameter values were invalid: \
+pub(crate) const COUNT_WITH_PROJECTION: &str = "1 validation error detected: \
      Cannot specify the ProjectionExpression when choosing to get only the Count";
 pub(crate) const START_KEY_OUTSIDE: &str =
     "The provided starting key is outside query boundaries based on provided conditions";

@@ -184,7 +184,9 @@ impl<'t> Source<'t> {
         range: &KeyRange,
     ) -> Result<Vec<u8>> {
         let refuse = |text: &str| Err(TableError::validation(text));
-        let Position { hash, range: sort, base } = self.position(key)?;
+        let position = self.position(key);
+        let Position { hash, range: sort, base } =
+            position.map_err(|_| TableError::validation(message::START_KEY))?;
         let pairs = || hash.iter().zip(&condition.hash);
         let others = hash.len() - 1;
         if pairs().take(others).any(|(part, wanted)| part != wanted) {

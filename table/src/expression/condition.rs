@@ -31,6 +31,8 @@ const KIND_IN_WORDS: &str = "a condition expression";
 pub(crate) enum Kind {
     Condition,
     Filter,
+    /// Only to be judged: key conditions have a parser of their own.
+    KeyCondition,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
         match self {
             Self::Condition => "ConditionExpression",
             Self::Filter => "FilterExpression",
+            Self::KeyCondition => "KeyConditionExpression",
         }
     }
 }

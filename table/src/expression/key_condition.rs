@@ -13,6 +13,7 @@
 
 mod legacy;
 
+use super::condition::{ConditionExpression, Kind};
 use super::lexer::{Keyword, Token, TokenKind, lex, syntax_error};
 use super::reserved::is_reserved;
 use super::{MAX_EXPRESSION_BYTES, Placeholders};
@@ -90,7 +91,11 @@ impl KeyConditionExpression {
             return Err(invalid(message::EXPRESSION_SIZE));
         }
         let tokens = lex(source);
-        let conditions = Parser { source, tokens: &tokens, next: 0 }.expression()?;
+        let conditions = Parser { source, tokens: &tokens, next: 0 }.expression();
+        // What is wrong as any condition comes before what only a key condition may not have.
+        let conditions = conditions.or_else(|error| {
+            ConditionExpression::parse(Kind::KeyCondition, source).and(Err(error))
+        })?;
         Ok(Self { conditions })
     }
 

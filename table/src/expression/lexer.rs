@@ -43,6 +43,8 @@ pub(super) enum Keyword {
     Not,
     Between,
     In,
+    /// SET, REMOVE, ADD or DELETE, which begin the sections of updates, and which no other language has.
+    Section,
 }
 
 /// A piece of the text.
@@ -111,12 +113,16 @@ fn word_length(text: &str) -> usize {
 }
 
 fn keyword(word: &str) -> Option<Keyword> {
-    const KEYWORDS: [(&str, Keyword); 5] = [
+    const KEYWORDS: [(&str, Keyword); 9] = [
         ("AND", Keyword::And),
         ("OR", Keyword::Or),
         ("NOT", Keyword::Not),
         ("BETWEEN", Keyword::Between),
         ("IN", Keyword::In),
+        ("SET", Keyword::Section),
+        ("REMOVE", Keyword::Section),
+        ("ADD", Keyword::Section),
+        ("DELETE", Keyword::Section),
     ];
     KEYWORDS.iter().find(|(text, _)| word.eq_ignore_ascii_case(text)).map(|(_, keyword)| *keyword)
 }

@@ -119,8 +119,11 @@ fn check_names(names: &ExpressionAttributeNames) -> Result<()> {
     if names.is_empty() {
         return Err(TableError::validation(message::EXPRESSION_NAMES_EMPTY));
     }
-    match names.keys().find(|key| !is_placeholder(key, '#')) {
-        Some(key) => Err(TableError::validation(message::expression_name_key(key))),
+    if let Some(key) = names.keys().find(|key| !is_placeholder(key, '#')) {
+        return Err(TableError::validation(message::expression_name_key(key)));
+    }
+    match names.iter().find(|(_, name)| name.is_empty()) {
+        Some((key, _)) => Err(TableError::validation(message::expression_name_empty(key))),
         None => Ok(()),
     }
 }

@@ -88,7 +88,9 @@ pub(crate) fn name_repeats(name: &str) -> String {
 
 /// `what` is what the Select asks for.
 pub(crate) fn selected_with_names(what: &str) -> String {
-    format!("Cannot specify the AttributesToGet when choosing to get {what}")
+    super::validation_errors(&[format!(
+        "Cannot specify the AttributesToGet when choosing to get {what}"
+    )])
 }
 
 // AttributeUpdates.

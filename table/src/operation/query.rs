@@ -106,12 +106,6 @@ impl Tables {
         request.check_parameters()?;
         let index_name = request.index_name.as_deref();
         index_name.map_or(Ok(()), check_index_name)?;
-        let count_only = counts_only(
-            request.select,
-            request.projection_expression.is_some(),
-            request.attributes_to_get.is_some(),
-            index_name.is_some(),
-        )?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_mut(),
@@ -129,15 +123,21 @@ impl Tables {
         let attributes = Parts::of_names(request.attributes_to_get.as_ref())?;
         prepare_conditions(request.key_conditions.as_mut())?;
         request.key_conditions.as_ref().map_or(Ok(()), BoundKeyCondition::check_conditions)?;
+        let mut placeholders = Placeholders::new(names, values)?;
+        let filter = filter(request.filter_expression.as_deref())?;
+        let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
+        let count_only = counts_only(
+            request.select,
+            request.projection_expression.is_some(),
+            request.attributes_to_get.is_some(),
+            index_name.is_some(),
+        )?;
         if request.key_condition_expression.is_none() && request.key_conditions.is_none() {
             return Err(TableError::validation(message::NO_KEY_CONDITION));
         }
-        let mut placeholders = Placeholders::new(names, values)?;
-        let filter = filter(request.filter_expression.as_deref())?;
         let expression = request.key_condition_expression.as_deref();
         let expression = expression.map(KeyConditionExpression::parse).transpose()?;
         let projection = projection(request.projection_expression.as_deref())?;
-        let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
         let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
         let parts = parts.or(attributes);
         let table = self.table(name)?;

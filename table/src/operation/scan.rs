@@ -97,14 +97,12 @@ impl Tables {
     pub fn scan(&self, mut request: ScanRequest) -> Result<ScanResponse> {
         let name = table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
-        let (segment, total) = segments(&request)?;
+        check_segments(&request)?;
         let has_projection = request.projection_expression.is_some();
         request.check_parameters()?;
         let index_name = request.index_name.as_deref();
         index_name.map_or(Ok(()), check_index_name)?;
         let has_names = request.attributes_to_get.is_some();
-        let count_only =
-            counts_only(request.select, has_projection, has_names, index_name.is_some())?;
         prepare_placeholders(
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_mut(),
@@ -122,9 +120,12 @@ impl Tables {
             request.expression_attribute_values.as_ref(),
         )?;
         let filter = filter(request.filter_expression.as_deref())?;
-        let projection = projection(request.projection_expression.as_deref())?;
         let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
         let filter = filter.or(scan_filter);
+        let count_only =
+            counts_only(request.select, has_projection, has_names, index_name.is_some())?;
+        let (segment, total) = which_segment(&request)?;
+        let projection = projection(request.projection_expression.as_deref())?;
         let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
         let parts = parts.or(attributes);
         placeholders.check_all_used()?;
@@ -166,9 +167,8 @@ impl Tables {
     }
 }
 
-/// Which segment of how many; the whole table is the only segment of one.
-fn segments(request: &ScanRequest) -> Result<(u32, u32)> {
-    let refuse = |text: String| Err(TableError::validation(text));
+/// Refuses numbers that no segment has.
+fn check_segments(request: &ScanRequest) -> Result<()> {
     let mut errors = Vec::new();
     let mut check = |value: Option<i32>, member: &str, least: i32, most: i32| {
         let Some(value) = value else { return };
@@ -181,9 +181,15 @@ fn segments(request: &ScanRequest) -> Result<(u32, u32)> {
     };
     check(request.total_segments, "totalSegments", 1, TOTAL_SEGMENTS_MAX);
     check(request.segment, "segment", 0, TOTAL_SEGMENTS_MAX - 1);
-    if !errors.is_empty() {
-        return refuse(message::validation_errors(&errors));
+    if errors.is_empty() {
+        return Ok(());
     }
+    Err(TableError::validation(message::validation_errors(&errors)))
+}
+
+/// Which segment of how many; the whole table is the only segment of one.
+fn which_segment(request: &ScanRequest) -> Result<(u32, u32)> {
+    let refuse = |text: String| Err(TableError::validation(text));
     match (request.segment, request.total_segments) {
         (None, None) => Ok((0, 1)),
         (None, Some(_)) => refuse(message::SEGMENT_MISSING.to_owned()),

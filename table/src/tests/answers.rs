@@ -200,10 +200,7 @@ fn wrong_queries_and_scans_are_refused() {
         start(item([("pk", "a".into()), ("sk", 5.into())])),
         "The provided starting key does not match the range key predicate"
     );
-    assert_eq!(
-        start(item([("pk", "a".into())])),
-        "The provided starting key is invalid: The provided key element does not match the schema"
-    );
+    assert_eq!(start(item([("pk", "a".into())])), "The provided starting key is invalid");
     assert_eq!(
         message(tables.query(QueryRequest { limit: Some(0), ..good.clone() })),
         "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member \
@@ -218,7 +215,7 @@ fn wrong_queries_and_scans_are_refused() {
     assert!(message(tables.query(bare)).starts_with("Either the KeyConditions or"));
     for select in [Select::AllProjectedAttributes, Select::SpecificAttributes] {
         let request = QueryRequest { select: Some(select), ..good.clone() };
-        assert!(message(tables.query(request)).starts_with("One or more parameter values"));
+        assert!(message(tables.query(request)).starts_with("1 validation error detected: "));
     }
 
     let scan = |segment, total_segments, start: Option<Item>| {

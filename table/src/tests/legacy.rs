@@ -207,7 +207,8 @@ fn queries_and_scans_without_expressions() {
             .starts_with("Either the KeyConditions or KeyConditionExpression parameter must")
     );
     let select = |select| refusal(QueryRequest { select: Some(select), ..query.clone() });
-    let unwanted = "Cannot specify the AttributesToGet when choosing to get ";
+    let unwanted =
+        "1 validation error detected: Cannot specify the AttributesToGet when choosing to get ";
     assert_eq!(select(Select::Count), format!("{unwanted}only the Count"));
     assert_eq!(select(Select::AllAttributes), format!("{unwanted}ALL_ATTRIBUTES"));
     assert_eq!(

@@ -105,6 +105,11 @@ fn words_every_mistake() {
             "An expression attribute value used in expression is not defined; \
              attribute value: :no",
         ),
+        // What no condition may be comes first.
+        ("NOT pk", "Syntax error; token: \"<EOF>\", near: \"pk\""),
+        ("contains(pk, :a) sk", "Syntax error; token: \"sk\", near: \") sk\""),
+        ("((pk = sk))", "The expression has redundant parentheses;"),
+        ("pk = Set", "Syntax error; token: \"Set\", near: \"= Set\""),
         ("starts(pk, :a)", "Invalid function name; function: starts"),
         ("pk.x = :a", "KeyConditionExpressions cannot have conditions on nested attributes"),
         ("pk[0] = :a", "KeyConditionExpressions cannot have conditions on nested attributes"),
