@@ -29,6 +29,7 @@ pub(crate) const BASE64_CHARACTER: &str = "Invalid Base64 character";
 // Attribute values.
 pub(crate) const VALUE_EMPTY: &str =
     "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
+/// The service says so too of a write request that is neither a put nor a delete, or both.
 pub(crate) const VALUE_SEVERAL: &str = "Supplied AttributeValue has more than one datatypes set, \
      must contain exactly one of the supported datatypes";
 pub(crate) const NULL_FALSE: &str = "One or more parameter values were invalid: Null attribute \
@@ -37,9 +38,6 @@ pub(crate) const NESTING: &str = "Nesting Levels have exceeded supported limits:
      item have nested levels beyond supported limit";
 
 // Parameters.
-pub(crate) const WRITE_REQUEST: &str = "Supplied WriteRequest must contain exactly one of \
-     PutRequest and DeleteRequest";
-
 pub(crate) const TRANSACT_NO_ACTION: &str =
     "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request";
 pub(crate) const TRANSACT_SEVERAL_ACTIONS: &str =
@@ -51,6 +49,13 @@ pub(crate) const TABLE_CLASS_INVALID: &str = "Invalid table-class parameter prov
 pub(crate) const TABLE_ARN_MISSING: &str = "Invalid TableArn";
 pub(crate) const TAG_KEY_NULL: &str = "The Tag Key provided is invalid, Key: null";
 pub(crate) const TAG_VALUE_NULL: &str = "The Tag Value provided is invalid, Value: null";
+
+/// `set` is `string`, `number` or `binary`.
+pub(crate) fn null_in_set(set: &str) -> String {
+    format!(
+        "One or more parameter values were invalid: An {set} set may not have a null string as a member"
+    )
+}
 
 pub(crate) fn expression_value_invalid(key: &str, why: &str) -> String {
     format!("ExpressionAttributeValues contains invalid value: {why} for key {key}")

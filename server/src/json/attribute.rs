@@ -5,6 +5,7 @@
 //! the reading (SerializationException); a value that no attribute can have is remembered in [`Decoded`] and
 //! answered (ValidationException) once the whole request has been read. Depth is checked before every recursion.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +16,7 @@ use esker_table::{AttributeValue, Item, MAX_NESTING_LEVELS, TableError};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::read::{
-    ELEMENTS_MAX, List, Name, borrowed_text, flag, refuse_scalars, skip, text, text_list,
+    ELEMENTS_MAX, List, Name, borrowed_text, flag, refuse_scalars, set_members, skip, text,
 };
 use crate::message;
 
@@ -216,6 +217,10 @@ fn empty() -> TableError {
     TableError::validation(message::VALUE_EMPTY)
 }
 
+fn null_in(set: &str) -> TableError {
+    TableError::validation(message::null_in_set(set))
+}
+
 /// Reads the member `kind` of an attribute value; `None` where it is null or no type of the service.
 fn member<'de, A: MapAccess<'de>>(
     kind: &str,
@@ -245,20 +250,24 @@ fn member<'de, A: MapAccess<'de>>(
             .next_value_seed(Attributes { depth: depth + 1 })?
             .map(|attributes| attributes.map(AttributeValue::M)),
         "L" => map.next_value_seed(Values { depth: depth + 1 })?.map(|l| l.map(AttributeValue::L)),
-        "SS" => text_list(map)?
-            .map(|list| Ok(AttributeValue::Ss(list.into_iter().map(|s| s.into_owned()).collect()))),
-        "NS" => text_list(map)?.map(|list| {
-            let numbers = list.iter().map(|text| text.parse()).collect::<Decoded<_>>()?;
-            Ok(AttributeValue::Ns(numbers))
+        "SS" => set_members(map)?.map(|list| {
+            let texts = list.into_iter().map(|text| text.map(Cow::into_owned));
+            Ok(AttributeValue::Ss(texts.collect::<Option<_>>().ok_or_else(|| null_in("string"))?))
         }),
-        "BS" => {
-            match text_list(map)? {
+        "NS" => set_members(map)?.map(|list| {
+            let numbers =
+                list.into_iter().map(|text| text.ok_or_else(|| null_in("number"))?.parse());
+            Ok(AttributeValue::Ns(numbers.collect::<Decoded<_>>()?))
+        }),
+        "BS" => match set_members(map)? {
+            Some(list) => match list.into_iter().collect::<Option<Vec<_>>>() {
                 Some(list) => Some(Ok(AttributeValue::Bs(
                     list.iter().map(|text| bytes(text)).collect::<Result<_, A::Error>>()?,
                 ))),
-                None => None,
-            }
-        }
+                None => Some(Err(null_in("binary"))),
+            },
+            None => None,
+        },
         _ => {
             skip(map)?;
             None

@@ -214,7 +214,7 @@ pub(crate) fn long<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<i64>, A
     map.next_value_seed(ScalarSeed)?.whole("Long")
 }
 
-/// A boolean.
+/// A boolean, or a string that the service reads as one.
 pub(crate) fn flag<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<bool>, A::Error> {
     Err(match map.next_value_seed(ScalarSeed)? {
         Scalar::Null => return Ok(None),
@@ -223,29 +223,55 @@ pub(crate) fn flag<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<bool>, 
             A::Error::custom(message::unrecognized_collection("class java.lang.Boolean"))
         }
         Scalar::Map => A::Error::custom(message::UNEXPECTED_STRUCTURE),
-        _ => A::Error::custom(message::UNEXPECTED_TOKEN),
+        Scalar::Integer(_) => A::Error::custom(message::cannot_convert("NUMBER_VALUE", "Boolean")),
+        Scalar::Decimal(_) => A::Error::custom(message::cannot_convert("DECIMAL_VALUE", "Boolean")),
+        Scalar::Text(text) => match truth(&text) {
+            Some(value) => return Ok(Some(value)),
+            None => A::Error::custom(message::UNEXPECTED_TOKEN),
+        },
     })
 }
 
-/// A list of strings; a null among them is an empty string, which no caller accepts.
-pub(crate) fn text_list<'de, A: MapAccess<'de>>(
+/// The truth that a word stands for, whatever its case.
+fn truth(text: &str) -> Option<bool> {
+    const WORDS: [(&str, bool); 10] = [
+        ("true", true),
+        ("t", true),
+        ("yes", true),
+        ("y", true),
+        ("1", true),
+        ("false", false),
+        ("f", false),
+        ("no", false),
+        ("n", false),
+        ("0", false),
+    ];
+    WORDS.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|(_, value)| *value)
+}
+
+/// The members of a set, as they are sent: a null is none.
+pub(super) type SetMembers<'de> = Vec<Option<Cow<'de, str>>>;
+
+/// The members of a set.
+pub(super) fn set_members<'de, A: MapAccess<'de>>(
     map: &mut A,
-) -> Result<Option<Vec<Cow<'de, str>>>, A::Error> {
+) -> Result<Option<SetMembers<'de>>, A::Error> {
     map.next_value_seed(List(|| TextSeed, SET_ELEMENTS_MAX, PhantomData))
 }
 
-/// As [`text_list`], owned.
+/// A list of strings; a null among them is an empty string, which no caller accepts.
 pub(crate) fn texts<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Vec<String>>, A::Error> {
-    let list = text_list(map)?;
-    Ok(list.map(|list| list.into_iter().map(Cow::into_owned).collect()))
+    let list = set_members(map)?;
+    let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
+    Ok(list.map(|list| list.into_iter().map(text).collect()))
 }
 
 struct TextSeed;
 
 impl<'de> DeserializeSeed<'de> for TextSeed {
-    type Value = Cow<'de, str>;
+    type Value = Option<Cow<'de, str>>;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        Ok(ScalarSeed.deserialize(deserializer)?.text()?.unwrap_or_default())
+        ScalarSeed.deserialize(deserializer)?.text()
     }
 }
 
@@ -328,7 +354,8 @@ pub(crate) fn text_map<'de, A: MapAccess<'de>>(
     map: &mut A,
 ) -> Result<Option<BTreeMap<String, String>>, A::Error> {
     let map = map.next_value_seed(MapOf(|| TextSeed, PhantomData))?;
-    Ok(map.map(|map| map.into_iter().map(|(name, text)| (name, text.into_owned())).collect()))
+    let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
+    Ok(map.map(|map| map.into_iter().map(|(name, text)| (name, owned(text))).collect()))
 }
 
 /// A map from names to structures.

@@ -126,11 +126,16 @@ impl Operation for BatchGetItem {
             RETURN_CONSUMED_CAPACITY,
         );
         checks.check()?;
+        // Of the whole request, not of each table.
+        let has_any = |has: fn(&Keys) -> bool| wanted.iter().any(|(.., keys)| has(keys));
+        check_parameters(
+            &[("AttributesToGet", has_any(|keys| keys.attributes_to_get.is_some()))],
+            &[("ProjectionExpression", has_any(|keys| keys.projection_expression.is_some()))],
+            None,
+        )?;
         let mut request_items = BTreeMap::new();
         for (table, list, keys) in wanted {
             let expressions = [("ProjectionExpression", keys.projection_expression.is_some())];
-            let has_names = keys.attributes_to_get.is_some();
-            check_parameters(&[("AttributesToGet", has_names)], &expressions, None)?;
             placeholders(keys.names.as_ref(), None, &expressions)?;
             let wanted = KeysAndAttributes {
                 keys: list.transpose()?.unwrap_or_default(),

@@ -160,7 +160,7 @@ fn write_request(wanted: Wanted) -> Result<WriteRequest, WireError> {
     match wanted {
         Wanted::Put(item) => Ok(WriteRequest::Put(item.transpose()?.unwrap_or_default())),
         Wanted::Delete(key) => Ok(WriteRequest::Delete(key.transpose()?.unwrap_or_default())),
-        Wanted::Neither => Err(WireError::validation(message::WRITE_REQUEST)),
+        Wanted::Neither => Err(WireError::validation(message::VALUE_SEVERAL)),
     }
 }
 

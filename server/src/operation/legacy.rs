@@ -11,9 +11,10 @@ use esker_table::operation::{
 use serde::de::MapAccess;
 
 use super::constraint::Constraints;
+use crate::error::WireError;
 use crate::json::{self, Decoded, Members};
 
-pub(super) const CONDITIONAL_OPERATOR: &[(&str, ConditionalOperator)] =
+const CONDITIONAL_OPERATOR: &[(&str, ConditionalOperator)] =
     &[("OR", ConditionalOperator::Or), ("AND", ConditionalOperator::And)];
 
 const COMPARISON_OPERATOR: &[(&str, ComparisonOperator)] = &[
@@ -108,6 +109,16 @@ impl Members for UpdateIn {
 /// How many conditions a `ConditionalOperator` joins, where there is one.
 pub(super) fn joined<T>(operator: Option<&String>, given: Option<&ByName<T>>) -> Option<usize> {
     operator.map(|_| given.map_or(0, ByName::len))
+}
+
+/// What joins the conditions. One that is no operator is told only where there may be one, behind `check_parameters`.
+pub(super) fn conditional_operator(
+    given: Option<&str>,
+) -> Result<Option<ConditionalOperator>, WireError> {
+    let mut checks = Constraints::default();
+    let found = checks.choice(given, "conditionalOperator", CONDITIONAL_OPERATOR);
+    checks.check()?;
+    Ok(found)
 }
 
 /// Conditions, of which each has an operator; values that are none are told behind all that is wrong with the operators.

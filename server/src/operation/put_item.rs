@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::Constraints;
-use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ExpectedIn};
+use super::legacy::{self, ByName, ExpectedIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
     RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
@@ -98,11 +98,6 @@ impl Operation for PutItem {
             RETURN_VALUES_ON_FAILURE,
         );
         let joined = legacy::joined(input.conditional_operator.as_ref(), input.expected.as_ref());
-        let conditional_operator = checks.choice(
-            input.conditional_operator.as_deref(),
-            "conditionalOperator",
-            CONDITIONAL_OPERATOR,
-        );
         let expected = legacy::expected(&mut checks, input.expected);
         checks.check()?;
         check_parameters(
@@ -110,6 +105,8 @@ impl Operation for PutItem {
             &[("ConditionExpression", input.condition_expression.is_some())],
             joined,
         )?;
+        let conditional_operator =
+            legacy::conditional_operator(input.conditional_operator.as_deref())?;
         let values = placeholders(
             input.names.as_ref(),
             input.values,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::Constraints;
-use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ConditionIn};
+use super::legacy::{self, ByName, ConditionIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, SELECT, placeholders, serialize_members,
 };
@@ -93,11 +93,6 @@ impl Operation for Scan {
         );
         let joined =
             legacy::joined(input.conditional_operator.as_ref(), input.scan_filter.as_ref());
-        let conditional_operator = checks.choice(
-            input.conditional_operator.as_deref(),
-            "conditionalOperator",
-            CONDITIONAL_OPERATOR,
-        );
         checks.not_empty(input.attributes_to_get.as_ref(), "attributesToGet");
         let scan_filter = legacy::conditions(&mut checks, input.scan_filter, "scanFilter");
         checks.check()?;
@@ -113,6 +108,8 @@ impl Operation for Scan {
             ],
             joined,
         )?;
+        let conditional_operator =
+            legacy::conditional_operator(input.conditional_operator.as_deref())?;
         let values = placeholders(
             input.names.as_ref(),
             input.values,

@@ -190,7 +190,7 @@ fn missing_and_unknown_values_are_reported_together() {
     );
     assert!(
         refusal::<super::BatchWriteItem>(r#"{"RequestItems":{"T":[{}]}}"#)
-            .contains("exactly one of PutRequest and DeleteRequest")
+            .contains("more than one datatypes set")
     );
 }
 
@@ -226,6 +226,40 @@ fn names_of_expressions_need_an_expression() {
     assert!(
         refusal::<super::GetItem>(body).contains("can only be specified when using expressions")
     );
+}
+
+#[test]
+fn an_empty_name_is_told_before_the_expression_that_uses_it() {
+    let body = r##"{"TableName":"T","KeyConditionExpression":"#a !","ExpressionAttributeNames":{"#a":""}}"##;
+    assert!(
+        refusal::<super::Query>(body).contains("invalid value: Empty attribute name for key #a")
+    );
+}
+
+#[test]
+fn kinds_of_parameters_are_told_apart_over_the_whole_batch() {
+    let body = r#"{"RequestItems":{"T":{"Keys":[{}],"AttributesToGet":["a"]},"U":{"Keys":[{}],"ProjectionExpression":"a"}}}"#;
+    assert!(
+        refusal::<super::BatchGetItem>(body)
+            .contains("Non-expression parameters: {AttributesToGet}")
+    );
+    for write in ["{}", r#"{"PutRequest":{"Item":{}},"DeleteRequest":{"Key":{}}}"#] {
+        let body = format!(r#"{{"RequestItems":{{"T":[{write}]}}}}"#);
+        assert!(refusal::<super::BatchWriteItem>(&body).contains("more than one datatypes set"));
+    }
+}
+
+#[test]
+fn an_operator_that_is_none_is_told_where_there_may_be_one() {
+    let query = |more: &str| {
+        let body = format!(r#"{{"TableName":"T","ConditionalOperator":"X",{more}}}"#);
+        refusal::<super::Query>(&body)
+    };
+    assert!(query(r#""KeyConditionExpression":"p = :p""#).contains("{ConditionalOperator}"));
+    assert!(query(r#""QueryFilter":{}"#).contains("cannot be used without Filter or Expected"));
+    let null = r#"{"ComparisonOperator":"NULL"}"#;
+    let two = format!(r#""QueryFilter":{{"a":{null},"b":{null}}}"#);
+    assert!(query(&two).contains("Value 'X' at 'conditionalOperator'"));
 }
 
 #[test]

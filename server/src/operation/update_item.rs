@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::Constraints;
-use super::legacy::{self, ByName, CONDITIONAL_OPERATOR, ExpectedIn, UpdateIn};
+use super::legacy::{self, ByName, ExpectedIn, UpdateIn};
 use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
     RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
@@ -102,11 +102,6 @@ impl Operation for UpdateItem {
             RETURN_VALUES_ON_FAILURE,
         );
         let joined = legacy::joined(input.conditional_operator.as_ref(), input.expected.as_ref());
-        let conditional_operator = checks.choice(
-            input.conditional_operator.as_deref(),
-            "conditionalOperator",
-            CONDITIONAL_OPERATOR,
-        );
         let updates = legacy::updates(&mut checks, input.attribute_updates);
         let expected = legacy::expected(&mut checks, input.expected);
         checks.check()?;
@@ -123,6 +118,8 @@ impl Operation for UpdateItem {
             &expressions,
             joined,
         )?;
+        let conditional_operator =
+            legacy::conditional_operator(input.conditional_operator.as_deref())?;
         let values = placeholders(input.names.as_ref(), input.values, &expressions)?;
         Ok(UpdateItemRequest {
             table_name,

@@ -69,7 +69,10 @@ fn wrong_json_types_are_named_as_the_service_does() {
         (r#"{"S":[]}"#, "Unrecognized collection type class java.lang.String"),
         (r#"{"S":{}}"#, "Start of structure or map found where not expected"),
         (r#"{"N":5}"#, "NUMBER_VALUE cannot be converted to String"),
-        (r#"{"BOOL":"true"}"#, "Unexpected token received from parser"),
+        (r#"{"BOOL":"on"}"#, "Unexpected token received from parser"),
+        (r#"{"NULL":""}"#, "Unexpected token received from parser"),
+        (r#"{"BOOL":1}"#, "NUMBER_VALUE cannot be converted to Boolean"),
+        (r#"{"NULL":0.5}"#, "DECIMAL_VALUE cannot be converted to Boolean"),
         (r#"{"BOOL":[]}"#, "Unrecognized collection type class java.lang.Boolean"),
         (r#"{"M":"x"}"#, "Unexpected field type"),
         (r#"{"L":{}}"#, "Start of structure or map found where not expected"),
@@ -90,6 +93,32 @@ fn wrong_json_types_are_named_as_the_service_does() {
     ] {
         assert_eq!(refusal(value), format!("SerializationException: {message}"), "{value}");
     }
+}
+
+#[test]
+fn no_member_of_a_set_is_null() {
+    for (value, set) in [
+        (r#"{"SS":["a",null]}"#, "string"),
+        (r#"{"NS":[null]}"#, "number"),
+        (r#"{"BS":[null,"AQ=="]}"#, "binary"),
+    ] {
+        assert!(
+            refusal(value)
+                .ends_with(&format!("An {set} set may not have a null string as a member"))
+        );
+    }
+}
+
+#[test]
+fn words_are_truths() {
+    for (word, value) in
+        [("true", "true"), ("YES", "true"), ("1", "true"), ("F", "false"), ("nO", "false")]
+    {
+        let wanted = format!(r#"{{"x":{{"BOOL":{value}}}}}"#);
+        assert_eq!(read(&format!(r#"{{"x":{{"BOOL":"{word}"}}}}"#)), read(&wanted), "{word}");
+    }
+    assert_eq!(read(r#"{"x":{"NULL":"t"}}"#), read(r#"{"x":{"NULL":true}}"#));
+    assert!(refusal(r#"{"NULL":"no"}"#).ends_with("types must have the value of true"));
 }
 
 #[test]

@@ -112,9 +112,10 @@ fn names_of_operators_and_actions_are_checked_first() {
     let query = r#"{"TableName":"T","KeyConditions":{"b":{"AttributeValueList":[{}]}},"ConditionalOperator":"or"}"#;
     assert_eq!(
         refusal::<Query>(query),
-        "ValidationException: 2 validation errors detected: Value 'or' at 'conditionalOperator' failed to \
-         satisfy constraint: Member must satisfy enum value set: [OR, AND]; Value null at \
-         'keyConditions.b.member.comparisonOperator' failed to satisfy constraint: Member must not be null"
+        format!(
+            "{one}Value null at 'keyConditions.b.member.comparisonOperator' failed to satisfy constraint: \
+             Member must not be null"
+        )
     );
     let empty = |path: &str| {
         format!(
