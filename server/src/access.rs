@@ -1,5 +1,6 @@
-//! Who may use the server: under which names, and with which keys. Set by `cli/serve.rs`, asked by `http.rs`.
+//! Who may use the server: under which names, from which pages, and with which keys. Set by `cli/serve.rs`, asked by `http.rs`.
 
+use crate::cors::AllowedOrigins;
 use crate::credentials::Credentials;
 use crate::host::AllowedHosts;
 
@@ -8,6 +9,8 @@ use crate::host::AllowedHosts;
 pub(crate) struct Access {
     /// The names that clients may call it by.
     pub(crate) hosts: AllowedHosts,
+    /// The pages that may call it from a browser.
+    pub(crate) origins: AllowedOrigins,
     /// The keys whose signatures count; without them any signature does.
     pub(crate) credentials: Option<Credentials>,
 }

@@ -1,6 +1,6 @@
 //! One HTTP request: who may ask, what was asked, and the response with its headers. `server.rs` hands over each
-//! request; the work itself is `dispatch.rs`'s. No cross-origin headers are ever sent: pages on
-//! the web have no business here. Never answers without a request id and the checksum of the body.
+//! request; the work itself is `dispatch.rs`'s. Pages on
+//! the web have no business here, unless their origins are named: `cors.rs`. Never answers without a request id and the checksum of the body.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::access::Access;
 use crate::body::{self, BodyError, RequestBody};
+use crate::cors::Cors;
 use crate::dispatch;
 use crate::encoding::{self, COMPRESSED_BYTES_MIN, Coding};
 use crate::error::WireError;
@@ -114,8 +115,13 @@ pub(crate) async fn answer(
 ) -> Result<Response<Full<Bytes>>, ClientGone> {
     let _in_request = in_request;
     let id = shared.ids.next();
-    let answer = route(&shared, request, &id).await?;
-    let Ok(response) = respond(answer, &id);
+    let cors = shared.access.origins.of(&request);
+    let is_preflight = cors.as_ref().is_some_and(Cors::is_preflight);
+    let answer = route(&shared, request, &id, is_preflight).await?;
+    let Ok(mut response) = respond(answer, &id);
+    if let Some(cors) = cors {
+        cors.tell(response.headers_mut());
+    }
     Ok(response)
 }
 
@@ -135,6 +141,7 @@ async fn route(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     id: &str,
+    is_preflight: bool,
 ) -> Result<Answer, ClientGone> {
     if header_bytes(&request) > shared.limits.header_bytes_max {
         return Ok(Answer { close: true, ..Answer::text(431, "the headers are too large\n") });
@@ -144,6 +151,7 @@ async fn route(
     }
     Ok(match (request.method(), request.uri().path()) {
         (&Method::POST, "/") => return operation(shared, request, id).await,
+        (&Method::OPTIONS, "/") if is_preflight => Answer::text(200, ""),
         (&Method::GET | &Method::HEAD, "/") => Answer::text(200, "healthy: dynamodb.local "),
         (&Method::GET | &Method::HEAD, "/healthz") => Answer::text(200, "ok\n"),
         (&Method::GET | &Method::HEAD, "/readyz") => {

@@ -8,6 +8,7 @@ mod access;
 mod body;
 mod cli;
 mod compatibility;
+mod cors;
 mod credentials;
 mod dispatch;
 mod encoding;

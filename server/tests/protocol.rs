@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 
 use flate2::read::{GzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
-use support::{Answer, Server, exchange, post, post_bytes, request};
+use support::{Answer, Server, esker, exchange, post, post_bytes, request};
 
 /// Every answer carries a request id of the service's form and the checksum of its body.
 fn check_headers(answer: &Answer) {
@@ -64,6 +64,48 @@ fn answers_errors_and_health_have_their_form() {
     }
     refused(&send(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()), 404, unknown);
     refused(&send(b"OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()), 404, unknown);
+}
+
+#[test]
+fn pages_are_let_in_where_their_origins_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = "Origin: http://localhost:3000\r\n";
+    let ask = format!(
+        "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n{origin}Access-Control-Request-Method: POST\r\n\
+         Access-Control-Request-Headers: x-amz-target\r\n\r\n"
+    );
+    let list =
+        format!("X-Amz-Target: DynamoDB_20120810.ListTables\r\nAuthorization: x\r\n{origin}");
+    let allowed = "access-control-allow-origin";
+    {
+        // Nobody is, unless that is asked for.
+        let server = Server::start(dir.path());
+        let mut stream = server.connect();
+        let answer = exchange(&mut stream, ask.as_bytes()).unwrap();
+        assert_eq!((answer.status, answer.header(allowed)), (404, None));
+        assert_eq!(exchange(&mut stream, &post(&list, "{}")).unwrap().header(allowed), None);
+    }
+    let mut command = esker();
+    command.args(["serve", "--port", "0", "--cors-origin", "http://localhost:3000", "--data-dir"]);
+    command.arg(dir.path());
+    let server = Server::run(command);
+    let mut stream = server.connect();
+    let answer = exchange(&mut stream, ask.as_bytes()).unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    assert_eq!(answer.header(allowed), Some("http://localhost:3000"));
+    assert_eq!(answer.header("access-control-allow-headers"), Some("x-amz-target"));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("POST, GET, OPTIONS"));
+    assert_eq!(answer.header("access-control-max-age"), Some("172800"));
+    let answer = exchange(&mut stream, &post(&list, "{}")).unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"TableNames":[]}"#));
+    assert_eq!(answer.header(allowed), Some("http://localhost:3000"));
+    assert_eq!(answer.header("vary"), Some("Origin"));
+    // A page that is not named, and a client that is no browser, are told nothing of it.
+    let other = ask.replace(":3000", ":3001");
+    let answer = exchange(&mut stream, other.as_bytes()).unwrap();
+    assert_eq!((answer.status, answer.header(allowed)), (404, None));
+    let answer = exchange(&mut stream, &request("ListTables", "{}")).unwrap();
+    assert_eq!((answer.status, answer.header("vary")), (200, None));
 }
 
 #[test]

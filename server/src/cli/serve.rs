@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::inspect::print;
 use super::{CliError, Outcome, descriptors, open};
 use crate::access::Access;
+use crate::cors::AllowedOrigins;
 use crate::credentials::Credentials;
 use crate::host::AllowedHosts;
 use crate::limits::Limits;
@@ -49,6 +50,11 @@ pub(super) struct Arguments {
     #[arg(long, env = "ESKER_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
     allow_host: Vec<String>,
 
+    /// An origin whose pages may call this server from a browser, as in `http://localhost:3000`; `*` for any. May be
+    /// repeated.
+    #[arg(long, env = "ESKER_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    cors_origin: Vec<String>,
+
     /// Change a limit of the server, as in `--limit connections=100`: of body-bytes, bodies-bytes, responses-bytes,
     /// work-bytes, header-bytes, connections, idle-ms, header-ms, body-ms, write-ms, response-ms, drain-ms. May be
     /// repeated.
@@ -84,7 +90,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let tables = open::tables(&arguments.data_dir, open::Use::Serve)?;
     let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
     let service = Arc::clone(&tables) as _;
-    let access = Access { hosts: AllowedHosts::new(hosts), credentials };
+    let origins = AllowedOrigins::new(arguments.cors_origin.iter().cloned());
+    let access = Access { hosts: AllowedHosts::new(hosts), origins, credentials };
     let server = Server::new(listener, service, limits, access)
         .map_err(|error| CliError::new(format!("could not start the server's threads: {error}")))?;
 

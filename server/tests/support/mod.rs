@@ -25,6 +25,8 @@ pub fn esker() -> Command {
         "AWS_SECRET_ACCESS_KEY",
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
+        "ESKER_CORS_ORIGIN",
+        "ESKER_THROTTLE",
     ];
     for variable in variables {
         command.env_remove(variable);
