@@ -125,12 +125,8 @@ pub(crate) fn table_not_found(name: &str) -> String {
     format!("Table not found: {name}")
 }
 
-pub(crate) fn resource_not_found(arn: &str) -> String {
-    format!("Requested resource not found: ResourceArn: {arn} not found")
-}
-
-pub(crate) fn resource_arn_invalid(arn: &str) -> String {
-    format!("Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+pub(crate) fn not_an_arn(given: &str) -> String {
+    format!("One or more parameter values were invalid: ARNs must start with 'arn:': {given}")
 }
 
 pub(crate) fn policy_not_found(arn: &str) -> String {

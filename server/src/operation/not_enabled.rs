@@ -118,17 +118,9 @@ pub(crate) fn get_resource_policy(service: &dyn Service, body: &[u8]) -> Answer 
 fn resource(service: &dyn Service, body: &[u8]) -> Result<String, WireError> {
     let arn = ByResource::read(body)?;
     if !arn.starts_with("arn:") {
-        return Err(WireError::validation(message::resource_arn_invalid(&arn)));
+        return Err(WireError::validation(message::not_an_arn(&arn)));
     }
-    service.describe_table(DescribeTableRequest { table_name: arn.clone() }).map_err(|error| {
-        match error.kind() {
-            TableErrorKind::ResourceNotFound => WireError::missing(
-                TableErrorKind::ResourceNotFound.exception_name(),
-                message::resource_not_found(&arn),
-            ),
-            _ => error.into(),
-        }
-    })?;
+    service.describe_table(DescribeTableRequest { table_name: arn.clone() })?;
     Ok(arn)
 }
 
