@@ -14,6 +14,7 @@ use crate::operation::Writer;
 
 const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810#";
 const CORAL_SERVICE: &str = "com.amazon.coral.service#";
+const CORAL_AVAILABILITY: &str = "com.amazon.coral.availability#";
 const CORAL_VALIDATE: &str = "com.amazon.coral.validate#";
 
 /// Bytes of the longest message. Some repeat what the client sent, and that may be megabytes.
@@ -246,6 +247,7 @@ impl From<TableError> for WireError {
             TableErrorKind::Validation => (400, CORAL_VALIDATE),
             TableErrorKind::Internal => (500, DYNAMODB),
             TableErrorKind::AccessDenied => (400, CORAL_SERVICE),
+            TableErrorKind::Throttling => (400, CORAL_AVAILABILITY),
             _ => (400, DYNAMODB),
         };
         let item = error.item().cloned().map(Box::new);

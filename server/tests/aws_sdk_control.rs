@@ -195,3 +195,29 @@ async fn tags_are_put_taken_and_kept() {
     );
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
 }
+
+#[tokio::test]
+async fn capacity_limits_requests_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = support::esker();
+    command.args(["serve", "--port", "0", "--throttle", "--data-dir"]).arg(dir.path());
+    let server = Server::run(command);
+    let client = client(&server);
+    create(&client).await;
+    let put = |text: String| {
+        let value = aws_sdk_dynamodb::types::AttributeValue::S;
+        let item = client.put_item().table_name(TABLE).item("pk", value("a".to_owned()));
+        item.item("t", value(text)).send()
+    };
+    // It takes a minute until its 300 units are there.
+    put("x".repeat(300 << 10)).await.unwrap();
+    let refusal = put(String::new()).await.unwrap_err();
+    assert_eq!(refusal.code(), Some("ProvisionedThroughputExceededException"));
+    assert!(
+        refusal.message().unwrap().starts_with("The level of configured provisioned throughput")
+    );
+    let by_request =
+        client.update_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
+    by_request.send().await.unwrap();
+    put(String::new()).await.unwrap();
+}

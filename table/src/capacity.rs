@@ -74,7 +74,7 @@ pub(crate) fn consumed_by_write(
 }
 
 /// A transaction reads or writes every item twice: once to prepare and once to commit.
-const TRANSACTION_FACTOR: f64 = 2.0;
+pub(crate) const TRANSACTION_FACTOR: f64 = 2.0;
 
 /// The capacity that a transaction uses, by table.
 pub(crate) struct Transacted<'t> {

@@ -25,6 +25,8 @@ pub enum TableErrorKind {
     ItemCollectionSizeLimitExceeded,
     /// Provisioned throughput is used up: retry later.
     ProvisionedThroughputExceeded,
+    /// A limit of an on-demand table is reached: retry later.
+    Throttling,
     /// A transaction did not commit; `cancellation_reasons` says why, action by action.
     TransactionCanceled,
     /// Another transaction holds an item: retry.
@@ -51,6 +53,7 @@ impl TableErrorKind {
             Self::ConditionalCheckFailed => "ConditionalCheckFailedException",
             Self::ItemCollectionSizeLimitExceeded => "ItemCollectionSizeLimitExceededException",
             Self::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
+            Self::Throttling => "ThrottlingException",
             Self::TransactionCanceled => "TransactionCanceledException",
             Self::TransactionConflict => "TransactionConflictException",
             Self::TransactionInProgress => "TransactionInProgressException",
@@ -86,6 +89,8 @@ impl CancellationReason {
             TableErrorKind::Validation => "ValidationError",
             TableErrorKind::ConditionalCheckFailed => "ConditionalCheckFailed",
             TableErrorKind::TransactionConflict => "TransactionConflict",
+            TableErrorKind::ProvisionedThroughputExceeded => "ProvisionedThroughputExceeded",
+            TableErrorKind::Throttling => "ThrottlingError",
             TableErrorKind::ItemCollectionSizeLimitExceeded => "ItemCollectionSizeLimitExceeded",
             _ => return Err(error),
         };

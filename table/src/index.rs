@@ -21,6 +21,7 @@ use crate::key_codec::{
 use crate::key_schema::{KeyAttribute, KeyAttributes, TableKey};
 use crate::schema::{AttributeDefinition, KeyType, ProjectionType, ScalarAttributeType};
 use crate::table::{Counts, CountsDelta};
+use crate::throttle::Buckets;
 pub(crate) use indexed::IndexedAttributes;
 
 /// An index of an open table.
@@ -28,6 +29,7 @@ pub(crate) struct Index {
     pub(crate) record: IndexRecord,
     pub(crate) shape: IndexShape,
     pub(crate) entries: Keyspace,
+    pub(crate) buckets: Buckets,
     /// What readers are told: only what is committed.
     published_items: AtomicU64,
     published_bytes: AtomicU64,
@@ -44,6 +46,7 @@ impl Index {
             record,
             shape,
             entries,
+            buckets: Buckets::default(),
             published_items: AtomicU64::new(counts.items),
             published_bytes: AtomicU64::new(counts.bytes),
         }

@@ -30,6 +30,7 @@ mod table;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod transaction;
 mod validate;
 mod value;

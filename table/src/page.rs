@@ -6,7 +6,6 @@ use std::ops::Bound;
 use bytes::Bytes;
 use esker::Db;
 
-use crate::Item;
 use crate::capacity;
 use crate::error::{Result, TableError};
 use crate::expression::condition::BoundCondition;
@@ -16,6 +15,8 @@ use crate::key_codec::KeyRange;
 use crate::message;
 use crate::operation::{ConsumedCapacity, ReturnConsumedCapacity, Select};
 use crate::source::Source;
+use crate::throttle::{Resource, Use};
+use crate::{Item, Tables};
 
 /// A page ends with the item that brings it to so many logical bytes.
 const PAGE_BYTES_MAX: u64 = 1 << 20;
@@ -70,6 +71,15 @@ impl Page {
                 capacity::consumed_with_indexes(asked, name, self.fetched_units, index)
             }
         }
+    }
+}
+
+impl Page {
+    /// Says what it used, where requests are throttled.
+    pub(crate) fn charge(&self, tables: &Tables, source: Source<'_>, consistent: Option<bool>) {
+        let units = capacity::read_units(self.size_bytes, consistent);
+        tables.charge(Resource::source(source), Use::Read, units);
+        tables.charge(Resource::table(source.table), Use::Read, self.fetched_units);
     }
 }
 

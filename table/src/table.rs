@@ -20,6 +20,7 @@ use crate::key_schema::TableKey;
 use crate::message;
 use crate::schema::TableDescription;
 use crate::settings::Settings;
+use crate::throttle::Buckets;
 
 /// How many items there are, and the sum of their logical sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +119,7 @@ pub(crate) struct Table {
     counter: Mutex<Counter>,
     /// Replaced by UpdateTable. A leaf.
     settings: RwLock<Arc<Settings>>,
+    pub(crate) buckets: Buckets,
     /// What readers are told: only what is committed.
     published_items: AtomicU64,
     published_bytes: AtomicU64,
@@ -154,6 +156,7 @@ impl Table {
             published_items: AtomicU64::new(counts.table.items),
             published_bytes: AtomicU64::new(counts.table.bytes),
             counter: Mutex::new(Counter { in_line: counts, deleted: false }),
+            buckets: Buckets::default(),
             settings: RwLock::new(Arc::new(settings)),
         })
     }

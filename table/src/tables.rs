@@ -2,6 +2,7 @@
 //! looking up are here; each operation is in its own file under `operation/`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use esker::{Db, Keyspace};
@@ -102,6 +103,8 @@ struct Inner {
     locks: Arc<ItemLocks>,
     transactions: Arc<Transactions>,
     tokens: Tokens,
+    /// Whether capacity limits requests: `throttle.rs`.
+    throttling: AtomicBool,
     /// The next table id. Held by the operations that make, change and delete tables from the first
     /// look to the last change, before any other lock.
     control: Mutex<u64>,
@@ -161,6 +164,7 @@ impl Tables {
                 locks: Arc::new(ItemLocks::new()),
                 transactions: Arc::default(),
                 tokens: Tokens::default(),
+                throttling: AtomicBool::new(false),
                 control: Mutex::new(contents.next_table_id),
                 tables: RwLock::new(tables),
             }),
@@ -178,6 +182,17 @@ impl Tables {
     /// `Internal` with the engine's report.
     pub fn close(&self) -> Result<()> {
         Ok(self.inner.db.close()?)
+    }
+
+    /// Whether requests are refused that go beyond a table's capacity, as the service refuses them: a
+    /// program under test sees what it will see there. Off at first; of all handles on the database.
+    /// [`Tables::get_item_and`] and [`Tables::get_encoded_item`] are never refused.
+    pub fn set_throttling(&self, is_on: bool) {
+        self.inner.throttling.store(is_on, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_throttling(&self) -> bool {
+        self.inner.throttling.load(Ordering::Relaxed)
     }
 
     pub(crate) fn catalog(&self) -> &Keyspace {

@@ -15,6 +15,7 @@ mod legacy;
 mod model;
 mod pages;
 mod serialisable;
+mod throttling;
 mod transactions;
 mod updates;
 

@@ -13,7 +13,8 @@ use esker::{Batch, PendingCommit, mutant};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
-use crate::error::{Result, TableError};
+use crate::capacity;
+use crate::error::{Result, TableError, TableErrorKind};
 use crate::expression::condition::BoundCondition;
 use crate::index::{Entries, IndexUnits, entries_of, put_change};
 use crate::item::{ItemView, NewItem};
@@ -22,6 +23,7 @@ use crate::key_codec::StoredKey;
 use crate::operation::ReturnValuesOnConditionCheckFailure;
 use crate::spare::Spare;
 use crate::table::{Counter, CountsDelta, Table, TableCounts, TableDelta};
+use crate::throttle::{Resource, Use};
 use crate::transaction::token::{Record, TokenWrite};
 use crate::{Item, Tables};
 
@@ -33,6 +35,18 @@ pub(crate) struct ItemWrite<'r> {
     pub(crate) new: Option<NewItem>,
     /// What must hold of the item that is written over.
     pub(crate) check: Option<Check<'r>>,
+    pub(crate) granted: Granted,
+}
+
+/// What capacity a write has been granted, where requests are throttled.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Granted {
+    /// None yet: it is refused where there is none.
+    Nothing,
+    /// So many units of its table.
+    Units(f64),
+    /// As part of a transaction, which uses twice as much of the table.
+    Transaction,
 }
 
 /// A condition of a write, and what a failure answers.
@@ -158,7 +172,7 @@ impl Tables {
             if let Some(pace) = &mut pace {
                 pace.pause().await;
             }
-            olds.push(read_old(write, wants_old)?);
+            olds.push(read_old(write, wants_old).inspect_err(|e| self.account_failed(write, e))?);
         }
         let units = self.finish(writes, &olds, None, guard, waiting).await?;
         let written = |(old, index_units)| Written { old, index_units };
@@ -175,7 +189,8 @@ impl Tables {
         let stripes = std::iter::once(ItemLocks::stripe_of(write.table.id(), &write.key));
         let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
         let guard = Arc::clone(self.locks()).lock(stripes).await;
-        let mut old = [read_old(&write, true)?];
+        let old = read_old(&write, true).inspect_err(|e| self.account_failed(&write, e))?;
+        let mut old = [old];
         write.new = change(old[0].as_mut().and_then(|old| old.item.take()))?;
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
         let mut units = Units::new();
@@ -237,6 +252,7 @@ impl Tables {
     ) -> Result<Units> {
         let mut batch = Spare::<Batch>::take();
         let (deltas, units) = changes(self, &mut batch, writes, olds)?;
+        self.account(writes, olds, &units)?;
         if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
             token.write.put(&mut batch, &token.record);
         }
@@ -266,6 +282,7 @@ impl Tables {
     ) -> Result<(Option<InFlight>, Units)> {
         let mut batch = self.db().batch();
         let (deltas, units) = changes(self, &mut batch, writes, olds)?;
+        self.account(writes, olds, &units)?;
         if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
             token.write.put(&mut batch, &token.record);
         }
@@ -277,6 +294,55 @@ impl Tables {
         set_counters(counters);
         let commit = Commit { pending, deltas, guard, tables: self.clone() };
         Ok((Some(InFlight(Some(commit))), units))
+    }
+
+    /// Refuses writes for which there is no capacity left; from here on what they use is used.
+    #[inline]
+    fn account(
+        &self,
+        writes: &[ItemWrite<'_>],
+        olds: &[Option<OldItem>],
+        units: &Units,
+    ) -> Result<()> {
+        if self.is_throttling() { self.account_now(writes, olds, units) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn account_now(
+        &self,
+        writes: &[ItemWrite<'_>],
+        olds: &[Option<OldItem>],
+        units: &Units,
+    ) -> Result<()> {
+        for (write, units) in writes.iter().zip(units) {
+            if write.granted == Granted::Nothing {
+                self.admit(Resource::table(&write.table), Use::Write)?;
+                let used = write.table.indexes.iter().zip(units).filter(|(_, units)| **units > 0.0);
+                for (index, _) in used {
+                    self.admit(Resource::index(&write.table, index), Use::Write)?;
+                }
+            }
+        }
+        for ((write, old), index_units) in writes.iter().zip(olds).zip(units) {
+            let old_bytes = old.as_ref().map_or(0, |old| old.size_bytes.into());
+            let new_bytes = write.new.as_ref().map_or(0, |new| new.logical_size().into());
+            let units = capacity::write_units(old_bytes, new_bytes);
+            let units = match write.granted {
+                Granted::Nothing => units,
+                Granted::Units(granted) => units - granted,
+                Granted::Transaction => capacity::TRANSACTION_FACTOR * units,
+            };
+            self.charge_write(&write.table, units, index_units);
+        }
+        Ok(())
+    }
+
+    /// A write whose condition does not hold uses capacity too.
+    #[cold]
+    fn account_failed(&self, write: &ItemWrite<'_>, error: &TableError) {
+        if error.kind() == TableErrorKind::ConditionalCheckFailed {
+            self.charge(Resource::table(&write.table), Use::Write, capacity::write_units(0, 0));
+        }
     }
 }
 

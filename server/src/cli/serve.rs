@@ -55,6 +55,10 @@ pub(super) struct Arguments {
     #[arg(long, env = "ESKER_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     cors_origin: Vec<String>,
 
+    /// Refuse requests that go beyond a table's provisioned capacity, as DynamoDB does.
+    #[arg(long, env = "ESKER_THROTTLE")]
+    throttle: bool,
+
     /// Change a limit of the server, as in `--limit connections=100`: of body-bytes, bodies-bytes, responses-bytes,
     /// work-bytes, header-bytes, connections, idle-ms, header-ms, body-ms, write-ms, response-ms, drain-ms. May be
     /// repeated.
@@ -88,6 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
         .local_addr()
         .map_err(|error| CliError::new(format!("could not read the server's address: {error}")))?;
     let tables = open::tables(&arguments.data_dir, open::Use::Serve)?;
+    tables.set_throttling(arguments.throttle);
     let hosts = arguments.allow_host.iter().chain([&arguments.host]).cloned();
     let service = Arc::clone(&tables) as _;
     let origins = AllowedOrigins::new(arguments.cors_origin.iter().cloned());

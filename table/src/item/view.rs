@@ -203,6 +203,7 @@ impl<'a> ItemView<'a> {
             .ok_or_else(|| damaged("an item's directory points outside"))
     }
 
+    #[inline]
     fn bounds(&self, index: usize) -> Result<(usize, usize)> {
         let end = if index + 1 < self.count {
             self.field(index + 2)

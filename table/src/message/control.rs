@@ -110,6 +110,13 @@ pub(crate) const NO_STREAM_HAS_TYPE: &str = "One or more parameter values were i
 pub(crate) const STREAMS_MISSING: &str = "One or more parameter values were invalid: \
      StreamSpecification is not supported in this version of Esker";
 
+// Throttling, beside that of provisioned tables.
+pub(crate) const INDEX_THROTTLED: &str = "The level of configured provisioned throughput for one or \
+     more global secondary indexes of the table was exceeded. Consider increasing your provisioning \
+     level for the under-provisioned global secondary indexes with the UpdateTable API";
+pub(crate) const ON_DEMAND_LIMIT: &str =
+    "Throughput exceeds the maximum OnDemandThroughput configured on table or index";
+
 // Tags, and the ARNs that they are asked for by.
 pub(crate) const NO_TAGS: &str = "Atleast one Tag needs to be provided as Input.";
 pub(crate) const NO_TAG_KEYS: &str = "Atleast one Tag Key needs to be provided as Input.";

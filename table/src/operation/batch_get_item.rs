@@ -12,6 +12,7 @@ use crate::item::EncodedItem;
 use crate::key_codec::base_key;
 use crate::schema::check::table_name;
 use crate::table::Table;
+use crate::throttle::{Resource, Use};
 use crate::validate::prepare_item;
 use crate::{Item, Tables, capacity, message};
 
@@ -76,7 +77,7 @@ struct TableReads {
 
 impl Tables {
     /// Reads up to 100 items of one or more tables. What would make the response larger than 16 MB
-    /// is answered as unprocessed.
+    /// is answered as unprocessed, and so is what there is no capacity for, unless that is all of it.
     ///
     /// # Errors
     /// `Validation` for a wrong request or a key that occurs twice; `ResourceNotFound` if there is
@@ -100,6 +101,8 @@ impl Tables {
         let mut response = BatchGetItemResponse::default();
         let mut consumed = Vec::new();
         let mut total_bytes = 0;
+        let mut refusal = None;
+        let mut is_any_read = false;
         for read in reads {
             let mut units = 0.0;
             let mut found = Vec::new();
@@ -113,6 +116,13 @@ impl Tables {
                     left.push(key);
                     continue;
                 }
+                let resource = Resource::table(&read.table);
+                if let Err(error) = self.admit(resource, Use::Read) {
+                    refusal.get_or_insert(error);
+                    left.push(key);
+                    continue;
+                }
+                is_any_read = true;
                 let stored = read.table.items.get(stored_key)?;
                 let stored = stored.map(EncodedItem::from_bytes).transpose()?;
                 let size = stored.as_ref().map_or(0, |item| u64::from(item.logical_size()));
@@ -124,7 +134,9 @@ impl Tables {
                     continue;
                 }
                 total_bytes += size;
-                units += capacity::read_units(size, read.wanted.consistent_read);
+                let used = capacity::read_units(size, read.wanted.consistent_read);
+                self.charge(resource, Use::Read, used);
+                units += used;
                 let answered = |item: EncodedItem| match &parts {
                     Some(parts) => parts.of_view(item.view()),
                     None => item.decode(),
@@ -141,6 +153,9 @@ impl Tables {
                 response.unprocessed_keys.insert(read.given.clone(), rest);
             }
             response.responses.insert(read.given, found);
+        }
+        if let Some(refusal) = refusal.filter(|_| !is_any_read) {
+            return Err(refusal);
         }
         response.consumed_capacity = (!consumed.is_empty()).then_some(consumed);
         Ok(response)

@@ -12,7 +12,7 @@ use crate::key_codec::stored_key;
 use crate::schema::check::table_name;
 use crate::table::Table;
 use crate::validate::prepare_item;
-use crate::write::{ItemWrite, Waiting, Written};
+use crate::write::{Granted, ItemWrite, Waiting, Written};
 use crate::{Item, Tables, capacity, message};
 
 /// So many items of 400 KB stay within the 16 MB that a request may have.
@@ -46,6 +46,9 @@ pub struct BatchWriteItemResponse {
     pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
 }
 
+/// What is not done, by table.
+type Unprocessed = BTreeMap<String, Vec<WriteRequest>>;
+
 /// A checked write, with the item's stored form and its table's plain name.
 struct Prepared {
     name: String,
@@ -55,7 +58,8 @@ struct Prepared {
 
 impl Tables {
     /// Writes and deletes up to 25 items of one or more tables. All of them are committed together,
-    /// which is more than the service promises; nothing is ever left unprocessed.
+    /// which is more than the service promises; only what there is no capacity for is left
+    /// unprocessed, unless that is all of it.
     ///
     /// # Errors
     /// `Validation` for a wrong request or an item that occurs twice; `ResourceNotFound` if there
@@ -83,7 +87,7 @@ impl Tables {
         request: BatchWriteItemRequest,
         waiting: Waiting,
     ) -> Result<BatchWriteItemResponse> {
-        let writes = self.prepare_writes(request.request_items)?;
+        let (writes, unprocessed_items) = self.prepare_writes(request.request_items)?;
         let written = self.commit(&writes, false, waiting).await?;
         let mut costs: BTreeMap<&str, (&Table, f64, IndexUnits)> = BTreeMap::new();
         for (write, Written { old, index_units }) in writes.iter().zip(written) {
@@ -103,16 +107,17 @@ impl Tables {
             })
             .collect();
         Ok(BatchWriteItemResponse {
-            unprocessed_items: BTreeMap::new(),
+            unprocessed_items,
             consumed_capacity: (!consumed.is_empty()).then_some(consumed),
         })
     }
 
-    /// Checks everything, first without and then with the tables.
+    /// Checks everything, first without and then with the tables; what is to be written, and what there
+    /// is no capacity for.
     fn prepare_writes(
         &self,
         request_items: BTreeMap<String, Vec<WriteRequest>>,
-    ) -> Result<Vec<ItemWrite<'static>>> {
+    ) -> Result<(Vec<ItemWrite<'static>>, Unprocessed)> {
         let lengths: Vec<usize> = request_items.values().map(Vec::len).collect();
         check_batch("BatchWriteItem", &lengths, WRITES_MAX)?;
         let mut prepared = Vec::with_capacity(lengths.iter().sum());
@@ -128,6 +133,7 @@ impl Tables {
         }
         let mut seen = BTreeSet::new();
         let mut writes = Vec::with_capacity(prepared.len());
+        let mut requests = Vec::with_capacity(prepared.len());
         for Prepared { name, request, new } in prepared {
             let table = self.table(&name)?;
             let (partition, sort) = match &request {
@@ -138,8 +144,28 @@ impl Tables {
             if !seen.insert((table.id(), key.clone())) {
                 return Err(TableError::validation(message::BATCH_DUPLICATES));
             }
-            writes.push(ItemWrite { table: Arc::clone(&table), key, new, check: None });
+            let granted = Granted::Nothing;
+            writes.push(ItemWrite { table: Arc::clone(&table), key, new, check: None, granted });
+            requests.push(request);
         }
-        Ok(writes)
+        if !self.is_throttling() {
+            return Ok((writes, Unprocessed::new()));
+        }
+        let mut granted = Vec::with_capacity(writes.len());
+        let mut left = Unprocessed::new();
+        let mut refusal = None;
+        for (mut write, request) in writes.into_iter().zip(requests) {
+            match self.grant(&mut write) {
+                Ok(()) => granted.push(write),
+                Err(error) => {
+                    left.entry(write.table.name.clone()).or_default().push(request);
+                    refusal = Some(error);
+                }
+            }
+        }
+        match refusal {
+            Some(error) if granted.is_empty() => Err(error),
+            _ => Ok((granted, left)),
+        }
     }
 }

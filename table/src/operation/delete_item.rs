@@ -13,8 +13,9 @@ use crate::expression::condition::BoundCondition;
 use crate::expression::legacy::{check_parameters, prepare_expected};
 use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::key_codec::stored_key;
+use crate::throttle::{Resource, Use};
 use crate::validate::prepare_item;
-use crate::write::{Check, ItemWrite, Waiting, Written};
+use crate::write::{Check, Granted, ItemWrite, Waiting, Written};
 use crate::{Item, Tables, capacity};
 
 /// Deletes one item by its key; deleting a missing item succeeds.
@@ -112,7 +113,14 @@ impl Tables {
         let (partition, sort) = table.key.of_key(&request.key)?;
         let key = stored_key(&partition, sort.as_ref());
         self.transactions().refuse_conflict(table.id(), &key)?;
-        let writes = [ItemWrite { table: Arc::clone(table), key, new: None, check }];
+        self.admit(Resource::table(table), Use::Write)?;
+        let writes = [ItemWrite {
+            table: Arc::clone(table),
+            key,
+            new: None,
+            check,
+            granted: Granted::Nothing,
+        }];
         let mut written = self.commit(&writes, wants_old, waiting).await?;
         let Written { old, index_units } =
             written.pop().expect("invariant: what was written is answered");

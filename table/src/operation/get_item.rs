@@ -8,6 +8,7 @@ use crate::expression::{parts, projection};
 use crate::item::{EncodedItem, ItemView};
 use crate::key_codec::{StoredKey, stored_key};
 use crate::table::Table;
+use crate::throttle::{Resource, Use};
 use crate::validate::prepare_item;
 use crate::{Item, Tables, capacity};
 
@@ -60,6 +61,7 @@ impl Tables {
         let (table, key) = (found.table())
             .and_then(|table| Ok((table, key_of(table, &request.key)?)))
             .map_err(|error| prepare_item(&mut request.key).err().unwrap_or(error))?;
+        self.admit(Resource::table(table), Use::Read)?;
         // Decoded where it lies, so that only what the answer holds is copied.
         let read = |bytes: &[u8]| -> Result<(u64, Item)> {
             let stored = ItemView::new(bytes)?;
@@ -71,6 +73,7 @@ impl Tables {
         };
         let (size, item) = table.items.get_and(key, read)?.transpose()?.unzip();
         let units = capacity::read_units(size.unwrap_or(0), request.consistent_read);
+        self.charge(Resource::table(table), Use::Read, units);
         Ok(GetItemResponse {
             item,
             consumed_capacity: capacity::consumed(

@@ -14,7 +14,8 @@ use crate::expression::legacy::{check_parameters, prepare_expected};
 use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
-use crate::write::{Check, ItemWrite, Waiting, Written};
+use crate::throttle::{Resource, Use};
+use crate::write::{Check, Granted, ItemWrite, Waiting, Written};
 use crate::{Item, Tables, capacity};
 
 /// Writes an item, replacing the one with the same key.
@@ -110,7 +111,14 @@ impl Tables {
         let (partition, sort) = table.key.of_item(&request.item)?;
         let key = stored_key(&partition, sort.as_ref());
         self.transactions().refuse_conflict(table.id(), &key)?;
-        let writes = [ItemWrite { table: Arc::clone(table), key, new: Some(new), check }];
+        self.admit(Resource::table(table), Use::Write)?;
+        let writes = [ItemWrite {
+            table: Arc::clone(table),
+            key,
+            new: Some(new),
+            check,
+            granted: Granted::Nothing,
+        }];
         let mut written = self.commit(&writes, wants_old, waiting).await?;
         let Written { old, index_units } =
             written.pop().expect("invariant: what was written is answered");

@@ -13,6 +13,7 @@ use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
 use crate::page::{PageRequest, check_limit, counts_only, read_page};
 use crate::schema::check::{check_index_name, table_name};
 use crate::source::Source;
+use crate::throttle::{Resource, Use};
 use crate::{Item, Tables, message};
 
 /// Reads the items of one partition in the order of their sort keys.
@@ -174,7 +175,9 @@ impl Tables {
             fetches,
             consistent_read: request.consistent_read,
         };
+        self.admit(Resource::source(source), Use::Read)?;
         let page = read_page(self.db(), source, request_page)?;
+        page.charge(self, source, request.consistent_read);
         let asked = request.return_consumed_capacity;
         Ok(QueryResponse {
             consumed_capacity: page.consumed(source, asked, request.consistent_read),

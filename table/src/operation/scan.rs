@@ -13,6 +13,7 @@ use crate::key_codec::segment_range;
 use crate::page::{PageRequest, check_limit, counts_only, read_page};
 use crate::schema::check::{check_index_name, table_name};
 use crate::source::Source;
+use crate::throttle::{Resource, Use};
 use crate::{Item, Tables, message};
 
 const TOTAL_SEGMENTS_MAX: i32 = 1_000_000;
@@ -155,7 +156,9 @@ impl Tables {
             fetches,
             consistent_read: request.consistent_read,
         };
+        self.admit(Resource::source(source), Use::Read)?;
         let page = read_page(self.db(), source, request_page)?;
+        page.charge(self, source, request.consistent_read);
         let asked = request.return_consumed_capacity;
         Ok(ScanResponse {
             consumed_capacity: page.consumed(source, asked, request.consistent_read),

@@ -1,7 +1,7 @@
 //! TransactGetItems: its request, its response and what it does.
 
 use super::{CapacityUse, ConsumedCapacity, ExpressionAttributeNames, ReturnConsumedCapacity};
-use crate::capacity::{Transacted, read_units};
+use crate::capacity::{TRANSACTION_FACTOR, Transacted, read_units};
 use crate::error::{CancellationReason, Result, TableError};
 use crate::expression::Placeholders;
 use crate::expression::projection;
@@ -9,6 +9,7 @@ use crate::expression::projection::{Parts, ProjectionExpression};
 use crate::item::EncodedItem;
 use crate::key_codec::stored_key;
 use crate::schema::check::check_table_names;
+use crate::throttle::{Resource, Use};
 use crate::transaction::{Targets, Volume, check_action_count};
 use crate::validate::prepare_item;
 use crate::{Item, Tables};
@@ -74,10 +75,13 @@ impl Tables {
             let found = self.lookup(&get.table_name)?;
             let table = found.table()?;
             reasons.push(match table.key.of_key(&get.key) {
-                Ok((partition, sort)) => {
-                    reads.push((table.clone(), stored_key(&partition, sort.as_ref())));
-                    CancellationReason::none()
-                }
+                Ok((partition, sort)) => match self.admit(Resource::table(table), Use::Read) {
+                    Ok(()) => {
+                        reads.push((table.clone(), stored_key(&partition, sort.as_ref())));
+                        CancellationReason::none()
+                    }
+                    Err(error) => CancellationReason::of(error)?,
+                },
                 Err(error) => CancellationReason::of(error)?,
             });
         }
@@ -99,7 +103,9 @@ impl Tables {
             let stored = stored.map(EncodedItem::from_bytes).transpose()?;
             let size = stored.as_ref().map_or(0, |item| u64::from(item.logical_size()));
             volume.add(size)?;
-            capacity.add(&table.name, read_units(size, Some(true)));
+            let units = read_units(size, Some(true));
+            self.charge(Resource::table(table), Use::Read, TRANSACTION_FACTOR * units);
+            capacity.add(&table.name, units);
             let item = match (parts(projection.as_ref(), get)?, stored) {
                 (_, None) => None,
                 (None, Some(stored)) => Some(stored.decode()?),

@@ -15,8 +15,9 @@ use crate::expression::update::{BoundUpdate, UpdateExpression};
 use crate::expression::{Placeholders, condition, prepare_placeholders};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
+use crate::throttle::{Resource, Use};
 use crate::validate::prepare_item;
-use crate::write::{Check, ItemWrite, Updated, Waiting};
+use crate::write::{Check, Granted, ItemWrite, Updated, Waiting};
 use crate::{Item, Tables, capacity, message};
 
 /// Changes an item, or makes one where there is none.
@@ -135,6 +136,7 @@ impl Tables {
             return Err(TableError::validation(message::key_update(name)));
         }
         self.transactions().refuse_conflict(table.id(), &key)?;
+        self.admit(Resource::table(table), Use::Write)?;
         let only_takes_away = update.as_ref().is_some_and(BoundUpdate::only_takes_away);
         let is_legacy = request.attribute_updates.is_some();
         let returned = request.return_values.unwrap_or_default();
@@ -169,11 +171,20 @@ impl Tables {
             };
             Ok(Some(new))
         };
-        let write = ItemWrite { table: Arc::clone(table), key, new: None, check };
+        let write = ItemWrite {
+            table: Arc::clone(table),
+            key,
+            new: None,
+            check,
+            granted: Granted::Nothing,
+        };
         let updated = self.commit_update(write, waiting, change).await?;
         let Updated { old_bytes, new_bytes, index_units } = updated;
         let units =
             capacity::write_units(old_bytes.map_or(0, u64::from), new_bytes.map_or(0, u64::from));
+        if new_bytes.is_none() {
+            self.charge(Resource::table(table), Use::Write, units);
+        }
         Ok(UpdateItemResponse {
             attributes,
             consumed_capacity: capacity::consumed_by_write(

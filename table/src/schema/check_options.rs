@@ -27,6 +27,9 @@ pub(crate) fn on_demand_members(limits: OnDemandThroughput) -> [(&'static str, O
 
 /// Refuses options that the service refuses of a new table.
 pub(crate) fn check_new_options(request: &CreateTableRequest) -> Result<()> {
+    let mut errors = Vec::new();
+    key_errors(request.sse_specification.as_ref(), &mut errors);
+    refuse_listed(errors)?;
     let mode = request.billing_mode.unwrap_or_default();
     if let Some(limits) = request.on_demand_throughput {
         for (which, units) in on_demand_members(limits) {
@@ -85,6 +88,13 @@ fn check_new_warm(warm: WarmThroughput, request: &CreateTableRequest) -> Result<
     Ok(())
 }
 
+fn key_errors(sse: Option<&SseSpecification>, errors: &mut Vec<String>) {
+    if sse.is_some_and(|sse| sse.kms_master_key_id.as_deref() == Some("")) {
+        let must = "have length greater than or equal to 1";
+        errors.push(message::constraint("", "sSESpecification.kMSMasterKeyId", must));
+    }
+}
+
 fn check_sse(sse: &SseSpecification) -> Result<()> {
     let has_key = sse.kms_master_key_id.is_some();
     match (sse.enabled, sse.sse_type) {
@@ -100,11 +110,7 @@ fn check_sse(sse: &SseSpecification) -> Result<()> {
 pub(crate) fn check_update_table(request: &UpdateTableRequest) -> Result<()> {
     let mut errors = name_errors(plain_name(&request.table_name), "tableName");
     throughput_errors(request.provisioned_throughput.as_ref(), &mut errors);
-    let key = request.sse_specification.as_ref().and_then(|sse| sse.kms_master_key_id.as_deref());
-    if key == Some("") {
-        let must = "have length greater than or equal to 1";
-        errors.push(message::constraint("", "sSESpecification.kMSMasterKeyId", must));
-    }
+    key_errors(request.sse_specification.as_ref(), &mut errors);
     refuse_listed(errors)?;
     let throughput = request.provisioned_throughput;
     if request.billing_mode == Some(BillingMode::PayPerRequest) && throughput.is_some() {

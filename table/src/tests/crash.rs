@@ -216,3 +216,59 @@ fn writes_that_a_full_disk_refused_do_not_count() {
         assert_counts_true(&tables);
     }
 }
+
+/// Whenever the power goes, what UpdateTable, TagResource and UntagResource had answered is there
+/// afterwards, and nothing is there by halves.
+#[test]
+fn settings_and_tags_survive_power_cuts() {
+    use crate::operation::{
+        ListTagsOfResourceRequest, TagResourceRequest, UntagResourceRequest, UpdateTableRequest,
+    };
+    use crate::schema::{ProvisionedThroughput, Tag};
+
+    let arn = || format!("arn:aws:dynamodb:us-east-1:000000000000:table/{TABLE}");
+    let mut finished = false;
+    let mut cut_at = 0;
+    while !finished {
+        cut_at += 1;
+        let simulation = Simulation::new(cut_at);
+        let tables = open_in(&simulation).unwrap();
+        create(&tables, TABLE, None);
+        let first = simulation.fs.ops();
+        simulation.fs.cut_power_at(first + cut_at);
+        let switched = tables.update_table(UpdateTableRequest {
+            table_name: TABLE.to_owned(),
+            billing_mode: Some(BillingMode::Provisioned),
+            provisioned_throughput: Some(ProvisionedThroughput {
+                read_capacity_units: 2,
+                write_capacity_units: 3,
+            }),
+            ..Default::default()
+        });
+        let tag = |key: &str| Tag { key: key.to_owned(), value: String::new() };
+        let both = vec![tag("a"), tag("b")];
+        let tagged =
+            tables.tag_resource(TagResourceRequest { resource_arn: arn(), tags: both.clone() });
+        let tag_keys = vec!["a".to_owned()];
+        let untagged =
+            tables.untag_resource(UntagResourceRequest { resource_arn: arn(), tag_keys });
+        finished = !simulation.fs.power_is_off();
+        drop(tables);
+        let simulation = simulation.crash(CrashPolicy::Posix, cut_at);
+        let tables = open_in(&simulation).unwrap();
+        let now = describe(&tables);
+        let is_provisioned = now.billing_mode == BillingMode::Provisioned;
+        assert!(switched.is_err() || is_provisioned, "cut at {cut_at}");
+        // The record and the rest of the settings go together.
+        assert_eq!(is_provisioned, now.provisioned_throughput.read_capacity_units == 2);
+        assert_eq!(is_provisioned, now.options.last_increase_date_time_ms.is_some());
+        let request = ListTagsOfResourceRequest { resource_arn: arn(), next_token: None };
+        let tags = tables.list_tags_of_resource(request).unwrap().tags;
+        match (tagged, untagged) {
+            (_, Ok(())) => assert_eq!(tags, [tag("b")], "cut at {cut_at}"),
+            (Ok(()), Err(_)) => assert!(tags == both || tags == [tag("b")], "cut at {cut_at}"),
+            (Err(_), Err(_)) => assert!(tags == both || tags.is_empty(), "cut at {cut_at}"),
+        }
+    }
+    assert!(cut_at > 3, "the power never went");
+}

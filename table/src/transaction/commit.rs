@@ -8,6 +8,7 @@ use esker::mutant;
 
 use super::token::{Record, TokenWrite};
 use super::{Ongoing, Volume, ongoing};
+use crate::capacity::{TRANSACTION_FACTOR, write_units};
 use crate::error::{CancellationReason, Result, TableError};
 use crate::expression::update::BoundUpdate;
 use crate::index::IndexUnits;
@@ -16,7 +17,8 @@ use crate::item_lock::ItemLocks;
 use crate::key_codec::StoredKey;
 use crate::operation::as_update;
 use crate::table::Table;
-use crate::write::{Check, ItemWrite, OldItem, Pace, Token, Waiting, read_old};
+use crate::throttle::{Resource, Use};
+use crate::write::{Check, Granted, ItemWrite, OldItem, Pace, Token, Waiting, read_old};
 use crate::{Item, Tables, message};
 
 /// One action, ready to be judged.
@@ -64,7 +66,8 @@ impl<'r> Action<'r> {
     /// Looks at the item. Only under its lock.
     fn judge(self) -> Result<Judged<'r>> {
         let Self { table, key, check, change } = self;
-        let mut write = ItemWrite { table, key: key?, new: None, check };
+        let mut write =
+            ItemWrite { table, key: key?, new: None, check, granted: Granted::Transaction };
         let is_update = matches!(change, Change::Update { .. });
         let mut old = read_old(&write, is_update)?;
         let old_bytes = old.as_ref().map_or(0, |old| old.size_bytes);
@@ -133,7 +136,14 @@ impl Tables {
                 pace.pause().await;
             }
             let table = Arc::clone(&action.table);
-            match action.judge() {
+            let judged = action.judge().and_then(|judged| {
+                match &judged.write {
+                    Some(write) => self.admit_write(write)?,
+                    None => self.admit(Resource::table(&table), Use::Write)?,
+                }
+                Ok(judged)
+            });
+            match judged {
                 Ok(judged) => {
                     volume.add(judged.sizes.1.into())?;
                     judgements.push((table, judged.sizes, judged.write.is_some()));
@@ -162,6 +172,10 @@ impl Tables {
         let units = self.finish(&writes, &olds, token.as_ref(), guard, waiting).await?;
         if let Some(token) = &token {
             self.tokens().committed(&token.write);
+        }
+        for (table, (old, new), _) in judgements.iter().filter(|(_, _, writes)| !writes) {
+            let units = TRANSACTION_FACTOR * write_units((*old).into(), (*new).into());
+            self.charge(Resource::table(table), Use::Write, units);
         }
         let mut units = units.into_iter();
         let committed = |(table, sizes, writes): (Arc<Table>, Sizes, bool)| {
