@@ -7,19 +7,24 @@ mod cursor;
 pub(crate) mod key_condition;
 pub(crate) mod legacy;
 mod lexer;
+mod parsed;
 mod path;
 pub(crate) mod projection;
 mod reserved;
 pub(crate) mod update;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::error::{Result, TableError};
 use crate::operation::{ExpressionAttributeNames, ExpressionAttributeValues};
 use crate::validate::prepare_value;
 use crate::{AttributeValue, message};
 use condition::{ConditionExpression, Kind};
+use key_condition::KeyConditionExpression;
+use parsed::Parsed;
 use projection::{Parts, ProjectionExpression};
+use update::UpdateExpression;
 
 /// UTF-8 bytes of the longest expression.
 pub(crate) const MAX_EXPRESSION_BYTES: usize = 4096;
@@ -48,19 +53,36 @@ fn invalid(kind: &str, why: &str) -> TableError {
     TableError::validation(message::invalid_expression(kind, why))
 }
 
-/// Parses a request's ConditionExpression.
-pub(crate) fn condition(source: Option<&str>) -> Result<Option<ConditionExpression>> {
-    source.map(|source| ConditionExpression::parse(Kind::Condition, source)).transpose()
+/// A request's ConditionExpression, parsed.
+pub(crate) fn condition(source: Option<&str>) -> Result<Option<Arc<ConditionExpression>>> {
+    static PARSED: Parsed<ConditionExpression> = Parsed::new();
+    let parse = |source: &str| ConditionExpression::parse(Kind::Condition, source);
+    source.map(|source| PARSED.get(source, parse)).transpose()
 }
 
-/// Parses a request's FilterExpression.
-pub(crate) fn filter(source: Option<&str>) -> Result<Option<ConditionExpression>> {
-    source.map(|source| ConditionExpression::parse(Kind::Filter, source)).transpose()
+/// A request's FilterExpression, parsed.
+pub(crate) fn filter(source: Option<&str>) -> Result<Option<Arc<ConditionExpression>>> {
+    static PARSED: Parsed<ConditionExpression> = Parsed::new();
+    let parse = |source: &str| ConditionExpression::parse(Kind::Filter, source);
+    source.map(|source| PARSED.get(source, parse)).transpose()
 }
 
-/// Parses a request's ProjectionExpression.
-pub(crate) fn projection(source: Option<&str>) -> Result<Option<ProjectionExpression>> {
-    source.map(ProjectionExpression::parse).transpose()
+/// A request's ProjectionExpression, parsed.
+pub(crate) fn projection(source: Option<&str>) -> Result<Option<Arc<ProjectionExpression>>> {
+    static PARSED: Parsed<ProjectionExpression> = Parsed::new();
+    source.map(|source| PARSED.get(source, ProjectionExpression::parse)).transpose()
+}
+
+/// A request's KeyConditionExpression, parsed.
+pub(crate) fn key_condition(source: Option<&str>) -> Result<Option<Arc<KeyConditionExpression>>> {
+    static PARSED: Parsed<KeyConditionExpression> = Parsed::new();
+    source.map(|source| PARSED.get(source, KeyConditionExpression::parse)).transpose()
+}
+
+/// A request's UpdateExpression, parsed.
+pub(crate) fn update(source: Option<&str>) -> Result<Option<Arc<UpdateExpression>>> {
+    static PARSED: Parsed<UpdateExpression> = Parsed::new();
+    source.map(|source| PARSED.get(source, UpdateExpression::parse)).transpose()
 }
 
 /// Binds the projection of a request that has no other expression.

@@ -91,7 +91,7 @@ impl Tables {
             wanted.check_parameters()?;
             wanted.keys.iter_mut().try_for_each(|key| prepare_item(key).map(|_| ()))?;
             let projection = projection(wanted.projection_expression.as_deref())?;
-            parts(projection.as_ref(), wanted.expression_attribute_names.as_ref())?;
+            parts(projection.as_deref(), wanted.expression_attribute_names.as_ref())?;
             Parts::of_names(wanted.attributes_to_get.as_ref())?;
             reads.push((given, name, wanted));
         }
@@ -110,7 +110,7 @@ impl Tables {
             let projection = projection(read.wanted.projection_expression.as_deref())?;
             let names = read.wanted.expression_attribute_names.as_ref();
             let attributes = Parts::of_names(read.wanted.attributes_to_get.as_ref())?;
-            let parts = parts(projection.as_ref(), names)?.or(attributes);
+            let parts = parts(projection.as_deref(), names)?.or(attributes);
             for (key, stored_key) in read.wanted.keys.into_iter().zip(read.keys) {
                 if total_bytes >= RESPONSE_BYTES_MAX {
                     left.push(key);

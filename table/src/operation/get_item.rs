@@ -55,7 +55,7 @@ impl Tables {
         )?;
         let projection = projection(request.projection_expression.as_deref())?;
         let names = request.expression_attribute_names.as_ref();
-        let parts = parts(projection.as_ref(), names)?.or(Parts::of_names(attributes)?);
+        let parts = parts(projection.as_deref(), names)?.or(Parts::of_names(attributes)?);
         // A key of the table has no fault that any item could have; what is none may have such a
         // fault, which is told first.
         let (table, key) = (found.table())

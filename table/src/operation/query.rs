@@ -6,10 +6,10 @@ use super::{
 };
 use crate::error::{Result, TableError};
 use crate::expression::condition::BoundCondition;
-use crate::expression::key_condition::{BoundKeyCondition, KeyConditionExpression};
+use crate::expression::key_condition::BoundKeyCondition;
 use crate::expression::legacy::{check_parameters, prepare_conditions};
 use crate::expression::projection::Parts;
-use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
+use crate::expression::{Placeholders, filter, key_condition, prepare_placeholders, projection};
 use crate::page::{PageRequest, check_limit, counts_only, read_page};
 use crate::schema::check::{check_index_name, table_name};
 use crate::source::Source;
@@ -136,8 +136,7 @@ impl Tables {
         if request.key_condition_expression.is_none() && request.key_conditions.is_none() {
             return Err(TableError::validation(message::NO_KEY_CONDITION));
         }
-        let expression = request.key_condition_expression.as_deref();
-        let expression = expression.map(KeyConditionExpression::parse).transpose()?;
+        let expression = key_condition(request.key_condition_expression.as_deref())?;
         let projection = projection(request.projection_expression.as_deref())?;
         let parts = projection.as_ref().map(|p| p.bind(&mut placeholders)).transpose()?;
         let parts = parts.or(attributes);

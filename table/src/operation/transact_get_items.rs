@@ -66,7 +66,7 @@ impl Tables {
         let mut projections = Vec::with_capacity(gets.len());
         for get in &*gets {
             let projection = projection(get.projection_expression.as_deref())?;
-            parts(projection.as_ref(), get)?;
+            parts(projection.as_deref(), get)?;
             projections.push(projection);
         }
         let mut reasons = Vec::with_capacity(gets.len());
@@ -106,7 +106,7 @@ impl Tables {
             let units = read_units(size, Some(true));
             self.charge(Resource::table(table), Use::Read, TRANSACTION_FACTOR * units);
             capacity.add(&table.name, units);
-            let item = match (parts(projection.as_ref(), get)?, stored) {
+            let item = match (parts(projection.as_deref(), get)?, stored) {
                 (_, None) => None,
                 (None, Some(stored)) => Some(stored.decode()?),
                 (Some(parts), Some(stored)) => {

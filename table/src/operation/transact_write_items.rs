@@ -11,7 +11,7 @@ use crate::capacity::{Transacted, read_units, write_units};
 use crate::error::{Result, TableError};
 use crate::expression::condition::ConditionExpression;
 use crate::expression::update::UpdateExpression;
-use crate::expression::{Placeholders, condition, prepare_placeholders};
+use crate::expression::{Placeholders, condition, prepare_placeholders, update};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
 use crate::schema::check::{check_table_names, plain_name};
@@ -86,8 +86,8 @@ pub struct TransactWriteItemsResponse {
 /// The expressions of an action.
 #[derive(Default)]
 struct Parsed {
-    update: Option<UpdateExpression>,
-    condition: Option<ConditionExpression>,
+    update: Option<Arc<UpdateExpression>>,
+    condition: Option<Arc<ConditionExpression>>,
 }
 
 /// An action that is sound as far as the request alone shows.
@@ -255,7 +255,7 @@ fn sound_action<'r>(item: &'r mut TransactWriteItem, parsed: &'r mut Parsed) -> 
         TransactAction::Put(item) => new.insert(NewItem::encode(item)?).logical_size() as usize,
         TransactAction::Update { key, update_expression } => {
             let key_bytes = prepare_item(key)?;
-            parsed.update = Some(UpdateExpression::parse(update_expression)?);
+            parsed.update = update(Some(update_expression))?;
             let values = item.expression_attribute_values.iter().flatten();
             key_bytes + values.map(|(_, value)| value.size_bytes()).sum::<usize>()
         }

@@ -11,8 +11,8 @@ use crate::block_on::block_on;
 use crate::error::{Result, TableError};
 use crate::expression::condition::BoundCondition;
 use crate::expression::legacy::{check_parameters, prepare_expected, prepare_updates};
-use crate::expression::update::{BoundUpdate, UpdateExpression};
-use crate::expression::{Placeholders, condition, prepare_placeholders};
+use crate::expression::update::BoundUpdate;
+use crate::expression::{Placeholders, condition, prepare_placeholders, update};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
 use crate::throttle::{Resource, Use};
@@ -116,8 +116,7 @@ impl Tables {
             request.expression_attribute_names.as_ref(),
             request.expression_attribute_values.as_ref(),
         )?;
-        let expression =
-            request.update_expression.as_deref().map(UpdateExpression::parse).transpose()?;
+        let expression = update(request.update_expression.as_deref())?;
         let update = (expression.as_ref()).map(|u| u.bind(&mut placeholders)).transpose()?;
         let update = update.or(updates);
         let condition = condition(request.condition_expression.as_deref())?;
