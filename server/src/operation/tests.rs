@@ -1,5 +1,6 @@
 //! Requests from JSON to the table layer's types and responses back, without a table: what is read, what is refused
 //! and how the refusal is worded.
+//! Why this file is long: it is a list of bodies and what each is read as, one operation after the other.
 
 mod legacy;
 
