@@ -39,8 +39,9 @@ mod write;
 pub use error::{CancellationReason, TableError, TableErrorKind};
 pub use number::Number;
 pub use stored::{
-    Miscount, StaleIndex, StoredTable, TablesReport, correct_counts, correct_indexes, miscounts,
-    stale_indexes, stored_tables, verify,
+    Miscount, ReplacedEntry, StaleIndex, StoredTable, TablesReport, correct_counts,
+    correct_indexes, make_keyspaces, miscounts, replaced_entries, stale_indexes, stored_tables,
+    tables_without_keyspace, verify,
 };
 pub use tables::Tables;
 pub use validate::{MAX_ATTRIBUTE_NAME_BYTES, MAX_ITEM_SIZE_BYTES, MAX_NESTING_LEVELS};

@@ -1,6 +1,6 @@
 //! The tables of a database as they are stored, for looking at, checking and correcting their
-//! counts and indexes. Only [`correct_counts`] and [`correct_indexes`] change anything; for the rest a read-only database will do. Called
-//! by the tools for inspection, verification and repair; nobody may write to the tables meanwhile.
+//! counts and indexes. Only [`correct_counts`], [`correct_indexes`] and [`make_keyspaces`] change anything; for the
+//! rest a read-only database will do. Called by the tools for inspection, verification and repair; nobody may write to the tables meanwhile.
 
 use bytes::Bytes;
 use esker::{Db, Durability, Keyspace};
@@ -16,7 +16,10 @@ use crate::validate::prepare_item;
 mod indexes;
 
 use indexes::IndexOfTable;
-pub use indexes::{StaleIndex, correct_indexes, stale_indexes};
+pub use indexes::{
+    ReplacedEntry, StaleIndex, correct_indexes, make_keyspaces, replaced_entries, stale_indexes,
+    tables_without_keyspace,
+};
 
 /// So many problems are described; the rest are counted.
 const PROBLEMS_DESCRIBED_MAX: usize = 100;
@@ -228,7 +231,12 @@ fn verify_table(db: &Db, entry: &Entry, items: &Keyspace, report: &mut TablesRep
             problem(message::KEYSPACE_MISSING);
             continue;
         };
-        let compared = IndexOfTable { record: &entry.record, index, items, entries: &entries };
+        let compared = IndexOfTable {
+            record: &entry.record,
+            index,
+            items: Some(items),
+            entries: Some(&entries),
+        };
         let counted = compared.differences(|difference| {
             problem(&message::entry_problem(&difference.key, difference.what));
             Ok(())

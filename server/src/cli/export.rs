@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// `{"Item": {...}}` with typed values, as AWS exports a table.
     Dynamodb,
     /// Plain JSON objects.
@@ -139,7 +139,8 @@ fn write_pages(
     }
 }
 
-fn write_line(item: &Item, format: Format, out: &mut impl Write) -> io::Result<()> {
+/// Writes an item as a line that an import reads.
+pub(super) fn write_line(item: &Item, format: Format, out: &mut impl Write) -> io::Result<()> {
     match format {
         Format::Dynamodb => {
             out.write_all(b"{\"Item\":")?;

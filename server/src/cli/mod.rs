@@ -8,6 +8,7 @@ mod export;
 mod import;
 mod input;
 mod inspect;
+mod kept;
 mod open;
 mod plain;
 mod rejected;

@@ -1,6 +1,6 @@
 //! `esker repair`: says what is wrong with a data directory and what a repair would lose; with `--apply` it repairs, in
 //! place or in a copy, and deletes nothing. Then it corrects the indexes and the counts of the tables that have lost
-//! items. A loss is exit code 2.
+//! items; what it takes out of an index is kept in a lost-and-found directory first. A loss is exit code 2.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use esker::{Db, ErrorKind, RepairOptions, RepairReport};
 use esker_table::{Miscount, StaleIndex, TableError};
 
 use super::inspect::print;
-use super::{CliError, Outcome, open};
+use super::kept::{self, KeepError, KeptEntries};
+use super::{CliError, Outcome, counted, open};
 
 /// The arguments of `esker repair`.
 #[derive(clap::Args)]
@@ -51,7 +52,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let directory = copy.unwrap_or(&arguments.dir);
     // A directory that is still damaged cannot be opened to count anything.
     let wrong = match report.is_sound() || report.is_applied {
-        true => wrong_tables(directory, may_write)?,
+        true => {
+            // That of an interrupted repair may be in another directory.
+            let aside = report.moved_to.as_deref().filter(|aside| aside.starts_with(directory));
+            wrong_tables(directory, may_write, aside)?
+        }
         false => WrongTables::default(),
     };
     print(&text(arguments, &report, &wrong, may_write));
@@ -63,31 +68,51 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
 /// What is wrong with the tables although their files are sound.
 #[derive(Default)]
 struct WrongTables {
+    without_keyspace: Vec<String>,
     indexes: Vec<StaleIndex>,
     counts: Vec<Miscount>,
+    /// What was taken out of the indexes.
+    kept: Vec<KeptEntries>,
 }
 
 impl WrongTables {
     fn is_none(&self) -> bool {
-        self.indexes.is_empty() && self.counts.is_empty()
+        self.without_keyspace.is_empty() && self.indexes.is_empty() && self.counts.is_empty()
     }
 }
 
-/// The tables whose indexes or counts are wrong; with `may_write` they are right afterwards.
-fn wrong_tables(dir: &Path, may_write: bool) -> Result<WrongTables, CliError> {
+/// The tables whose keyspaces, indexes or counts are wrong; with `may_write` they are right afterwards, and what that took
+/// out of the indexes is kept in `aside` or a new directory.
+fn wrong_tables(
+    dir: &Path,
+    may_write: bool,
+    aside: Option<&Path>,
+) -> Result<WrongTables, CliError> {
     let unreadable = |error: TableError| {
         CliError::new(format!("the tables in {} cannot be checked: {error}", dir.display()))
     };
     let db = open::read_only(dir)?;
-    let indexes = esker_table::stale_indexes(&db).map_err(unreadable)?;
-    let counts = esker_table::miscounts(&db).map_err(unreadable)?;
-    let found = WrongTables { indexes, counts };
-    open::close_db(&db)?;
+    let mut found = WrongTables {
+        without_keyspace: esker_table::tables_without_keyspace(&db).map_err(unreadable)?,
+        indexes: esker_table::stale_indexes(&db).map_err(unreadable)?,
+        counts: esker_table::miscounts(&db).map_err(unreadable)?,
+        kept: Vec::new(),
+    };
     if found.is_none() || !may_write {
+        open::close_db(&db)?;
         return Ok(found);
     }
+    found.kept = kept::keep(&db, dir, aside).map_err(|error| match error {
+        KeepError::Tables(error) => unreadable(error),
+        KeepError::Write(path, error) => CliError::new(format!(
+            "could not keep what the indexes have in {}: {error}; the tables are as they were",
+            path.display()
+        )),
+    })?;
+    open::close_db(&db)?;
     drop(db);
     let db = Db::open(dir).map_err(|error| open::failed(dir, open::Use::Look, &error))?;
+    esker_table::make_keyspaces(&db).map_err(unreadable)?;
     esker_table::correct_indexes(&db).map_err(unreadable)?;
     esker_table::correct_counts(&db).map_err(unreadable)?;
     open::close_db(&db)?;
@@ -161,7 +186,8 @@ fn text(
             let skip = if arguments.skip_damaged_log { " --skip-damaged-log" } else { "" };
             let _ = writeln!(
                 out,
-                "Nothing was changed. esker repair {dir} --apply{skip} repairs it; nothing will be deleted.",
+                "Nothing was changed. esker repair {dir} --apply{skip} repairs it; what it does without will be kept in a \
+                 lost-and-found directory.",
             );
         }
     }
@@ -170,11 +196,24 @@ fn text(
 
 fn tables_text(arguments: &Arguments, wrong: &WrongTables, is_corrected: bool) -> String {
     let mut out = String::new();
-    for StaleIndex { table, index, entries } in &wrong.indexes {
+    for table in &wrong.without_keyspace {
         let _ = writeln!(
             out,
-            "Index {index} of table {table} does not agree with the table in {entries} entries."
+            "Table {table} has no keyspace: it was empty, or all of its items are lost."
         );
+    }
+    for StaleIndex { table, index, entries, is_missing } in &wrong.indexes {
+        let entries = counted(*entries, "entry");
+        let _ = match is_missing {
+            true => writeln!(
+                out,
+                "Index {index} of table {table} is missing; it should have {entries}."
+            ),
+            false => writeln!(
+                out,
+                "Index {index} of table {table} does not agree with the table in {entries}."
+            ),
+        };
     }
     for Miscount { table, index, stored: (items, bytes), counted: (found, found_bytes) } in
         &wrong.counts
@@ -188,17 +227,32 @@ fn tables_text(arguments: &Arguments, wrong: &WrongTables, is_corrected: bool) -
             " said that it has {items} items of {bytes} bytes; it has {found} of {found_bytes}."
         );
     }
-    let what = match (wrong.indexes.is_empty(), wrong.counts.is_empty()) {
-        (true, true) => return out,
-        (true, false) => "These counts",
-        (false, true) => "These indexes",
-        (false, false) => "These indexes and counts",
-    };
-    let dir = arguments.dir.display();
-    let _ = match is_corrected {
-        true => writeln!(out, "{what} are corrected."),
-        false => writeln!(out, "esker repair {dir} --apply corrects {}.", what.to_lowercase()),
-    };
+    if wrong.is_none() {
+        return out;
+    }
+    if !is_corrected {
+        let dir = arguments.dir.display();
+        let _ = writeln!(
+            out,
+            "esker repair {dir} --apply corrects this; what it takes out of an index will be kept in a lost-and-found \
+             directory."
+        );
+        return out;
+    }
+    out.push_str("This is corrected.\n");
+    for KeptEntries { table, index, path, count, is_whole, .. } in &wrong.kept {
+        let what = match is_whole {
+            true => "items as the index had them",
+            false => "the parts that the index had of items",
+        };
+        let _ = writeln!(
+            out,
+            "Index {index} of table {table} is without {} that did not agree with an item that can be read: {what} are \
+             in {}, as lines that esker import reads.",
+            counted(*count, "entry"),
+            path.display()
+        );
+    }
     out
 }
 
@@ -220,6 +274,38 @@ mod tests {
     use esker_table::{Item, Tables};
 
     use super::*;
+
+    /// A table with an index of whole items.
+    fn create_things(tables: &Tables) {
+        let id = || "id".to_string();
+        tables
+            .create_table(CreateTableRequest {
+                table_name: "things".into(),
+                attribute_definitions: vec![AttributeDefinition {
+                    attribute_name: id(),
+                    attribute_type: ScalarAttributeType::S,
+                }],
+                key_schema: vec![KeySchemaElement {
+                    attribute_name: id(),
+                    key_type: KeyType::Hash,
+                }],
+                global_secondary_indexes: Some(vec![GlobalSecondaryIndex {
+                    index_name: "again".into(),
+                    key_schema: vec![KeySchemaElement {
+                        attribute_name: id(),
+                        key_type: KeyType::Hash,
+                    }],
+                    projection: Projection {
+                        projection_type: Some(ProjectionType::All),
+                        non_key_attributes: None,
+                    },
+                    provisioned_throughput: None,
+                }]),
+                billing_mode: Some(BillingMode::PayPerRequest),
+                ..Default::default()
+            })
+            .unwrap();
+    }
 
     #[test]
     fn a_damaged_sstable_is_repaired_and_the_loss_named() {
@@ -261,41 +347,44 @@ mod tests {
         assert!(!path.exists() && dir.path().join("lost-and-found-1").exists());
         assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Done));
     }
+
+    #[test]
+    fn an_empty_index_and_an_empty_table_without_keyspaces_are_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let tables = Tables::open(db.clone()).unwrap();
+        create_things(&tables);
+        drop(tables);
+        let arguments = |apply| Arguments {
+            dir: dir.path().to_path_buf(),
+            apply,
+            to: None,
+            skip_damaged_log: false,
+        };
+        db.close().unwrap();
+        drop(db);
+        for keyspace in ["esker.t.1.1", "esker.t.1"] {
+            let db = Db::open(dir.path()).unwrap();
+            db.drop_keyspace(keyspace).unwrap();
+            assert!(Tables::open(db.clone()).is_err());
+            db.close().unwrap();
+            drop(db);
+            assert!(matches!(run(&arguments(false)).unwrap(), Outcome::Incomplete));
+            assert!(matches!(run(&arguments(true)).unwrap(), Outcome::Done));
+            assert!(matches!(run(&arguments(false)).unwrap(), Outcome::Done));
+            assert!(!dir.path().join("lost-and-found-1").exists());
+            Tables::open(Db::open(dir.path()).unwrap()).unwrap().close().unwrap();
+        }
+    }
+
     #[test]
     fn the_counts_and_the_index_of_a_table_that_lost_an_item_are_corrected() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path()).unwrap();
         let tables = Tables::open(db.clone()).unwrap();
-        let id = || "id".to_string();
-        tables
-            .create_table(CreateTableRequest {
-                table_name: "things".into(),
-                attribute_definitions: vec![AttributeDefinition {
-                    attribute_name: id(),
-                    attribute_type: ScalarAttributeType::S,
-                }],
-                key_schema: vec![KeySchemaElement {
-                    attribute_name: id(),
-                    key_type: KeyType::Hash,
-                }],
-                global_secondary_indexes: Some(vec![GlobalSecondaryIndex {
-                    index_name: "again".into(),
-                    key_schema: vec![KeySchemaElement {
-                        attribute_name: id(),
-                        key_type: KeyType::Hash,
-                    }],
-                    projection: Projection {
-                        projection_type: Some(ProjectionType::All),
-                        non_key_attributes: None,
-                    },
-                    provisioned_throughput: None,
-                }]),
-                billing_mode: Some(BillingMode::PayPerRequest),
-                ..Default::default()
-            })
-            .unwrap();
+        create_things(&tables);
         for name in ["a", "b"] {
-            let item = Item::from([(id(), name.into())]);
+            let item = Item::from([("id".to_string(), name.into())]);
             let request =
                 PutItemRequest { table_name: "things".into(), item, ..Default::default() };
             tables.put_item(request).unwrap();
@@ -319,8 +408,14 @@ mod tests {
         // What is to be done in a copy leaves the directory as it is.
         let copy = Some(dir.path().join("copy"));
         assert!(matches!(run(&arguments(true, copy)).unwrap(), Outcome::Incomplete));
+        let kept = dir.path().join("lost-and-found-1/esker.t.1.1.jsonl");
+        assert!(!kept.exists());
         assert!(matches!(run(&arguments(true, None)).unwrap(), Outcome::Done));
         assert!(matches!(run(&arguments(false, None)).unwrap(), Outcome::Done));
+        // The index had the only copy of the lost item, which is kept as an import reads it.
+        let lines = std::fs::read_to_string(kept).unwrap();
+        let lost = |id: &str| format!("{{\"Item\":{{\"id\":{{\"S\":\"{id}\"}}}}}}\n");
+        assert!(lines == lost("a") || lines == lost("b"), "{lines}");
         let db = open::read_only(dir.path()).unwrap();
         assert_eq!(esker_table::verify(&db).unwrap().problem_count, 0);
         assert_eq!(esker_table::stored_tables(&db).unwrap()[0].item_count, 1);

@@ -51,18 +51,37 @@ fn every_way_in_which_an_index_can_differ_is_reported_and_corrected() {
         table: TABLE.to_owned(),
         index: index.to_owned(),
         entries,
+        is_missing: false,
     };
     let expected = [stale("by_due", 1), stale("by_worker", 4)];
     assert_eq!(crate::stale_indexes(&db).unwrap(), expected);
     let miscount = crate::miscounts(&db).unwrap();
     assert_eq!(miscount[0].index.as_deref(), Some("by_due"));
     assert_eq!((miscount[0].stored.0, miscount[0].counted.0), (4, 3));
+    // What is deleted or overwritten, not what is missing.
+    let mut replaced = Vec::new();
+    crate::replaced_entries(&db, |entry| {
+        assert_eq!((entry.table, entry.keyspace), (TABLE, "esker.t.1.4"));
+        replaced.push((entry.index.to_owned(), entry.item.is_some(), entry.value.to_vec()));
+    })
+    .unwrap();
+    let by_worker_had = |is_item, value: &[u8]| ("by_worker".to_owned(), is_item, value.to_vec());
+    replaced.sort();
+    let mut had = [
+        by_worker_had(true, &entries[2].1),
+        by_worker_had(true, &entries[3].1),
+        by_worker_had(false, b"no item"),
+    ];
+    had.sort();
+    assert_eq!(replaced, had);
     assert_eq!(crate::correct_indexes(&db).unwrap(), expected);
     assert_sound(tables);
     assert_eq!(crate::correct_indexes(&db).unwrap(), []);
     // An index that is lost altogether is made again.
     db.drop_keyspace("esker.t.1.4").unwrap();
     assert!(crate::verify(&db).unwrap().problems[0].ends_with("its keyspace is missing"));
-    assert_eq!(crate::correct_indexes(&db).unwrap(), [stale("by_worker", 4)]);
+    let missing = crate::StaleIndex { is_missing: true, ..stale("by_worker", 4) };
+    assert_eq!(crate::stale_indexes(&db).unwrap(), std::slice::from_ref(&missing));
+    assert_eq!(crate::correct_indexes(&db).unwrap(), [missing]);
     assert_sound(tables);
 }
