@@ -5,6 +5,8 @@
 pub(crate) mod format;
 mod settings;
 
+use std::collections::BTreeSet;
+
 use esker::{Db, ErrorKind, Keyspace};
 
 use crate::error::Result;
@@ -52,7 +54,7 @@ pub(crate) struct Entry {
 pub(crate) struct Contents {
     pub(crate) entries: Vec<Entry>,
     /// The keyspaces of all tables, those of other accounts and regions included.
-    pub(crate) keyspaces: Vec<String>,
+    pub(crate) keyspaces: BTreeSet<String>,
     pub(crate) next_table_id: u64,
 }
 
@@ -96,7 +98,7 @@ pub(crate) fn read(catalog: &Keyspace) -> Result<Contents> {
         None => 1,
     };
     let mut entries = Vec::new();
-    let mut keyspaces = Vec::new();
+    let mut keyspaces = BTreeSet::new();
     for entry in catalog.prefix(format::tables_prefix()) {
         let (key, value) = entry?;
         let key = RecordKey::decode(&key)?;
