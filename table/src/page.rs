@@ -7,6 +7,7 @@ use bytes::Bytes;
 use esker::Db;
 
 use crate::capacity;
+use crate::catalog::items_keyspace;
 use crate::error::{Result, TableError};
 use crate::expression::condition::BoundCondition;
 use crate::expression::projection::Parts;
@@ -126,9 +127,9 @@ pub(crate) fn read_page(db: &Db, source: Source<'_>, request: PageRequest<'_>) -
         page.size_bytes += u64::from(item.logical_size());
         if let Some(snapshot) = &snapshot {
             let whole = source.table.items.get_at(snapshot, source.base_key_of(&key)?)?;
-            let whole = whole.ok_or_else(|| {
-                TableError::internal(message::damaged("an index has an entry without an item"))
-            })?;
+            let Some(whole) = whole else {
+                return Err(without_item(db, &source)?);
+            };
             item = EncodedItem::from_bytes(whole)?;
             let size = u64::from(item.logical_size());
             page.fetched_units += capacity::read_units(size, request.consistent_read);
@@ -149,6 +150,15 @@ pub(crate) fn read_page(db: &Db, source: Source<'_>, request: PageRequest<'_>) -
             return Ok(page);
         }
     }
+}
+
+/// Why an entry has no item: the table is being deleted, or else the index is damaged.
+fn without_item(db: &Db, source: &Source<'_>) -> Result<TableError> {
+    let items = db.existing_keyspace(&items_keyspace(source.table.id()))?;
+    Ok(match items {
+        None => TableError::not_found(message::TABLE_NOT_FOUND),
+        Some(_) => TableError::internal(message::damaged("an index has an entry without an item")),
+    })
 }
 
 /// A request's Limit, which is at least 1.
