@@ -153,6 +153,17 @@ impl IndexShape {
         base_key: &[u8],
         item: ItemView<'_>,
     ) -> Result<Option<IndexEntry>> {
+        self.entry_with(base_key, item, &mut None)
+    }
+
+    /// As [`Self::entry_of`]. `whole` is a copy of the whole item, which all indexes that hold it share; it
+    /// is made at the first need.
+    fn entry_with(
+        &self,
+        base_key: &[u8],
+        item: ItemView<'_>,
+        whole: &mut Option<Bytes>,
+    ) -> Result<Option<IndexEntry>> {
         let hash = key_parts(&self.hash, MAX_PARTITION_KEY_BYTES, item)?;
         let range = key_parts(&self.range, MAX_SORT_KEY_BYTES, item)?;
         let (Some(hash), Some(range)) = (hash, range) else { return Ok(None) };
@@ -161,7 +172,8 @@ impl IndexShape {
             _ => global_index_key(&hash, &range, base_key),
         };
         let Some(names) = &self.projected else {
-            let value = Bytes::copy_from_slice(item.as_bytes());
+            let copy = || Bytes::copy_from_slice(item.as_bytes());
+            let value = whole.get_or_insert_with(copy).clone();
             return Ok(Some(IndexEntry { key, value, size_bytes: item.logical_size() }));
         };
         let mut held = Item::new();
@@ -211,7 +223,16 @@ pub(crate) fn entries_of(
     base_key: &[u8],
     item: ItemView<'_>,
 ) -> Result<Entries> {
-    indexes.iter().map(|index| index.shape.entry_of(base_key, item)).collect()
+    let mut whole = None;
+    indexes.iter().map(|index| index.shape.entry_with(base_key, item, &mut whole)).collect()
+}
+
+/// As [`entries_of`], of an item that is written over or deleted. What is damaged in it must not keep it
+/// from that: an entry that cannot be told stays in its index, where a repair finds it.
+pub(crate) fn old_entries_of(indexes: &[Index], base_key: &[u8], item: ItemView<'_>) -> Entries {
+    let mut whole = None;
+    let entry = |index: &Index| index.shape.entry_with(base_key, item, &mut whole).unwrap_or(None);
+    indexes.iter().map(entry).collect()
 }
 
 /// Puts into a batch what makes one entry of an index another; how that changes the index's counts,

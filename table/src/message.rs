@@ -626,6 +626,11 @@ pub(crate) const TRANSACTION_DUPLICATES: &str =
 pub(crate) const TRANSACTION_SIZE: &str = "Collection size of items exceeded, which can also be \
      caused by the aggregate size of the items in the transaction exceeding the 4MB limit";
 
+/// The service has no such limit: it does not write indexes together with the items.
+pub(crate) const TRANSACTION_INDEX_SIZE: &str = "Collection size of items exceeded: the items in \
+     the transaction and what the indexes of their tables hold of them exceed the 64MB limit of one \
+     commit";
+
 pub(crate) const TRANSACTION_CONFLICT: &str = "Transaction is ongoing for the item";
 pub(crate) const TRANSACTION_IN_PROGRESS: &str =
     "The transaction with the given request token is already in progress.";

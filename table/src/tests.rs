@@ -7,6 +7,7 @@ mod concurrency;
 mod control;
 mod crash;
 mod expressions;
+mod index_limits;
 mod index_model;
 mod index_transactions;
 mod index_upkeep;

@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use esker::vfs::Clock;
-use esker::{Batch, PendingCommit, mutant};
+use esker::{Batch, ErrorKind, PendingCommit, mutant};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::capacity;
 use crate::error::{Result, TableError, TableErrorKind};
 use crate::expression::condition::BoundCondition;
-use crate::index::{Entries, IndexUnits, entries_of, put_change};
+use crate::index::{Entries, IndexUnits, entries_of, old_entries_of, put_change};
 use crate::item::{ItemView, NewItem};
 use crate::item_lock::{ItemGuard, ItemLocks};
 use crate::key_codec::StoredKey;
@@ -25,7 +25,7 @@ use crate::spare::Spare;
 use crate::table::{Counter, CountsDelta, Table, TableCounts, TableDelta};
 use crate::throttle::{Resource, Use};
 use crate::transaction::token::{Record, TokenWrite};
-use crate::{Item, Tables};
+use crate::{Item, Tables, message};
 
 /// One item to be written or deleted.
 pub(crate) struct ItemWrite<'r> {
@@ -81,6 +81,13 @@ pub(crate) struct OldItem {
     pub(crate) item: Option<Item>,
     /// What the table's indexes have of it.
     entries: Entries,
+}
+
+impl OldItem {
+    /// Keeps only what a deletion needs: of what the indexes have, the keys and sizes.
+    pub(crate) fn forget_values(&mut self) {
+        self.entries.iter_mut().flatten().for_each(|entry| entry.value.clear());
+    }
 }
 
 /// What each write of a commit replaced.
@@ -268,7 +275,7 @@ impl Tables {
         if is_in_line {
             settle(self, deltas, guard, result.is_ok());
         }
-        result?;
+        result.map_err(refused)?;
         Ok(units)
     }
 
@@ -290,7 +297,7 @@ impl Tables {
             return Ok((None, units));
         }
         let counters = lock_counters(self, &deltas, &mut batch)?;
-        let pending = self.db().submit(batch)?;
+        let pending = self.db().submit(batch).map_err(refused)?;
         set_counters(counters);
         let commit = Commit { pending, deltas, guard, tables: self.clone() };
         Ok((Some(InFlight(Some(commit))), units))
@@ -343,6 +350,15 @@ impl Tables {
         if error.kind() == TableErrorKind::ConditionalCheckFailed {
             self.charge(Resource::table(&write.table), Use::Write, capacity::write_units(0, 0));
         }
+    }
+}
+
+/// Why a batch is not taken. Only that of a transaction can be over a limit of the engine: keys are short, and
+/// other writes have few items.
+fn refused(error: esker::Error) -> TableError {
+    match error.kind() {
+        ErrorKind::InvalidArgument => TableError::validation(message::TRANSACTION_INDEX_SIZE),
+        _ => error.into(),
     }
 }
 
@@ -451,7 +467,7 @@ pub(crate) fn read_old(write: &ItemWrite<'_>, is_wanted: bool) -> Result<Option<
             check.check(Some(old))?;
         }
         let item = if is_wanted { Some(old.decode()?) } else { None };
-        let entries = entries_of(&write.table.indexes, &write.key, old)?;
+        let entries = old_entries_of(&write.table.indexes, &write.key, old);
         Ok(OldItem { size_bytes: old.logical_size(), item, entries })
     };
     let old = write.table.items.get_and(&write.key, read)?.transpose()?;

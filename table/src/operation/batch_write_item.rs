@@ -49,6 +49,30 @@ pub struct BatchWriteItemResponse {
 /// What is not done, by table.
 type Unprocessed = BTreeMap<String, Vec<WriteRequest>>;
 
+/// So many bytes go into one commit, which the engine limits to 64 MiB. A single item, with all that its
+/// indexes may hold of it, is far below that.
+const COMMIT_BYTES: usize = 16 << 20;
+
+/// More than what an entry takes beside the item: keys, the old one that is deleted, and lengths.
+const ENTRY_BYTES: usize = 8 << 10;
+
+/// The writes in parts, in their order, each for one commit.
+fn commits<'w, 'r>(writes: &'w [ItemWrite<'r>]) -> impl Iterator<Item = &'w [ItemWrite<'r>]> {
+    let mut rest = writes;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |write: &&ItemWrite<'_>| {
+            let item = write.new.as_ref().map_or(0, |new| new.as_bytes().len());
+            let is_first = bytes == 0;
+            bytes += (item + ENTRY_BYTES) * (1 + write.table.indexes.len());
+            is_first || bytes <= COMMIT_BYTES
+        };
+        let (part, others) = rest.split_at(rest.iter().take_while(fits).count());
+        rest = others;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// A checked write, with the item's stored form and its table's plain name.
 struct Prepared {
     name: String,
@@ -57,9 +81,10 @@ struct Prepared {
 }
 
 impl Tables {
-    /// Writes and deletes up to 25 items of one or more tables. All of them are committed together,
-    /// which is more than the service promises; only what there is no capacity for is left
-    /// unprocessed, unless that is all of it.
+    /// Writes and deletes up to 25 items of one or more tables. As many of them are committed together
+    /// as go into one commit with their indexes, which is more than the service promises; only what
+    /// there is no capacity for is left unprocessed, unless that is all of it. After a failure, some may
+    /// be written.
     ///
     /// # Errors
     /// `Validation` for a wrong request or an item that occurs twice; `ResourceNotFound` if there
@@ -88,7 +113,10 @@ impl Tables {
         waiting: Waiting,
     ) -> Result<BatchWriteItemResponse> {
         let (writes, unprocessed_items) = self.prepare_writes(request.request_items)?;
-        let written = self.commit(&writes, false, waiting).await?;
+        let mut written = Vec::with_capacity(writes.len());
+        for part in commits(&writes) {
+            written.extend(self.commit(part, false, waiting).await?);
+        }
         let mut costs: BTreeMap<&str, (&Table, f64, IndexUnits)> = BTreeMap::new();
         for (write, Written { old, index_units }) in writes.iter().zip(written) {
             let old_bytes = old.map_or(0, |old| u64::from(old.size_bytes));

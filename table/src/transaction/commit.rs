@@ -76,7 +76,11 @@ impl<'r> Action<'r> {
                 write.new = Some(new);
                 true
             }
-            Change::Delete => true,
+            Change::Delete => {
+                // Of a hundred deleted items, not all that their indexes hold is kept until the commit.
+                old.iter_mut().for_each(OldItem::forget_values);
+                true
+            }
             Change::Nothing => false,
             Change::Update { key, update, only_takes_away: true } if old.is_none() => {
                 // Nothing comes of it, but its paths have to lead somewhere.
