@@ -38,7 +38,10 @@ pub(crate) const TABLES: Interface = Interface {
         ("CreateGlobalTable", Absent),
         (
             "CreateTable",
-            Partial("streams, policies; encryption is shown, files are not encrypted by it"),
+            Partial(
+                "streams, policies, OnDemandThroughput and WarmThroughput of single indexes; encryption is shown, files \
+                 are not encrypted by it",
+            ),
         ),
         ("DeleteBackup", Absent),
         ("DeleteItem", Full),
@@ -84,7 +87,12 @@ pub(crate) const TABLES: Interface = Interface {
         ("StartBulkPutItems", Absent),
         ("TagResource", Full),
         ("TransactGetItems", Full),
-        ("TransactWriteItems", Full),
+        (
+            "TransactWriteItems",
+            Partial(
+                "transactions of which the items, with what indexes hold of them, exceed 64 MB",
+            ),
+        ),
         ("UntagResource", Full),
         ("UpdateContinuousBackups", Absent),
         ("UpdateContributorInsights", Absent),
