@@ -116,6 +116,12 @@ pub const ALL: &[(&str, &str)] = &[
     // Secondary indexes.
     ("index_old_entry_kept", "an item that gets another index key keeps its old entry"),
     ("index_written_apart", "an index changes in another batch than its table"),
+    (
+        "index_filled_taken_for_full",
+        "writes take an index that is being filled for one that has every item",
+    ),
+    ("index_filling_forgotten", "an index that was being filled at a crash is not filled any more"),
+    ("index_filled_without_locks", "items are put into a new index without being locked"),
 ];
 
 /// Every mutant that takes several threads in an unlucky order.

@@ -298,6 +298,11 @@ impl Db {
         &self.core().dir
     }
 
+    /// Whether it was opened with [`crate::Background::Threads`]; layers above then may have threads too.
+    pub fn has_background_threads(&self) -> bool {
+        self.core().has_threads()
+    }
+
     /// The file system, clock and randomness it was opened with; layers above use no others.
     pub fn world(&self) -> &crate::vfs::World {
         &self.core().world

@@ -100,7 +100,12 @@ pub(crate) const TABLES: Interface = Interface {
         ("UpdateGlobalTableSettings", Absent),
         ("UpdateItem", Full),
         ("UpdateKinesisStreamingDestination", Absent),
-        ("UpdateTable", Partial("changes of indexes, streams, replicas; quotas of changes a day")),
+        (
+            "UpdateTable",
+            Partial(
+                "streams, replicas; warm and on-demand throughput of indexes; quotas of changes a day",
+            ),
+        ),
         ("UpdateTableReplicaAutoScaling", Absent),
         ("UpdateTimeToLive", Absent),
     ],

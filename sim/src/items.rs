@@ -1,5 +1,6 @@
 //! Tables on the simulated disk: random item operations against a model, with power cuts, full disks, flushes and
-//! merges; writers of the same items at the same time; and transactions. Called as the check `items`.
+//! merges, and indexes that come and go; writers of the same items at the same time; and transactions. Called as the check
+//! `items`.
 //!
 //! After every recovery the tables must be those of the model, the operation under way done or not; with true counts,
 //! indexes that agree with their tables, pages that neither repeat nor lose an item, and items in the order of their
@@ -8,6 +9,7 @@
 mod transactions;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -15,13 +17,14 @@ use esker::vfs::simulated::{CrashPolicy, Simulation};
 use esker::{Background, BackgroundStep, ReadMode};
 use esker_table::operation::{
     CreateTableRequest, DeleteItemRequest, DeleteTableRequest, DescribeTableRequest,
-    GetItemRequest, PutItemRequest, QueryRequest, ReturnValues, ScanRequest,
+    GetItemRequest, PutItemRequest, QueryRequest, ReturnValues, ScanRequest, UpdateTableRequest,
 };
 use esker_table::schema::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
-    LocalSecondaryIndex, Projection, ProjectionType, ScalarAttributeType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, GlobalSecondaryIndexUpdate,
+    KeySchemaElement, KeyType, LocalSecondaryIndex, Projection, ProjectionType,
+    ScalarAttributeType, TableStatus,
 };
-use esker_table::{AttributeValue, Item, TableError, Tables};
+use esker_table::{AttributeValue, Item, TableError, TableErrorKind, Tables};
 
 use crate::report::{Budget, CheckReport};
 use crate::{Rng, parallel, small};
@@ -32,10 +35,13 @@ pub const NAME: &str = "items";
 /// Restarts of one machine.
 const LIVES: u64 = 5;
 
-/// Threads that write the same items, and how often.
+/// Threads that write the same items, and how often at least.
 const WRITERS: u64 = 3;
 const WRITES: u64 = 40;
 const SHARED_ITEMS: u64 = 3;
+const COLD_ITEMS: u64 = 60;
+/// How often an index of theirs comes or goes meanwhile.
+const INDEX_CHANGES: u64 = 5;
 
 /// Partition key and sort key.
 type Key = (String, i64);
@@ -155,15 +161,26 @@ impl Life {
         let key = (format!("p{}", self.rng.below(3)), self.rng.below(9) as i64 - 4);
         let mut next = self.model.clone();
         let is_there = self.model.contains_key(&name);
-        let choice = if self.restless && self.rng.chance(30) { 0 } else { self.rng.below(40) };
+        let choice = if self.restless && self.rng.chance(30) { 0 } else { self.rng.below(46) };
         let result = match choice {
             _ if !is_there => {
                 next.insert(name.clone(), BTreeMap::new());
                 tables.create_table(table_request(&name)).map(|_| ())
             }
             0 => {
-                next.remove(&name);
-                tables.delete_table(DeleteTableRequest { table_name: name.clone() }).map(|_| ())
+                let request = DeleteTableRequest { table_name: name.clone() };
+                match tables.delete_table(request) {
+                    Ok(_) => {
+                        next.remove(&name);
+                        Ok(())
+                    }
+                    // While an index comes or goes.
+                    Err(error) if error.kind() == TableErrorKind::ResourceInUse => Ok(()),
+                    Err(error) => {
+                        next.remove(&name);
+                        Err(error)
+                    }
+                }
             }
             1 => tables.db().flush().map_err(TableError::from),
             2 => tables.db().compact().map_err(TableError::from),
@@ -177,6 +194,9 @@ impl Life {
                 let step = self.rng.pick(&BackgroundStep::ALL);
                 tables.db().run_background_step(*step).map(|_| ()).map_err(TableError::from)
             }
+            40 => update_index(tables, &name),
+            41 => finish_indexes(tables),
+            42.. => tables.run_index_step().map(|_| ()),
             10..20 => {
                 let old = next.get_mut(&name).and_then(|items| items.remove(&key));
                 let request = DeleteItemRequest {
@@ -302,6 +322,53 @@ fn table_request(name: &str) -> CreateTableRequest {
     }
 }
 
+const LATER: &str = "later";
+
+/// Creates the index that tables get later, or deletes it.
+fn update_index(tables: &Tables, name: &str) -> Result<(), TableError> {
+    let request = DescribeTableRequest { table_name: name.to_string() };
+    let indexes = tables.describe_table(request)?.table.global_secondary_indexes;
+    let mut update = GlobalSecondaryIndexUpdate::default();
+    if indexes.iter().any(|index| index.index_name == LATER) {
+        update.delete = Some(LATER.to_string());
+    } else {
+        let of_n = table_request(name).global_secondary_indexes.unwrap_or_default();
+        let later = |index| GlobalSecondaryIndex { index_name: LATER.to_string(), ..index };
+        update.create = of_n.into_iter().map(later).next();
+    }
+    let request = UpdateTableRequest {
+        table_name: name.to_string(),
+        attribute_definitions: Some(table_request(name).attribute_definitions),
+        global_secondary_index_updates: Some(vec![update]),
+        ..Default::default()
+    };
+    match tables.update_table(request) {
+        // Another change is under way.
+        Err(error)
+            if matches!(
+                error.kind(),
+                TableErrorKind::LimitExceeded | TableErrorKind::ResourceInUse
+            ) =>
+        {
+            Ok(())
+        }
+        result => result.map(|_| ()),
+    }
+}
+
+/// Does all the work on indexes; each is then there, with every item, or gone.
+fn finish_indexes(tables: &Tables) -> Result<(), TableError> {
+    while tables.run_index_step()? {}
+    for table_name in tables.list_tables(Default::default())?.table_names {
+        let table = tables.describe_table(DescribeTableRequest { table_name })?.table;
+        if table.table_status != TableStatus::Active {
+            let text = format!("{} has an index that is never ready", table.table_name);
+            return Err(TableError::new(TableErrorKind::Internal, text));
+        }
+    }
+    Ok(())
+}
+
 /// What is different between the tables and the model, if anything.
 fn compare(tables: &Tables, model: &Model, rng: &mut Rng) -> Result<Option<String>, TableError> {
     let names = tables.list_tables(Default::default())?.table_names;
@@ -403,20 +470,34 @@ fn together(seed: u64, report: &mut CheckReport) -> Result<(), String> {
         .map_err(|error| text(error.into()))?;
     let tables = Tables::open(db).map_err(text)?;
     tables.create_table(table_request("shared")).map_err(text)?;
-    let start = Barrier::new(WRITERS as usize);
-    let answers: Vec<_> = thread::scope(|scope| {
+    // Items that nobody writes again: a new index takes its time.
+    let (mut written, mut replaced) = (Vec::new(), Vec::new());
+    for number in SHARED_ITEMS..SHARED_ITEMS + COLD_ITEMS {
+        let mut item = key_item(&("p".to_string(), number as i64));
+        item.insert("n".to_string(), (number as i64 + (WRITERS << 32) as i64).into());
+        written.extend(number_of(&item));
+        tables.put_item(put_request("shared", item)).map_err(text)?;
+    }
+    let (start, is_over) = (Barrier::new(WRITERS as usize), AtomicBool::new(false));
+    let answers: Result<Vec<_>, TableError> = thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (tables, start) = (&tables, &start);
+                let (tables, start, is_over) = (&tables, &start, &is_over);
                 scope.spawn(move || {
                     start.wait();
-                    write_shared(tables, seed, writer)
+                    write_shared(tables, seed, writer, is_over)
                 })
             })
             .collect();
-        writers.into_iter().map(thread::ScopedJoinHandle::join).collect()
+        let index = (0..INDEX_CHANGES).try_for_each(|_| {
+            update_index(&tables, "shared")?;
+            wait_for_index(&tables)
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let answers: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        index.map(|()| answers)
     });
-    let (mut written, mut replaced) = (Vec::new(), Vec::new());
+    let answers = answers.map_err(text)?;
     for answer in answers {
         let (new, old) = answer.map_err(|_| "a writer panicked".to_string())?.map_err(text)?;
         written.extend(new);
@@ -433,16 +514,33 @@ fn together(seed: u64, report: &mut CheckReport) -> Result<(), String> {
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 
+/// Waits until the thread of the tables has made or taken away an index.
+fn wait_for_index(tables: &Tables) -> Result<(), TableError> {
+    let request = DescribeTableRequest { table_name: "shared".to_string() };
+    while tables.describe_table(request.clone())?.table.table_status != TableStatus::Active {
+        thread::yield_now();
+    }
+    Ok(())
+}
+
 /// The numbers that one thread has written, and those that it has replaced.
 type Exchange = (Vec<u64>, Vec<u64>);
 
-fn write_shared(tables: &Tables, seed: u64, writer: u64) -> Result<Exchange, TableError> {
+fn write_shared(
+    tables: &Tables,
+    seed: u64,
+    writer: u64,
+    is_over: &AtomicBool,
+) -> Result<Exchange, TableError> {
     let mut rng = Rng::new(seed ^ writer << 32);
     let (mut written, mut replaced) = (Vec::new(), Vec::new());
-    for at in 0..WRITES {
+    for at in 0.. {
+        if at >= WRITES && is_over.load(Ordering::Relaxed) {
+            break;
+        }
         let key = ("p".to_string(), rng.below(SHARED_ITEMS) as i64);
         let old = if rng.chance(80) {
-            let number = writer * WRITES + at;
+            let number = (writer << 32) + at;
             let mut item = key_item(&key);
             item.insert("n".to_string(), (number as i64).into());
             let old = tables.put_item(put_request("shared", item))?.attributes;

@@ -67,10 +67,18 @@ pub(crate) fn consumed_by_write(
     asked: Option<ReturnConsumedCapacity>,
     table: &Table,
     units: f64,
-    index_units: &[f64],
+    index_units: &[(u32, f64)],
 ) -> Option<ConsumedCapacity> {
-    let indexes = table.indexes.iter().zip(index_units.iter().copied());
-    consumed_with_indexes(asked, &table.name, units, indexes)
+    consumed_with_indexes(asked, &table.name, units, by_index(table, index_units))
+}
+
+/// Units of the indexes that a table has.
+fn by_index<'t>(
+    table: &'t Table,
+    index_units: &'t [(u32, f64)],
+) -> impl Iterator<Item = (&'t Index, f64)> {
+    let index = |id: u32| table.indexes.iter().find(move |index| index.id() == id);
+    index_units.iter().filter_map(move |(id, units)| Some((index(*id)?, *units)))
 }
 
 /// A transaction reads or writes every item twice: once to prepare and once to commit.
@@ -127,9 +135,8 @@ impl<'t> Transacted<'t> {
         asked: Option<ReturnConsumedCapacity>,
     ) -> Option<Vec<ConsumedCapacity>> {
         let of_table = |TransactedTable { name, units, writes }: &TransactedTable<'_>| {
-            let of_indexes = writes.iter().flat_map(|(table, index_units)| {
-                table.indexes.iter().zip(index_units.iter().copied())
-            });
+            let of_indexes =
+                writes.iter().flat_map(|(table, index_units)| by_index(table, index_units));
             let consumed = consumed_with_indexes(asked, name, *units, of_indexes)?;
             Some(ConsumedCapacity { capacity_use: Some(self.capacity_use), ..consumed })
         };

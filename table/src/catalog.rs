@@ -14,7 +14,7 @@ use crate::index::IndexShape;
 use crate::key_schema::TableKey;
 use crate::schema::{
     GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription, Projection, TableDescription,
-    TableOptions, Tag,
+    TableOptions, TableStatus, Tag,
 };
 use crate::settings::Settings;
 use crate::table::{Counts, TableCounts};
@@ -112,11 +112,7 @@ pub(crate) fn read(catalog: &Keyspace) -> Result<Contents> {
                 Some(bytes) => format::decode_counts(&bytes)?,
                 None => TableCounts::default(),
             };
-            let of_index = |index: &IndexRecord| {
-                let mut known = stored.indexes.iter();
-                let counts = known.find(|(index_id, _)| *index_id == index.index_id);
-                (index.index_id, counts.map_or(Counts::default(), |(_, counts)| *counts))
-            };
+            let of_index = |index: &IndexRecord| (index.index_id, stored.of_index(index.index_id));
             let indexes = record.indexes.iter().map(of_index).collect();
             let counts = TableCounts { table: stored.table, indexes };
             let stored = catalog.get(settings::settings_key(record.table_id))?;
@@ -210,8 +206,21 @@ impl TableRecord {
     pub(crate) fn table_key(&self) -> Result<TableKey> {
         let key = self.plain_key()?;
         let shapes = self.index_shapes()?;
-        let names = self.indexes.iter().map(|index| index.name.as_str());
-        Ok(key.with_indexes(names.zip(&shapes)))
+        let indexes = self.indexes.iter().zip(&shapes).filter(|(index, _)| index.is_kept());
+        Ok(key.with_indexes(indexes.map(|(index, shape)| (index.name.as_str(), shape))))
+    }
+
+    /// Whether an index is being created or deleted.
+    pub(crate) fn changes_indexes(&self) -> bool {
+        self.indexes.iter().any(|index| index.status != TableStatus::Active)
+    }
+
+    /// Drops the definitions of attributes that are in no key.
+    pub(crate) fn drop_unused_definitions(&mut self) {
+        let keys = self.indexes.iter().map(|index| &index.key_schema).chain([&self.key_schema]);
+        let used: BTreeSet<&str> =
+            keys.flatten().map(|element| element.attribute_name.as_str()).collect();
+        self.attribute_definitions.retain(|d| used.contains(d.attribute_name.as_str()));
     }
 
     fn plain_key(&self) -> Result<TableKey> {
@@ -229,10 +238,17 @@ impl TableRecord {
         self.indexes.iter().map(shape).collect()
     }
 
-    /// The table's keyspaces: that of its items, then those of its indexes.
+    /// The indexes that are kept, each with what it is: not those that are being deleted.
+    pub(crate) fn kept_indexes(&self) -> Result<Vec<(&IndexRecord, IndexShape)>> {
+        let indexes = self.indexes.iter().zip(self.index_shapes()?);
+        Ok(indexes.filter(|(index, _)| index.is_kept()).collect())
+    }
+
+    /// The table's keyspaces: that of its items, then those of the indexes that are kept.
     pub(crate) fn keyspaces(&self) -> impl Iterator<Item = String> {
+        let kept = self.indexes.iter().filter(|index| index.is_kept());
         let index = |index: &IndexRecord| index_keyspace(self.table_id, index.index_id);
-        std::iter::once(items_keyspace(self.table_id)).chain(self.indexes.iter().map(index))
+        std::iter::once(items_keyspace(self.table_id)).chain(kept.map(index))
     }
 
     /// The table as DescribeTable shows it, without what its settings add.
@@ -242,10 +258,7 @@ impl TableRecord {
             projection_type: Some(index.projection_type),
             non_key_attributes: index.non_key_attributes.clone(),
         };
-        let counted = || {
-            let counts = counts.indexes.iter().map(|(_, counts)| *counts);
-            self.indexes.iter().zip(counts)
-        };
+        let counted = || self.indexes.iter().map(|index| (index, counts.of_index(index.index_id)));
         let local = |(index, counts): (&IndexRecord, Counts)| LocalSecondaryIndexDescription {
             index_name: index.name.clone(),
             key_schema: index.key_schema.clone(),
@@ -259,6 +272,7 @@ impl TableRecord {
             key_schema: index.key_schema.clone(),
             projection: projection(index),
             index_status: index.status,
+            backfilling: None,
             provisioned_throughput: index.provisioned_throughput,
             index_size_bytes: counts.bytes,
             item_count: counts.items,
@@ -267,7 +281,7 @@ impl TableRecord {
         TableDescription {
             table_name: name.to_owned(),
             table_id: self.uuid_text(),
-            table_status: self.status,
+            table_status: if self.changes_indexes() { TableStatus::Updating } else { self.status },
             creation_date_time_ms: self.created_ms,
             attribute_definitions: self.attribute_definitions.clone(),
             key_schema: self.key_schema.clone(),

@@ -4,8 +4,11 @@
 //! every attribute of the index's key, and changes in the batch that changes the item.
 
 mod indexed;
+pub(crate) mod work;
+pub(crate) mod worker;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use esker::{Batch, Keyspace, mutant};
@@ -19,8 +22,10 @@ use crate::key_codec::{
     KeyPart, MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, global_index_key, local_index_key_of,
 };
 use crate::key_schema::{KeyAttribute, KeyAttributes, TableKey};
-use crate::schema::{AttributeDefinition, KeyType, ProjectionType, ScalarAttributeType};
-use crate::table::{Counts, CountsDelta};
+use crate::schema::{
+    AttributeDefinition, KeyType, ProjectionType, ScalarAttributeType, TableStatus,
+};
+use crate::table::{Counts, CountsDelta, Published};
 use crate::throttle::Buckets;
 pub(crate) use indexed::IndexedAttributes;
 
@@ -29,10 +34,10 @@ pub(crate) struct Index {
     pub(crate) record: IndexRecord,
     pub(crate) shape: IndexShape,
     pub(crate) entries: Keyspace,
-    pub(crate) buckets: Buckets,
-    /// What readers are told: only what is committed.
-    published_items: AtomicU64,
-    published_bytes: AtomicU64,
+    pub(crate) buckets: Arc<Buckets>,
+    published: Arc<Published>,
+    /// Whether items from before it are being put into it by now.
+    is_backfilling: Arc<AtomicBool>,
 }
 
 impl Index {
@@ -42,29 +47,54 @@ impl Index {
         entries: Keyspace,
         counts: Counts,
     ) -> Self {
+        let published = Arc::new(Published::new(counts));
         Self {
             record,
             shape,
             entries,
-            buckets: Buckets::default(),
-            published_items: AtomicU64::new(counts.items),
-            published_bytes: AtomicU64::new(counts.bytes),
+            buckets: Arc::default(),
+            published,
+            is_backfilling: Arc::default(),
         }
+    }
+
+    /// The same index with another record: what it has and the counts are shared.
+    pub(crate) fn with_record(&self, record: IndexRecord) -> Self {
+        Self {
+            record,
+            shape: self.shape.clone(),
+            entries: self.entries.clone(),
+            buckets: Arc::clone(&self.buckets),
+            published: Arc::clone(&self.published),
+            is_backfilling: Arc::clone(&self.is_backfilling),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.record.index_id
+    }
+
+    /// Whether the items from before it are still being put into it.
+    pub(crate) fn is_being_filled(&self) -> bool {
+        self.record.status == TableStatus::Creating
+    }
+
+    pub(crate) fn is_backfilling(&self) -> bool {
+        self.is_backfilling.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_backfilling(&self) {
+        self.is_backfilling.store(true, Ordering::Relaxed);
     }
 
     /// The counts of what is committed.
     pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            items: self.published_items.load(Ordering::Relaxed),
-            bytes: self.published_bytes.load(Ordering::Relaxed),
-        }
+        self.published.counts()
     }
 
     /// Says that a write is committed.
     pub(crate) fn publish(&self, delta: CountsDelta) {
-        // Wrapping addition of a two's complement number is signed addition.
-        self.published_items.fetch_add(delta.items.cast_unsigned(), Ordering::Relaxed);
-        self.published_bytes.fetch_add(delta.bytes.cast_unsigned(), Ordering::Relaxed);
+        self.published.add(delta);
     }
 }
 
@@ -90,8 +120,8 @@ pub(crate) struct IndexEntry {
 /// What each index of a table has for one item. Empty where the table has no indexes.
 pub(crate) type Entries = Vec<Option<IndexEntry>>;
 
-/// The write units of each index of a table. Empty where it has none.
-pub(crate) type IndexUnits = Vec<f64>;
+/// The write units of indexes of a table, by their ids. Empty where it has none.
+pub(crate) type IndexUnits = Vec<(u32, f64)>;
 
 impl IndexShape {
     /// The shape of a valid index; `None` where it is not valid.
@@ -227,12 +257,25 @@ pub(crate) fn entries_of(
     indexes.iter().map(|index| index.shape.entry_with(base_key, item, &mut whole)).collect()
 }
 
-/// As [`entries_of`], of an item that is written over or deleted. What is damaged in it must not keep it
-/// from that: an entry that cannot be told stays in its index, where a repair finds it.
-pub(crate) fn old_entries_of(indexes: &[Index], base_key: &[u8], item: ItemView<'_>) -> Entries {
+/// As [`entries_of`], of an item that is written over or deleted; only under its lock. An index that is being filled may
+/// not have its entry yet. What is damaged in the item must not keep it from being replaced: an entry that cannot be told
+/// stays in its index, where a repair finds it.
+pub(crate) fn old_entries_of(
+    indexes: &[Index],
+    base_key: &[u8],
+    item: ItemView<'_>,
+) -> Result<Entries> {
     let mut whole = None;
-    let entry = |index: &Index| index.shape.entry_with(base_key, item, &mut whole).unwrap_or(None);
-    indexes.iter().map(entry).collect()
+    let mut entries = Entries::new();
+    for index in indexes {
+        let entry = index.shape.entry_with(base_key, item, &mut whole).unwrap_or(None);
+        let is_awaited = index.is_being_filled() && !mutant!("index_filled_taken_for_full");
+        entries.push(match entry {
+            Some(entry) if is_awaited && !index.entries.contains(&entry.key)? => None,
+            entry => entry,
+        });
+    }
+    Ok(entries)
 }
 
 /// Puts into a batch what makes one entry of an index another; how that changes the index's counts,

@@ -65,6 +65,13 @@ impl ItemLocks {
         usize::try_from(hash % STRIPES as u64).expect("invariant: less than the stripe count")
     }
 
+    /// Waits until each stripe was free once.
+    pub(crate) async fn wait_for_all(self: &Arc<Self>) {
+        for stripe in 0..STRIPES {
+            drop(Arc::clone(self).lock(Stripes::from_slice(&[stripe])).await);
+        }
+    }
+
     /// Takes all these stripes, each once however often it is named.
     pub(crate) async fn lock(self: Arc<Self>, mut stripes: Stripes) -> ItemGuard {
         stripes.sort_unstable();

@@ -452,6 +452,10 @@ pub(crate) fn index_not_found(index: &str) -> String {
     format!("The table does not have the specified index: {index}")
 }
 
+pub(crate) fn index_being_filled(index: &str) -> String {
+    format!("Cannot read from backfilling global secondary index: {index}")
+}
+
 pub(crate) fn all_of_global_index(index: &str) -> String {
     format!(
         "{INVALID_PARAMETERS}Select type ALL_ATTRIBUTES is not supported for global secondary \

@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 pub(crate) mod check_index;
+pub(crate) mod check_index_updates;
 pub(crate) mod check_options;
 mod options;
 
@@ -138,6 +139,26 @@ pub struct GlobalSecondaryIndex {
     pub provisioned_throughput: Option<ProvisionedThroughput>,
 }
 
+/// The capacity that a global index is to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpdateGlobalSecondaryIndexAction {
+    /// The index.
+    pub index_name: String,
+    /// Its capacity.
+    pub provisioned_throughput: ProvisionedThroughput,
+}
+
+/// A change of one global index. One of these is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GlobalSecondaryIndexUpdate {
+    /// Changes the capacity of one.
+    pub update: Option<UpdateGlobalSecondaryIndexAction>,
+    /// Makes a new one.
+    pub create: Option<GlobalSecondaryIndex>,
+    /// Deletes the one of this name.
+    pub delete: Option<String>,
+}
+
 /// A local index as DescribeTable shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalSecondaryIndexDescription {
@@ -166,6 +187,8 @@ pub struct GlobalSecondaryIndexDescription {
     pub projection: Projection,
     /// Where it is in its life.
     pub index_status: TableStatus,
+    /// While it is being created: whether the items from before it are being put into it by now.
+    pub backfilling: Option<bool>,
     /// Provisioned capacity; zeros with `PayPerRequest`.
     pub provisioned_throughput: ProvisionedThroughput,
     /// The sum of its entries' logical sizes in bytes.

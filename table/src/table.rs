@@ -7,15 +7,15 @@
 //! prefix of it, the counts on disk are always those of the items on disk. The lock is not held
 //! while the commit is under way, so writes share syncs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use esker::{Batch, Db, Durability, Keyspace, PendingCommit, mutant};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::catalog::{self, TableRecord};
 use crate::error::{Result, TableError};
-use crate::index::Index;
+use crate::index::{Index, IndexUnits};
 use crate::key_schema::TableKey;
 use crate::message;
 use crate::schema::TableDescription;
@@ -68,20 +68,28 @@ impl CountsDelta {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableDelta {
     pub(crate) table: CountsDelta,
-    /// Empty, or one for each index of the table.
-    pub(crate) indexes: Vec<CountsDelta>,
+    /// By the ids of the indexes; those that are not there do not change.
+    pub(crate) indexes: Vec<(u32, CountsDelta)>,
 }
 
 impl TableDelta {
+    /// Adds what a write changes in an index.
+    pub(crate) fn add_of_index(&mut self, index_id: u32, delta: CountsDelta) {
+        match self.indexes.iter_mut().find(|(id, _)| *id == index_id) {
+            Some((_, sum)) => sum.add(delta),
+            None => self.indexes.push((index_id, delta)),
+        }
+    }
+
     fn is_none(&self) -> bool {
         let none = CountsDelta::default();
-        self.table == none && self.indexes.iter().all(|index| *index == none)
+        self.table == none && self.indexes.iter().all(|(_, index)| *index == none)
     }
 
     fn negated(&self) -> Self {
         Self {
             table: self.table.negated(),
-            indexes: self.indexes.iter().map(|index| index.negated()).collect(),
+            indexes: self.indexes.iter().map(|(id, delta)| (*id, delta.negated())).collect(),
         }
     }
 }
@@ -96,33 +104,72 @@ impl Counts {
 }
 
 impl TableCounts {
+    /// The counts of an index; none where it is not known.
+    pub(crate) fn of_index(&self, index_id: u32) -> Counts {
+        let known = self.indexes.iter().find(|(id, _)| *id == index_id);
+        known.map_or(Counts::default(), |(_, counts)| *counts)
+    }
+
     fn changed_by(&self, delta: &TableDelta) -> Self {
         let mut changed =
             Self { table: self.table.changed_by(delta.table), indexes: self.indexes.clone() };
-        for ((_, counts), delta) in changed.indexes.iter_mut().zip(&delta.indexes) {
-            *counts = counts.changed_by(*delta);
+        for (id, delta) in &delta.indexes {
+            // One that is being deleted is not counted any more.
+            if let Some((_, counts)) = changed.indexes.iter_mut().find(|(known, _)| known == id) {
+                *counts = counts.changed_by(*delta);
+            }
         }
         changed
     }
 }
 
-/// An open table.
+/// What readers are told of counts: only what is committed.
+pub(crate) struct Published {
+    items: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Published {
+    pub(crate) fn new(counts: Counts) -> Self {
+        Self { items: AtomicU64::new(counts.items), bytes: AtomicU64::new(counts.bytes) }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            items: self.items.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn add(&self, delta: CountsDelta) {
+        // Wrapping addition of a two's complement number is signed addition.
+        self.items.fetch_add(delta.items.cast_unsigned(), Ordering::Relaxed);
+        self.bytes.fetch_add(delta.bytes.cast_unsigned(), Ordering::Relaxed);
+    }
+}
+
+/// An open table, with the indexes that it has now. A table that gets or loses one is followed by
+/// another, which shares everything else: see [`Table::latest`].
 pub(crate) struct Table {
     pub(crate) name: String,
     /// As it was when the table was opened: what UpdateTable changes is in the settings.
     pub(crate) record: TableRecord,
     pub(crate) key: TableKey,
     pub(crate) items: Keyspace,
-    /// In the order of the record.
+    /// In the order of the record, without those that are being deleted.
     pub(crate) indexes: Vec<Index>,
+    shared: Arc<Shared>,
+    successor: OnceLock<Arc<Table>>,
+}
+
+/// What a table and those that follow it have in common.
+struct Shared {
     /// Taken after item locks, several in the order of table ids; the engine's line comes after it.
     counter: Mutex<Counter>,
+    published: Published,
     /// Replaced by UpdateTable. A leaf.
     settings: RwLock<Arc<Settings>>,
-    pub(crate) buckets: Buckets,
-    /// What readers are told: only what is committed.
-    published_items: AtomicU64,
-    published_bytes: AtomicU64,
+    buckets: Buckets,
 }
 
 /// Guards the counts of everything that is in line, and whether the table takes writes.
@@ -140,68 +187,129 @@ impl Table {
         counts: TableCounts,
         settings: Settings,
     ) -> Result<Self> {
-        let shapes = record.index_shapes()?.into_iter();
-        let counted = record.indexes.iter().zip(&counts.indexes);
-        let indexes = (counted.zip(shapes).zip(index_entries))
-            .map(|(((index, (_, counts)), shape), entries)| {
-                Index::new(index.clone(), shape, entries, *counts)
+        let kept = record.kept_indexes()?;
+        let indexes: Vec<Index> = (kept.into_iter().zip(index_entries))
+            .map(|((index, shape), entries)| {
+                let counts = counts.of_index(index.index_id);
+                Index::new(index.clone(), shape, entries, counts)
             })
             .collect();
-        Ok(Self {
-            name,
+        let key = record.table_key()?;
+        let published = Published::new(counts.table);
+        let counts = TableCounts { table: counts.table, indexes: counts_of(&indexes) };
+        let counter = Mutex::new(Counter { in_line: counts, deleted: false });
+        let settings = RwLock::new(Arc::new(settings));
+        let buckets = Buckets::default();
+        let shared = Arc::new(Shared { counter, published, settings, buckets });
+        Ok(Self { name, key, record, items, indexes, shared, successor: OnceLock::new() })
+    }
+
+    /// What follows this table when its record changes; `added` is the keyspace of an index that
+    /// comes, which is the record's last. Only under the control lock, when the catalog has the record.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        record: TableRecord,
+        added: Option<Keyspace>,
+    ) -> Result<Arc<Self>> {
+        let mut added = added.into_iter();
+        let mut indexes = Vec::with_capacity(record.indexes.len());
+        for (index, shape) in record.kept_indexes()? {
+            let known = self.indexes.iter().find(|known| known.id() == index.index_id);
+            indexes.push(match (known, known.is_none().then(|| added.next()).flatten()) {
+                (Some(known), _) => known.with_record(index.clone()),
+                (None, Some(entries)) => {
+                    Index::new(index.clone(), shape, entries, Counts::default())
+                }
+                (None, None) => return Err(TableError::internal(message::KEYSPACE_MISSING)),
+            });
+        }
+        let next = Arc::new(Self {
+            name: self.name.clone(),
             key: record.table_key()?,
             record,
-            items,
+            items: self.items.clone(),
             indexes,
-            published_items: AtomicU64::new(counts.table.items),
-            published_bytes: AtomicU64::new(counts.table.bytes),
-            counter: Mutex::new(Counter { in_line: counts, deleted: false }),
-            buckets: Buckets::default(),
-            settings: RwLock::new(Arc::new(settings)),
-        })
+            shared: Arc::clone(&self.shared),
+            successor: OnceLock::new(),
+        });
+        self.shared.counter.lock().keep_indexes(&next.indexes);
+        let is_first = self.successor.set(Arc::clone(&next)).is_ok();
+        debug_assert!(is_first, "a table is followed once, under the control lock");
+        Ok(next)
+    }
+
+    /// The table as it is now, if it was followed by another. A write asks this when it has locked its
+    /// items: from then on until they are unlocked it may go on with what it is told. Whoever follows
+    /// a table waits until all items that were locked at that moment are unlocked, and then knows that
+    /// every write goes by the new one.
+    pub(crate) fn latest(&self) -> Option<&Arc<Self>> {
+        let mut latest = self.successor.get()?;
+        while let Some(next) = latest.successor.get() {
+            latest = next;
+        }
+        Some(latest)
     }
 
     /// The index of a name.
     ///
     /// # Errors
-    /// `Validation` if there is none.
+    /// `Validation` if there is none, or none yet.
     pub(crate) fn index(&self, name: &str) -> Result<&Index> {
-        (self.indexes.iter().find(|index| index.record.name == name))
-            .ok_or_else(|| TableError::validation(message::index_not_found(name)))
+        match self.indexes.iter().find(|index| index.record.name == name) {
+            None => Err(TableError::validation(message::index_not_found(name))),
+            Some(index) if index.is_being_filled() => {
+                Err(TableError::validation(message::index_being_filled(name)))
+            }
+            Some(index) => Ok(index),
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {
         self.record.table_id
     }
 
+    /// What may be used of it.
+    pub(crate) fn buckets(&self) -> &Buckets {
+        &self.shared.buckets
+    }
+
+    /// The indexes that a write used, and how many units of each. One that came after the write began is in a later table
+    /// only.
+    pub(crate) fn used_indexes(&self, units: &IndexUnits) -> impl Iterator<Item = (&Index, f64)> {
+        units.iter().filter_map(|(id, units)| {
+            self.indexes.iter().find(|index| index.id() == *id).map(|index| (index, *units))
+        })
+    }
+
     /// The counts of what is committed.
     fn counts(&self) -> TableCounts {
-        let index = |index: &Index| (index.record.index_id, index.counts());
-        TableCounts {
-            table: Counts {
-                items: self.published_items.load(Ordering::Relaxed),
-                bytes: self.published_bytes.load(Ordering::Relaxed),
-            },
-            indexes: self.indexes.iter().map(index).collect(),
-        }
+        TableCounts { table: self.shared.published.counts(), indexes: counts_of(&self.indexes) }
     }
 
     pub(crate) fn describe(&self, now_ms: u64) -> TableDescription {
-        self.settings().describe(self.record.describe(&self.name, &self.counts()), now_ms)
+        let mut of_record = self.record.describe(&self.name, &self.counts());
+        for index in self.indexes.iter().filter(|index| index.is_being_filled()) {
+            let shown = (of_record.global_secondary_indexes.iter_mut())
+                .find(|shown| shown.index_name == index.record.name);
+            if let Some(shown) = shown {
+                shown.backfilling = Some(index.is_backfilling());
+            }
+        }
+        self.settings().describe(of_record, now_ms)
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.read())
+        Arc::clone(&self.shared.settings.read())
     }
 
     /// Only under the control lock, once the catalog has them.
     pub(crate) fn set_settings(&self, settings: Settings) {
-        *self.settings.write() = Arc::new(settings);
+        *self.shared.settings.write() = Arc::new(settings);
     }
 
     /// Locks the counts for a write, unless the table was deleted.
     pub(crate) fn lock_counter(&self) -> Result<MutexGuard<'_, Counter>> {
-        let counter = self.counter.lock();
+        let counter = self.shared.counter.lock();
         if counter.deleted {
             return Err(TableError::not_found(message::TABLE_NOT_FOUND));
         }
@@ -213,11 +321,11 @@ impl Table {
         if delta.is_none() {
             return;
         }
-        // Wrapping addition of a two's complement number is signed addition.
-        self.published_items.fetch_add(delta.table.items.cast_unsigned(), Ordering::Relaxed);
-        self.published_bytes.fetch_add(delta.table.bytes.cast_unsigned(), Ordering::Relaxed);
-        for (index, delta) in self.indexes.iter().zip(&delta.indexes) {
-            index.publish(*delta);
+        self.shared.published.add(delta.table);
+        for (id, delta) in &delta.indexes {
+            if let Some(index) = self.indexes.iter().find(|index| index.id() == *id) {
+                index.publish(*delta);
+            }
         }
     }
 
@@ -228,7 +336,7 @@ impl Table {
         if delta.is_none() || mutant!("items_failed_write_counted") {
             return;
         }
-        let mut counter = self.counter.lock();
+        let mut counter = self.shared.counter.lock();
         counter.in_line = counter.in_line.changed_by(&delta.negated());
         if !counter.deleted {
             let mut batch = db.batch();
@@ -250,11 +358,21 @@ impl Table {
 
     /// The deletion failed: the table takes writes again.
     pub(crate) fn revive(&self) {
-        self.counter.lock().deleted = false;
+        self.shared.counter.lock().deleted = false;
     }
 }
 
+fn counts_of(indexes: &[Index]) -> Vec<(u32, Counts)> {
+    indexes.iter().map(|index| (index.id(), index.counts())).collect()
+}
+
 impl Counter {
+    /// Counts these indexes and no others.
+    fn keep_indexes(&mut self, indexes: &[Index]) {
+        let of_index = |index: &Index| (index.id(), self.in_line.of_index(index.id()));
+        self.in_line.indexes = indexes.iter().map(of_index).collect();
+    }
+
     /// The counts with a change; put into a batch unless nothing changes.
     pub(crate) fn put_changed(
         &self,

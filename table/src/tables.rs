@@ -11,6 +11,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::TableError;
 use crate::catalog::{self, Entry};
 use crate::error::Result;
+use crate::index::work::IndexWork;
+use crate::index::worker::Keeper;
 use crate::item_lock::ItemLocks;
 use crate::message;
 use crate::schema::check::table_name;
@@ -79,6 +81,8 @@ use crate::transaction::token::Tokens;
 #[derive(Clone)]
 pub struct Tables {
     inner: Arc<Inner>,
+    /// None in the handle of the thread that works on indexes.
+    keeper: Option<Arc<Keeper>>,
 }
 
 /// The table that a request names, if there is one.
@@ -110,6 +114,9 @@ struct Inner {
     control: Mutex<u64>,
     /// Guards the tables by name. A leaf.
     tables: RwLock<BTreeMap<String, Arc<Table>>>,
+    index_work: IndexWork,
+    /// What the handles of the program share. A leaf.
+    keeper: Mutex<Weak<Keeper>>,
 }
 
 impl std::fmt::Debug for Tables {
@@ -132,17 +139,42 @@ impl Tables {
         open.retain(|tables| tables.strong_count() > 0);
         let mut others = open.iter().filter_map(Weak::upgrade);
         if let Some(inner) = others.find(|inner| inner.db.is_same(&db)) {
-            return Ok(Self { inner });
+            return Ok(Self::keep(inner));
         }
-        let tables = Self::open_first(db)?;
-        open.push(Arc::downgrade(&tables.inner));
-        Ok(tables)
+        let inner = Arc::new(Self::open_first(db)?);
+        open.push(Arc::downgrade(&inner));
+        Ok(Self::keep(inner))
     }
 
-    fn open_first(db: Db) -> Result<Self> {
+    /// A handle for the program.
+    fn keep(inner: Arc<Inner>) -> Self {
+        let keeper = {
+            let mut known = inner.keeper.lock();
+            known.upgrade().unwrap_or_else(|| {
+                let keeper = Arc::new(Keeper::default());
+                *known = Arc::downgrade(&keeper);
+                keeper
+            })
+        };
+        let tables = Self { inner, keeper: Some(keeper) };
+        if !tables.index_work().is_empty() {
+            tables.begin_index_work();
+        }
+        tables
+    }
+
+    /// Has the thread do the work on indexes, where there may be one.
+    pub(crate) fn begin_index_work(&self) {
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| self.db().has_background_threads()) {
+            keeper.begin(Self { inner: Arc::clone(&self.inner), keeper: None });
+        }
+    }
+
+    fn open_first(db: Db) -> Result<Inner> {
         let catalog = catalog::open(&db)?;
         let contents = catalog::open_contents(&db, &catalog)?;
         let mut tables = BTreeMap::new();
+        let index_work = IndexWork::default();
         for entry in contents.entries {
             let existing = |name: String| {
                 db.existing_keyspace(&name)?.ok_or_else(|| {
@@ -154,20 +186,23 @@ impl Tables {
             let items = items.expect("invariant: a table has a keyspace for its items");
             let indexes = keyspaces.collect::<Result<_>>()?;
             let Entry { name, record, counts, settings } = entry;
+            if !esker::mutant!("index_filling_forgotten") {
+                index_work.add(&name, &record);
+            }
             let table = Table::new(name.clone(), record, items, indexes, counts, settings)?;
             tables.insert(name, Arc::new(table));
         }
-        Ok(Self {
-            inner: Arc::new(Inner {
-                db,
-                catalog,
-                locks: Arc::new(ItemLocks::new()),
-                transactions: Arc::default(),
-                tokens: Tokens::default(),
-                throttling: AtomicBool::new(false),
-                control: Mutex::new(contents.next_table_id),
-                tables: RwLock::new(tables),
-            }),
+        Ok(Inner {
+            db,
+            catalog,
+            locks: Arc::new(ItemLocks::new()),
+            transactions: Arc::default(),
+            tokens: Tokens::default(),
+            throttling: AtomicBool::new(false),
+            control: Mutex::new(contents.next_table_id),
+            tables: RwLock::new(tables),
+            index_work,
+            keeper: Mutex::default(),
         })
     }
 
@@ -248,6 +283,21 @@ impl Tables {
 
     pub(crate) fn add(&self, table: Table) {
         self.inner.tables.write().insert(table.name.clone(), Arc::new(table));
+    }
+
+    /// Goes on with a table as it is after a change.
+    pub(crate) fn replace(&self, table: Arc<Table>) {
+        self.inner.tables.write().insert(table.name.clone(), table);
+    }
+
+    pub(crate) fn index_work(&self) -> &IndexWork {
+        &self.inner.index_work
+    }
+
+    /// Whether the database is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        let is_closed = |error: esker::Error| error.kind() == esker::ErrorKind::Closed;
+        self.db().keyspaces().is_err_and(is_closed)
     }
 
     pub(crate) fn remove(&self, name: &str) {

@@ -10,6 +10,7 @@ mod expressions;
 mod index_limits;
 mod index_model;
 mod index_transactions;
+mod index_updates;
 mod index_upkeep;
 mod indexes;
 mod legacy;

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::Tables;
 use crate::capacity::write_units;
 use crate::error::{Result, TableError, TableErrorKind};
-use crate::index::{Index, entries_of};
+use crate::index::{Index, IndexUnits, entries_of};
 use crate::item::{ItemView, NewItem};
 use crate::message;
 use crate::schema::{BillingMode, OnDemandThroughput, ProvisionedThroughput};
@@ -64,7 +64,7 @@ impl<'t> Resource<'t> {
     }
 
     fn buckets(self) -> &'t Buckets {
-        self.index.map_or(&self.table.buckets, |index| &index.buckets)
+        self.index.map_or(self.table.buckets(), |index| &index.buckets)
     }
 
     /// How fast its bucket fills, and for how many seconds; `None` where there is no limit.
@@ -203,11 +203,11 @@ impl Tables {
 
     /// Says what a write used of a table and of each of its indexes.
     #[inline]
-    pub(crate) fn charge_write(&self, table: &Table, units: f64, index_units: &[f64]) {
+    pub(crate) fn charge_write(&self, table: &Table, units: f64, index_units: &IndexUnits) {
         if self.is_throttling() {
             self.charge(Resource::table(table), Use::Write, units);
-            for (index, units) in table.indexes.iter().zip(index_units) {
-                self.charge(Resource::index(table, index), Use::Write, *units);
+            for (index, units) in table.used_indexes(index_units) {
+                self.charge(Resource::index(table, index), Use::Write, units);
             }
         }
     }

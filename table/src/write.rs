@@ -90,15 +90,18 @@ impl OldItem {
     }
 }
 
-/// What each write of a commit replaced.
-type Olds = SmallVec<[Option<OldItem>; 1]>;
-
-/// What a write did.
+/// What a write does.
 pub(crate) struct Written {
-    /// What it replaced.
+    /// What it replaces.
     pub(crate) old: Option<OldItem>,
-    /// What it cost each index of the table; empty where the table has none.
+    /// What it costs each index of the table; known when the batch is made.
     pub(crate) index_units: IndexUnits,
+}
+
+impl Written {
+    pub(crate) fn over(old: Option<OldItem>) -> Self {
+        Self { old, index_units: IndexUnits::new() }
+    }
 }
 
 /// What an update did.
@@ -108,9 +111,6 @@ pub(crate) struct Updated {
     /// As of [`Written`].
     pub(crate) index_units: IndexUnits,
 }
-
-/// The index units of each write of a batch.
-pub(crate) type Units = SmallVec<[IndexUnits; 1]>;
 
 /// The token of a transaction, which goes into its batch.
 pub(crate) struct Token {
@@ -164,7 +164,7 @@ impl Tables {
     /// durable as the database's default says.
     pub(crate) async fn commit(
         &self,
-        writes: &[ItemWrite<'_>],
+        writes: &mut [ItemWrite<'_>],
         wants_old: bool,
         waiting: Waiting,
     ) -> Result<SmallVec<[Written; 1]>> {
@@ -173,17 +173,18 @@ impl Tables {
         let guard = Arc::clone(self.locks()).lock(stripes).await;
         let mut pace = (writes.len() > 1 && waiting == Waiting::Polls)
             .then(|| Pace::new(self.db().world().clock.as_ref()));
-        let mut olds = Olds::with_capacity(writes.len());
-        for write in writes {
+        let mut written = SmallVec::with_capacity(writes.len());
+        for write in writes.iter_mut() {
+            to_latest(&mut write.table);
             // Each may wait for the disk, and whoever polls may have others to serve.
             if let Some(pace) = &mut pace {
                 pace.pause().await;
             }
-            olds.push(read_old(write, wants_old).inspect_err(|e| self.account_failed(write, e))?);
+            let old = read_old(write, wants_old).inspect_err(|e| self.account_failed(write, e))?;
+            written.push(Written::over(old));
         }
-        let units = self.finish(writes, &olds, None, guard, waiting).await?;
-        let written = |(old, index_units)| Written { old, index_units };
-        Ok(olds.into_iter().zip(units).map(written).collect())
+        self.finish(writes, &mut written, None, guard, waiting).await?;
+        Ok(written)
     }
 
     /// Commits what `change` makes of the item that is there, unless it makes nothing. What was there is not kept: `change` takes it over.
@@ -196,79 +197,84 @@ impl Tables {
         let stripes = std::iter::once(ItemLocks::stripe_of(write.table.id(), &write.key));
         let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
         let guard = Arc::clone(self.locks()).lock(stripes).await;
+        to_latest(&mut write.table);
         let old = read_old(&write, true).inspect_err(|e| self.account_failed(&write, e))?;
-        let mut old = [old];
-        write.new = change(old[0].as_mut().and_then(|old| old.item.take()))?;
+        let mut written = [Written::over(old)];
+        write.new = change(written[0].old.as_mut().and_then(|old| old.item.take()))?;
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
-        let mut units = Units::new();
         if new_bytes.is_some() {
-            units = match waiting {
-                Waiting::Blocks => self.write(&[write], &old, None, guard)?,
+            match waiting {
+                Waiting::Blocks => self.write(&[write], &mut written, None, guard)?,
                 Waiting::Polls => {
                     // The new item is in the batch, and needs not be here too until the commit has ended.
-                    let (in_flight, units) = self.submit(&[write], &old, None, guard)?;
+                    let in_flight = self.submit(&[write], &mut written, None, guard)?;
                     if let Some(in_flight) = in_flight {
                         in_flight.await?;
                     }
-                    units
                 }
             }
         }
-        Ok(Updated {
-            old_bytes: old[0].as_ref().map(|old| old.size_bytes),
-            new_bytes,
-            index_units: units.pop().unwrap_or_default(),
-        })
+        let [Written { old, index_units }] = written;
+        Ok(Updated { old_bytes: old.map(|old| old.size_bytes), new_bytes, index_units })
     }
 
-    /// Commits writes under their item locks, and a token with them; what each of them costs the indexes.
+    /// Commits writes under their item locks, and a token with them.
     pub(crate) async fn finish(
         &self,
         writes: &[ItemWrite<'_>],
-        olds: &[Option<OldItem>],
+        written: &mut [Written],
         token: Option<&Token>,
         guard: ItemGuard,
         waiting: Waiting,
-    ) -> Result<Units> {
-        let units = match waiting {
-            Waiting::Blocks => self.write(writes, olds, token, guard),
+    ) -> Result<()> {
+        match waiting {
+            Waiting::Blocks => self.write(writes, written, token, guard)?,
             Waiting::Polls => {
                 // Without anything to change, the answer is from what was published under the locks.
-                let (in_flight, units) = self.submit(writes, olds, token, guard)?;
+                let in_flight = self.submit(writes, written, token, guard)?;
                 if let Some(in_flight) = in_flight {
                     in_flight.await?;
                 }
-                Ok(units)
             }
-        }?;
+        }
         if let Some(token) = token.filter(|_| mutant!("items_token_apart")) {
             let mut batch = self.db().batch();
             token.write.put(&mut batch, &token.record);
             self.db().write(batch)?;
         }
-        Ok(units)
+        Ok(())
     }
 
     /// Commits the batch, with the counts of its tables, on this thread.
     fn write(
         &self,
         writes: &[ItemWrite<'_>],
-        olds: &[Option<OldItem>],
+        written: &mut [Written],
         token: Option<&Token>,
         guard: ItemGuard,
-    ) -> Result<Units> {
+    ) -> Result<()> {
         let mut batch = Spare::<Batch>::take();
-        let (deltas, units) = changes(self, &mut batch, writes, olds)?;
-        self.account(writes, olds, &units)?;
+        let deltas = changes(self, &mut batch, writes, written)?;
+        self.account(writes, written)?;
         if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
             token.write.put(&mut batch, &token.record);
         }
         if batch.is_empty() {
-            return Ok(units);
+            return Ok(());
         }
-        let counters = lock_counters(self, &deltas, &mut batch)?;
+        self.write_batch(&mut batch, deltas, guard)
+    }
+
+    /// Commits a batch with the counts that go with it, on this thread.
+    pub(crate) fn write_batch(
+        &self,
+        batch: &mut Batch,
+        deltas: Deltas,
+        guard: ItemGuard,
+    ) -> Result<()> {
+        let counters = lock_counters(self, &deltas, batch)?;
         let mut is_in_line = false;
-        let result = self.db().write_ordered(&mut batch, || {
+        let result = self.db().write_ordered(batch, || {
             set_counters(counters);
             is_in_line = true;
         });
@@ -276,61 +282,51 @@ impl Tables {
             settle(self, deltas, guard, result.is_ok());
         }
         result.map_err(refused)?;
-        Ok(units)
+        Ok(())
     }
 
     /// Puts the batch in line, with the counts of its tables.
     fn submit(
         &self,
         writes: &[ItemWrite<'_>],
-        olds: &[Option<OldItem>],
+        written: &mut [Written],
         token: Option<&Token>,
         guard: ItemGuard,
-    ) -> Result<(Option<InFlight>, Units)> {
+    ) -> Result<Option<InFlight>> {
         let mut batch = self.db().batch();
-        let (deltas, units) = changes(self, &mut batch, writes, olds)?;
-        self.account(writes, olds, &units)?;
+        let deltas = changes(self, &mut batch, writes, written)?;
+        self.account(writes, written)?;
         if let Some(token) = token.filter(|_| !mutant!("items_token_apart")) {
             token.write.put(&mut batch, &token.record);
         }
         if batch.is_empty() {
-            return Ok((None, units));
+            return Ok(None);
         }
         let counters = lock_counters(self, &deltas, &mut batch)?;
         let pending = self.db().submit(batch).map_err(refused)?;
         set_counters(counters);
         let commit = Commit { pending, deltas, guard, tables: self.clone() };
-        Ok((Some(InFlight(Some(commit))), units))
+        Ok(Some(InFlight(Some(commit))))
     }
 
     /// Refuses writes for which there is no capacity left; from here on what they use is used.
     #[inline]
-    fn account(
-        &self,
-        writes: &[ItemWrite<'_>],
-        olds: &[Option<OldItem>],
-        units: &Units,
-    ) -> Result<()> {
-        if self.is_throttling() { self.account_now(writes, olds, units) } else { Ok(()) }
+    fn account(&self, writes: &[ItemWrite<'_>], written: &[Written]) -> Result<()> {
+        if self.is_throttling() { self.account_now(writes, written) } else { Ok(()) }
     }
 
     #[cold]
-    fn account_now(
-        &self,
-        writes: &[ItemWrite<'_>],
-        olds: &[Option<OldItem>],
-        units: &Units,
-    ) -> Result<()> {
-        for (write, units) in writes.iter().zip(units) {
+    fn account_now(&self, writes: &[ItemWrite<'_>], written: &[Written]) -> Result<()> {
+        for (write, Written { index_units, .. }) in writes.iter().zip(written) {
             if write.granted == Granted::Nothing {
                 self.admit(Resource::table(&write.table), Use::Write)?;
-                let used = write.table.indexes.iter().zip(units).filter(|(_, units)| **units > 0.0);
-                for (index, _) in used {
+                let used = write.table.used_indexes(index_units);
+                for (index, _) in used.filter(|(_, units)| *units > 0.0) {
                     self.admit(Resource::index(&write.table, index), Use::Write)?;
                 }
             }
         }
-        for ((write, old), index_units) in writes.iter().zip(olds).zip(units) {
+        for (write, Written { old, index_units, .. }) in writes.iter().zip(written) {
             let old_bytes = old.as_ref().map_or(0, |old| old.size_bytes.into());
             let new_bytes = write.new.as_ref().map_or(0, |new| new.logical_size().into());
             let units = capacity::write_units(old_bytes, new_bytes);
@@ -363,7 +359,7 @@ fn refused(error: esker::Error) -> TableError {
 }
 
 /// The tables that a batch changes the counts of, in the order of their ids, and how.
-type Deltas = SmallVec<[(Arc<Table>, TableDelta); 1]>;
+pub(crate) type Deltas = SmallVec<[(Arc<Table>, TableDelta); 1]>;
 
 /// The locked counters of a batch, with the counts to come.
 type Counters<'t> = SmallVec<[(MutexGuard<'t, Counter>, TableCounts); 1]>;
@@ -375,23 +371,19 @@ fn set_counters(counters: Counters<'_>) {
 }
 
 /// Puts the items and the changes of their indexes into the batch, without the counts; how these
-/// change, and what each write costs the indexes.
+/// change, and into each of `written` what it costs the indexes.
 fn changes(
     tables: &Tables,
     batch: &mut Batch,
     writes: &[ItemWrite<'_>],
-    olds: &[Option<OldItem>],
-) -> Result<(Deltas, Units)> {
+    written: &mut [Written],
+) -> Result<Deltas> {
     let mut deltas = Deltas::new();
-    let mut units = Units::with_capacity(writes.len());
-    for (write, old) in writes.iter().zip(olds) {
+    for (write, Written { old, index_units }) in writes.iter().zip(written) {
         match &write.new {
             Some(item) => batch.put(&write.table.items, &write.key, item.as_bytes()),
             None if old.is_some() => batch.delete(&write.table.items, &write.key),
-            None => {
-                units.push(IndexUnits::new());
-                continue;
-            }
+            None => continue,
         }
         let old_bytes = old.as_ref().map(|old| old.size_bytes);
         let is_replaced = write.new.is_some() && mutant!("items_replaced_counted_twice");
@@ -405,22 +397,21 @@ fn changes(
         });
         let sum = &mut deltas[at].1;
         sum.table.add(delta);
-        units.push(match write.table.indexes.is_empty() {
-            true => IndexUnits::new(),
-            false if mutant!("index_written_apart") => {
-                let mut apart = tables.db().batch();
-                let units = index_changes(&mut apart, write, old.as_ref(), sum)?;
-                tables.db().write(apart)?;
-                units
-            }
-            false => index_changes(batch, write, old.as_ref(), sum)?,
-        });
+        if write.table.indexes.is_empty() {
+            continue;
+        }
+        let mut apart = mutant!("index_written_apart").then(|| tables.db().batch());
+        let own = apart.as_mut().unwrap_or(&mut *batch);
+        *index_units = index_changes(own, write, old.as_ref(), sum)?;
+        if let Some(apart) = apart {
+            tables.db().write(apart)?;
+        }
     }
     deltas.sort_unstable_by_key(|(table, _)| table.id());
-    Ok((deltas, units))
+    Ok(deltas)
 }
 
-/// Puts what a write changes in the indexes of its table into a batch.
+/// Puts what a write changes in the indexes of its table into a batch; what that costs each of them.
 fn index_changes(
     batch: &mut Batch,
     write: &ItemWrite<'_>,
@@ -428,7 +419,6 @@ fn index_changes(
     sum: &mut TableDelta,
 ) -> Result<IndexUnits> {
     let indexes = &write.table.indexes;
-    sum.indexes.resize(indexes.len(), CountsDelta::default());
     let mut new = match &write.new {
         Some(item) => entries_of(indexes, &write.key, ItemView::new(item.as_bytes())?)?,
         None => Entries::new(),
@@ -438,8 +428,8 @@ fn index_changes(
     for (at, (index, new)) in indexes.iter().zip(new).enumerate() {
         let old = old.and_then(|old| old.entries[at].as_ref());
         let (delta, cost) = put_change(batch, &index.entries, old, new.as_ref());
-        sum.indexes[at].add(delta);
-        units.push(cost);
+        sum.add_of_index(index.id(), delta);
+        units.push((index.id(), cost));
     }
     Ok(units)
 }
@@ -459,6 +449,13 @@ fn lock_counters<'t>(
     Ok(counters)
 }
 
+/// Goes on with the table as it is now. Only under the item lock.
+pub(crate) fn to_latest(table: &mut Arc<Table>) {
+    if let Some(latest) = table.latest() {
+        *table = Arc::clone(latest);
+    }
+}
+
 /// The item that a write replaces, the whole of it only where it `is_wanted`. Only under its item lock.
 pub(crate) fn read_old(write: &ItemWrite<'_>, is_wanted: bool) -> Result<Option<OldItem>> {
     let read = |bytes: &[u8]| -> Result<OldItem> {
@@ -467,7 +464,7 @@ pub(crate) fn read_old(write: &ItemWrite<'_>, is_wanted: bool) -> Result<Option<
             check.check(Some(old))?;
         }
         let item = if is_wanted { Some(old.decode()?) } else { None };
-        let entries = old_entries_of(&write.table.indexes, &write.key, old);
+        let entries = old_entries_of(&write.table.indexes, &write.key, old)?;
         Ok(OldItem { size_bytes: old.logical_size(), item, entries })
     };
     let old = write.table.items.get_and(&write.key, read)?.transpose()?;

@@ -62,7 +62,7 @@ impl Members for Input {
 }
 
 #[derive(Default)]
-struct Definition {
+pub(super) struct Definition {
     attribute_name: Option<String>,
     attribute_type: Option<String>,
 }
@@ -124,6 +124,15 @@ serialize_members!(Output, CreateTableResponse, |response, writer| {
     writer.member("TableDescription", DescriptionOut(&response.table_description))?
 });
 
+/// The definitions of attributes.
+pub(super) fn definitions(
+    inputs: Vec<Definition>,
+    checks: &mut Constraints,
+) -> Vec<AttributeDefinition> {
+    let numbered = inputs.into_iter().enumerate();
+    numbered.map(|(index, input)| definition(index, input, checks)).collect()
+}
+
 fn definition(index: usize, input: Definition, checks: &mut Constraints) -> AttributeDefinition {
     let path = |member: &str| format!("attributeDefinitions.{}.member.{member}", index + 1);
     let attribute_name = checks.required(input.attribute_name, &path("attributeName"));
@@ -178,12 +187,10 @@ impl Operation for CreateTable {
         let unsupported_of_indexes: Vec<_> = indexes.filter_map(IndexIn::unsupported).collect();
         let mut request = CreateTableRequest {
             table_name: checks.required(input.table_name, "tableName"),
-            attribute_definitions: checks
-                .required(input.attribute_definitions, "attributeDefinitions")
-                .into_iter()
-                .enumerate()
-                .map(|(index, input)| definition(index, input, &mut checks))
-                .collect(),
+            attribute_definitions: {
+                let list = checks.required(input.attribute_definitions, "attributeDefinitions");
+                definitions(list, &mut checks)
+            },
             key_schema: key_schema(input.key_schema, "keySchema", &mut checks),
             global_secondary_indexes: (input.global_secondary_indexes)
                 .map(|indexes| index::global(indexes, "globalSecondaryIndexes", &mut checks)),

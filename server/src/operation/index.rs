@@ -2,8 +2,9 @@
 //! tables only.
 
 use esker_table::schema::{
-    GlobalSecondaryIndex, GlobalSecondaryIndexDescription, LocalSecondaryIndex,
-    LocalSecondaryIndexDescription, Projection, ProjectionType, ProvisionedThroughput,
+    GlobalSecondaryIndex, GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate,
+    LocalSecondaryIndex, LocalSecondaryIndexDescription, Projection, ProjectionType,
+    ProvisionedThroughput, UpdateGlobalSecondaryIndexAction,
 };
 use serde::de::MapAccess;
 use serde::ser::{Serialize, Serializer};
@@ -51,6 +52,35 @@ impl Members for IndexIn {
     }
 }
 
+/// A change of a global index as it was sent. What is deleted has only a name.
+#[derive(Default)]
+pub(super) struct UpdateIn {
+    update: Option<IndexIn>,
+    create: Option<IndexIn>,
+    delete: Option<IndexIn>,
+}
+
+impl UpdateIn {
+    /// A parameter that this version does not have.
+    pub(super) fn unsupported(&self) -> Option<&'static str> {
+        self.update.iter().chain(&self.create).find_map(IndexIn::unsupported)
+    }
+}
+
+impl Members for UpdateIn {
+    const NAME: &'static str = "GlobalSecondaryIndexUpdate";
+
+    fn member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "Update" => self.update = json::structure(map)?,
+            "Create" => self.create = json::structure(map)?,
+            "Delete" => self.delete = json::structure(map)?,
+            _ => json::skip(map)?,
+        }
+        Ok(())
+    }
+}
+
 #[derive(Default)]
 struct ProjectionIn {
     projection_type: Option<String>,
@@ -86,19 +116,49 @@ pub(super) fn global(
     checks: &mut Constraints,
 ) -> Vec<GlobalSecondaryIndex> {
     let index = |(number, input): (usize, IndexIn)| {
-        let path = |member: &str| format!("{path}.{}.member.{member}", number + 1);
-        // In the order in which the service lists what is wrong.
-        let key_schema = key_schema(input.key_schema, &path("keySchema"), checks);
-        let projection = projection(input.projection, &path("projection"), checks);
-        GlobalSecondaryIndex {
-            index_name: checks.required(input.index_name, &path("indexName")),
-            key_schema,
-            projection,
-            provisioned_throughput: (input.provisioned_throughput)
-                .map(|input| throughput(input, &path("provisionedThroughput"), checks)),
-        }
+        global_index(input, &format!("{path}.{}.member", number + 1), checks)
     };
     inputs.into_iter().enumerate().map(index).collect()
+}
+
+fn global_index(input: IndexIn, path: &str, checks: &mut Constraints) -> GlobalSecondaryIndex {
+    let path = |member: &str| format!("{path}.{member}");
+    // In the order in which the service lists what is wrong.
+    let key_schema = key_schema(input.key_schema, &path("keySchema"), checks);
+    let projection = projection(input.projection, &path("projection"), checks);
+    GlobalSecondaryIndex {
+        index_name: checks.required(input.index_name, &path("indexName")),
+        key_schema,
+        projection,
+        provisioned_throughput: (input.provisioned_throughput)
+            .map(|input| throughput(input, &path("provisionedThroughput"), checks)),
+    }
+}
+
+/// The changes of the list at `path`.
+pub(super) fn updates(
+    inputs: Vec<UpdateIn>,
+    path: &str,
+    checks: &mut Constraints,
+) -> Vec<GlobalSecondaryIndexUpdate> {
+    let change = |(number, input): (usize, UpdateIn)| {
+        let path = |member: &str| format!("{path}.{}.member.{member}", number + 1);
+        let update = input.update.map(|update| {
+            let given_at = path("update.provisionedThroughput");
+            let given = update.provisioned_throughput;
+            let provisioned_throughput = match given {
+                Some(given) => throughput(given, &given_at, checks),
+                None => checks.required(None, &given_at),
+            };
+            let index_name = checks.required(update.index_name, &path("update.indexName"));
+            UpdateGlobalSecondaryIndexAction { index_name, provisioned_throughput }
+        });
+        let create = input.create.map(|index| global_index(index, &path("create"), checks));
+        let delete =
+            input.delete.map(|index| checks.required(index.index_name, &path("delete.indexName")));
+        GlobalSecondaryIndexUpdate { update, create, delete }
+    };
+    inputs.into_iter().enumerate().map(change).collect()
 }
 
 /// The local indexes of the list at `path`.
@@ -141,6 +201,7 @@ serialize_members!(pub(super) GlobalOut, GlobalSecondaryIndexDescription, |index
         .member("KeySchema", index.key_schema.iter().map(KeyElementOut).collect::<Vec<_>>())?
         .member("Projection", ProjectionOut(&index.projection))?
         .member("IndexStatus", name_of(TABLE_STATUS, &index.index_status))?
+        .optional("Backfilling", index.backfilling)?
         .member("ProvisionedThroughput", ThroughputOut(index.provisioned_throughput))?
         .member("IndexSizeBytes", index.index_size_bytes)?
         .member("ItemCount", index.item_count)?

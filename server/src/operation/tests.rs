@@ -510,6 +510,8 @@ fn options_of_tables_are_read() {
     let wanted = UpdateTableRequest {
         table_name: "T".to_owned(),
         billing_mode: Some(BillingMode::Provisioned),
+        attribute_definitions: None,
+        global_secondary_index_updates: Some(vec![]),
         provisioned_throughput: Some(ProvisionedThroughput {
             read_capacity_units: 1,
             write_capacity_units: 2,
@@ -557,12 +559,41 @@ fn options_of_tables_are_read() {
     );
     for (member, value) in [
         ("ReplicaUpdates", r#"[{"Create":{"RegionName":"r"}}]"#),
-        ("GlobalSecondaryIndexUpdates", r#"[{"Delete":{"IndexName":"i"}}]"#),
+        ("MultiRegionConsistency", r#""STRONG""#),
     ] {
         let refusal =
             refusal::<super::UpdateTable>(&format!(r#"{{"TableName":"T","{member}":{value}}}"#));
         assert!(refusal.contains(member) && refusal.contains("not supported"), "{refusal}");
     }
+}
+
+#[test]
+fn changes_of_indexes_are_read() {
+    let read = request::<super::UpdateTable>(
+        r#"{"TableName":"T","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"S"}],
+            "GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"g","KeySchema":[{"AttributeName":"h","KeyType":
+            "HASH"}],"Projection":{"ProjectionType":"ALL"}}},{"Update":{"IndexName":"u","ProvisionedThroughput":
+            {"ReadCapacityUnits":1,"WriteCapacityUnits":2}}},{"Delete":{"IndexName":"d"}}]}"#,
+    )
+    .unwrap();
+    assert_eq!(read.attribute_definitions.unwrap().len(), 1);
+    let updates = read.global_secondary_index_updates.unwrap();
+    assert_eq!(updates[0].create.as_ref().unwrap().index_name, "g");
+    let throughput = updates[1].update.as_ref().unwrap().provisioned_throughput;
+    assert_eq!((throughput.read_capacity_units, throughput.write_capacity_units), (1, 2));
+    assert_eq!(updates[2].delete.as_deref(), Some("d"));
+    let found = refusal::<super::UpdateTable>(
+        r#"{"TableName":"T","GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"g"}},{"Delete":{}}]}"#,
+    );
+    for member in
+        ["1.member.create.keySchema", "1.member.create.projection", "2.member.delete.indexName"]
+    {
+        let wanted = format!("Value null at 'globalSecondaryIndexUpdates.{member}' failed");
+        assert!(found.contains(&wanted), "{found}");
+    }
+    let warm = r#"{"TableName":"T","GlobalSecondaryIndexUpdates":[{"Update":{"IndexName":"g","ProvisionedThroughput":
+        {"ReadCapacityUnits":1,"WriteCapacityUnits":2},"WarmThroughput":{"ReadUnitsPerSecond":1}}}]}"#;
+    assert!(refusal::<super::UpdateTable>(warm).contains("WarmThroughput is not supported"));
 }
 
 #[test]
@@ -772,6 +803,7 @@ fn indexes_are_described_and_charged() {
             projection_type: Some(ProjectionType::Include),
             non_key_attributes: Some(vec!["a".to_owned()]),
         },
+        backfilling: None,
         index_status: TableStatus::Active,
         provisioned_throughput: ProvisionedThroughput::default(),
         index_size_bytes: 7,

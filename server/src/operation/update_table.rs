@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde::de::MapAccess;
 
 use super::constraint::{Constraints, Unsupported, or_unsupported};
-use super::create_table::{Throughput, throughput};
+use super::create_table::{Definition, Throughput, definitions, throughput};
+use super::index::{self, UpdateIn};
 use super::shared::{BILLING_MODE, DescriptionOut, serialize_members};
 use super::table_options::OptionsIn;
 use super::{Blocking, Operation};
@@ -24,6 +25,8 @@ pub(crate) struct Input {
     provisioned_throughput: Option<Throughput>,
     deletion_protection_enabled: Option<bool>,
     options: OptionsIn,
+    attribute_definitions: Option<Vec<Definition>>,
+    index_updates: Option<Vec<UpdateIn>>,
     unsupported: Unsupported,
 }
 
@@ -36,6 +39,8 @@ impl Members for Input {
             "BillingMode" => self.billing_mode = json::text(map)?,
             "ProvisionedThroughput" => self.provisioned_throughput = json::structure(map)?,
             "DeletionProtectionEnabled" => self.deletion_protection_enabled = json::flag(map)?,
+            "AttributeDefinitions" => self.attribute_definitions = json::list(map)?,
+            "GlobalSecondaryIndexUpdates" => self.index_updates = json::list(map)?,
             _ if self.options.member(name, map)? => {}
             _ => or_unsupported!(
                 self,
@@ -43,7 +48,6 @@ impl Members for Input {
                 map,
                 [
                     "DisassociationProtectionEnabled",
-                    "GlobalSecondaryIndexUpdates",
                     "GlobalTableSettingsReplicationMode",
                     "GlobalTableWitnessUpdates",
                     "MultiRegionConsistency",
@@ -74,9 +78,20 @@ impl Operation for UpdateTable {
             .provisioned_throughput
             .map(|input| throughput(input, "provisionedThroughput", &mut checks));
         let options = input.options.checked(&mut checks);
+        let mut unsupported = input.unsupported;
+        for name in input.index_updates.iter().flatten().filter_map(UpdateIn::unsupported) {
+            unsupported.note(name, true);
+        }
+        let changes_indexes = input.index_updates.as_ref().is_some_and(|list| !list.is_empty());
+        let attribute_definitions = input
+            .attribute_definitions
+            .filter(|_| changes_indexes)
+            .map(|list| definitions(list, &mut checks));
+        let global_secondary_index_updates = (input.index_updates)
+            .map(|list| index::updates(list, "globalSecondaryIndexUpdates", &mut checks));
         checks.check()?;
         let options = options.with_class()?;
-        input.unsupported.check()?;
+        unsupported.check()?;
         Ok(UpdateTableRequest {
             table_name,
             billing_mode,
@@ -87,6 +102,8 @@ impl Operation for UpdateTable {
             stream_specification: options.stream,
             on_demand_throughput: options.on_demand,
             warm_throughput: options.warm,
+            attribute_definitions,
+            global_secondary_index_updates,
         })
     }
 

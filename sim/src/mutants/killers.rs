@@ -56,6 +56,9 @@ pub(super) const ALL: &[(&str, &[&str])] = &[
             "items_token_apart",
             "index_old_entry_kept",
             "index_written_apart",
+            "index_filled_taken_for_full",
+            "index_filling_forgotten",
+            "index_filled_without_locks",
         ],
     ),
     (

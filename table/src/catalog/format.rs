@@ -40,8 +40,8 @@ use crate::error::{Result, TableError};
 use crate::key_codec::HASH_ALGORITHM;
 use crate::message;
 use crate::schema::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProjectionType,
-    ProvisionedThroughput, ScalarAttributeType, TableStatus,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    ProjectionType, ProvisionedThroughput, ScalarAttributeType, TableStatus,
 };
 use crate::table::{Counts, TableCounts};
 
@@ -81,12 +81,15 @@ pub(super) fn counts_key(table_id: u64) -> [u8; 9] {
 pub(super) type EncodedCounts = SmallVec<[u8; 32]>;
 
 pub(super) fn encode_counts(counts: &TableCounts) -> EncodedCounts {
+    if counts.indexes.is_empty() {
+        let mut bytes = [COUNTS_VERSION; COUNTS_BYTES];
+        bytes[1..9].copy_from_slice(&counts.table.items.to_le_bytes());
+        bytes[9..].copy_from_slice(&counts.table.bytes.to_le_bytes());
+        return EncodedCounts::from_slice(&bytes);
+    }
     let mut bytes =
         EncodedCounts::with_capacity(COUNTS_BYTES + INDEX_COUNTS_BYTES * counts.indexes.len());
-    bytes.push(match counts.indexes.is_empty() {
-        true => COUNTS_VERSION,
-        false => COUNTS_VERSION_WITH_INDEXES,
-    });
+    bytes.push(COUNTS_VERSION_WITH_INDEXES);
     let mut put = |counts: Counts, index_id: Option<u32>| {
         if let Some(index_id) = index_id {
             bytes.extend_from_slice(&index_id.to_le_bytes());
@@ -194,6 +197,27 @@ pub(crate) struct IndexRecord {
     pub(crate) projection_type: ProjectionType,
     pub(crate) non_key_attributes: Option<Vec<String>>,
     pub(crate) provisioned_throughput: ProvisionedThroughput,
+}
+
+impl IndexRecord {
+    /// A global index that is ready.
+    pub(crate) fn global(index_id: u32, index: GlobalSecondaryIndex) -> Self {
+        Self {
+            index_id,
+            name: index.index_name,
+            is_global: true,
+            status: TableStatus::Active,
+            key_schema: index.key_schema,
+            projection_type: index.projection.projection_type.unwrap_or(ProjectionType::All),
+            non_key_attributes: index.projection.non_key_attributes,
+            provisioned_throughput: index.provisioned_throughput.unwrap_or_default(),
+        }
+    }
+
+    /// Whether it has what the table's items say: not if it is being deleted.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.status != TableStatus::Deleting
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -35,6 +35,53 @@ pub(crate) fn switch_needs_index_throughput(index: &str) -> String {
     format!("{INVALID_PARAMETERS}ProvisionedThroughput must be specified for index: {index}")
 }
 
+pub(crate) const EMPTY_INDEX_UPDATE: &str = "One or more parameter values were invalid: One of \
+     GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, \
+     GlobalSecondaryIndexUpdate.Delete must not be null";
+pub(crate) const ONE_ONLINE_INDEX: &str = "Subscriber limit exceeded: Only 1 online index can be \
+     created or deleted simultaneously per table";
+pub(crate) const UPDATE_OF_UNKNOWN_INDEX: &str = "This operation cannot be performed with given \
+     input values. Please contact DynamoDB service team for more info: Action Blocked: IndexUpdate";
+pub(crate) const INDEX_EXISTS: &str = "Attempting to create an index which already exists";
+const IN_USE: &str = "Attempt to change a resource which is still in use: ";
+
+pub(crate) fn repeated_index_update(index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Only one global secondary index update per index is allowed \
+         simultaneously. Index: {index}"
+    )
+}
+
+pub(crate) fn deleted_index_not_found(index: &str, table: &str) -> String {
+    format!("Requested resource not found: Index {index} for table {table}")
+}
+
+pub(crate) fn index_being_deleted(table: &str, index: &str) -> String {
+    format!("{IN_USE}Index is being deleted. Table: {table} Index: {index}")
+}
+
+pub(crate) fn index_being_allocated(table: &str, index: &str) -> String {
+    format!(
+        "{IN_USE}Index creation is in resource allocation phase. Retry deletion during backfilling \
+         phase or when the index is active. Table: {table} Index: {index}"
+    )
+}
+
+pub(crate) fn table_being_updated(table: &str) -> String {
+    format!("{IN_USE}Table is being updated: {table}")
+}
+
+/// `read` and `write` are both what is and what was asked for.
+pub(crate) fn index_throughput_unchanged(index: &str, read: i64, write: i64) -> String {
+    format!(
+        "The provisioned throughput for the index {index} will not change. The requested value \
+         equals the current value. Current ReadCapacityUnits provisioned for the index: {read}. \
+         Requested ReadCapacityUnits: {read}. Current WriteCapacityUnits provisioned for the index: \
+         {write}. Requested WriteCapacityUnits: {write}. Refer to the Amazon DynamoDB Developer \
+         Guide for current limits and how to request higher limits."
+    )
+}
+
 pub(crate) fn no_stream_to_disable(table: &str) -> String {
     format!("Table has no stream to disable: TableName: {table}")
 }

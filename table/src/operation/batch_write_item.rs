@@ -56,21 +56,16 @@ const COMMIT_BYTES: usize = 16 << 20;
 /// More than what an entry takes beside the item: keys, the old one that is deleted, and lengths.
 const ENTRY_BYTES: usize = 8 << 10;
 
-/// The writes in parts, in their order, each for one commit.
-fn commits<'w, 'r>(writes: &'w [ItemWrite<'r>]) -> impl Iterator<Item = &'w [ItemWrite<'r>]> {
-    let mut rest = writes;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |write: &&ItemWrite<'_>| {
-            let item = write.new.as_ref().map_or(0, |new| new.as_bytes().len());
-            let is_first = bytes == 0;
-            bytes += (item + ENTRY_BYTES) * (1 + write.table.indexes.len());
-            is_first || bytes <= COMMIT_BYTES
-        };
-        let (part, others) = rest.split_at(rest.iter().take_while(fits).count());
-        rest = others;
-        (!part.is_empty()).then_some(part)
-    })
+/// How many of the writes, in their order, go into one commit; at least one, if there is one.
+fn first_commit(writes: &[ItemWrite<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |write: &&ItemWrite<'_>| {
+        let item = write.new.as_ref().map_or(0, |new| new.as_bytes().len());
+        let is_first = bytes == 0;
+        bytes += (item + ENTRY_BYTES) * (1 + write.table.indexes.len());
+        is_first || bytes <= COMMIT_BYTES
+    };
+    writes.iter().take_while(fits).count()
 }
 
 /// A checked write, with the item's stored form and its table's plain name.
@@ -112,10 +107,13 @@ impl Tables {
         request: BatchWriteItemRequest,
         waiting: Waiting,
     ) -> Result<BatchWriteItemResponse> {
-        let (writes, unprocessed_items) = self.prepare_writes(request.request_items)?;
+        let (mut writes, unprocessed_items) = self.prepare_writes(request.request_items)?;
         let mut written = Vec::with_capacity(writes.len());
-        for part in commits(&writes) {
+        let mut rest = &mut writes[..];
+        while !rest.is_empty() {
+            let (part, others) = rest.split_at_mut(first_commit(rest));
             written.extend(self.commit(part, false, waiting).await?);
+            rest = others;
         }
         let mut costs: BTreeMap<&str, (&Table, f64, IndexUnits)> = BTreeMap::new();
         for (write, Written { old, index_units }) in writes.iter().zip(written) {
@@ -125,8 +123,7 @@ impl Tables {
             let (_, units, sums) =
                 costs.entry(&table.name).or_insert_with(|| (table, 0.0, IndexUnits::new()));
             *units += capacity::write_units(old_bytes, new_bytes);
-            sums.resize(table.indexes.len(), 0.0);
-            sums.iter_mut().zip(index_units).for_each(|(sum, units)| *sum += units);
+            sums.extend(index_units);
         }
         let consumed: Vec<_> = (costs.into_values())
             .filter_map(|(table, units, index_units)| {

@@ -9,8 +9,8 @@ use crate::schema::check::{check_create_table, plain_name};
 use crate::schema::check_options::check_new_options;
 use crate::schema::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, LocalSecondaryIndex,
-    OnDemandThroughput, Projection, ProjectionType, ProvisionedThroughput, SseSpecification,
-    StreamSpecification, TableClass, TableDescription, TableStatus, Tag, WarmThroughput,
+    OnDemandThroughput, ProvisionedThroughput, SseSpecification, StreamSpecification, TableClass,
+    TableDescription, TableStatus, Tag, WarmThroughput,
 };
 use crate::settings::Settings;
 use crate::table::{Counts, Table, TableCounts};
@@ -150,26 +150,18 @@ impl Tables {
 
 /// The request's indexes, the local ones first, with ids from 1.
 fn index_records(request: &mut CreateTableRequest) -> Vec<IndexRecord> {
-    let record = |name, key_schema, projection: Projection, throughput| IndexRecord {
-        index_id: 0,
-        name,
-        is_global: false,
-        status: TableStatus::Active,
-        key_schema,
-        projection_type: projection.projection_type.unwrap_or(ProjectionType::All),
-        non_key_attributes: projection.non_key_attributes,
-        provisioned_throughput: throughput,
-    };
     let local = request.local_secondary_indexes.take().into_iter().flatten();
     let local = local.map(|LocalSecondaryIndex { index_name, key_schema, projection }| {
-        record(index_name, key_schema, projection, ProvisionedThroughput::default())
+        let index = GlobalSecondaryIndex {
+            index_name,
+            key_schema,
+            projection,
+            provisioned_throughput: None,
+        };
+        IndexRecord { is_global: false, ..IndexRecord::global(0, index) }
     });
     let global = request.global_secondary_indexes.take().into_iter().flatten();
-    let global = global.map(|index| {
-        let throughput = index.provisioned_throughput.unwrap_or_default();
-        let index = record(index.index_name, index.key_schema, index.projection, throughput);
-        IndexRecord { is_global: true, ..index }
-    });
+    let global = global.map(|index| IndexRecord::global(0, index));
     (1..)
         .zip(local.chain(global))
         .map(|(id, index)| IndexRecord { index_id: id, ..index })

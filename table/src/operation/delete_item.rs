@@ -114,14 +114,14 @@ impl Tables {
         let key = stored_key(&partition, sort.as_ref());
         self.transactions().refuse_conflict(table.id(), &key)?;
         self.admit(Resource::table(table), Use::Write)?;
-        let writes = [ItemWrite {
+        let mut writes = [ItemWrite {
             table: Arc::clone(table),
             key,
             new: None,
             check,
             granted: Granted::Nothing,
         }];
-        let mut written = self.commit(&writes, wants_old, waiting).await?;
+        let mut written = self.commit(&mut writes, wants_old, waiting).await?;
         let Written { old, index_units } =
             written.pop().expect("invariant: what was written is answered");
         let old_bytes = old.as_ref().map_or(0, |old| u64::from(old.size_bytes));

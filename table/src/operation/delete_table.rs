@@ -1,7 +1,7 @@
 //! DeleteTable: its request, its response and what it does.
 
 use crate::catalog;
-use crate::error::{Result, TableError};
+use crate::error::{Result, TableError, TableErrorKind};
 use crate::schema::{TableDescription, TableStatus};
 use crate::{Tables, message};
 
@@ -24,13 +24,17 @@ impl Tables {
     /// DELETING, as the service's does.
     ///
     /// # Errors
-    /// `ResourceNotFound`; `Validation` if the table is protected against deletion.
+    /// `ResourceNotFound`; `ResourceInUse` while an index is being created or deleted; `Validation` if the table is protected against deletion.
     pub fn delete_table(&self, request: DeleteTableRequest) -> Result<DeleteTableResponse> {
         // Held to the end, so that no table of the name is created meanwhile.
         let _control = self.control();
         let table = self.named_table(&request.table_name)?;
         if table.settings().deletion_protection_enabled {
             return Err(TableError::validation(message::DELETION_PROTECTED));
+        }
+        if table.record.changes_indexes() {
+            let text = message::control::table_being_updated(&table.name);
+            return Err(TableError::new(TableErrorKind::ResourceInUse, text));
         }
         let now_ms = self.db().world().clock.wall_ms();
         let table_description =

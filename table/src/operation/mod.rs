@@ -19,6 +19,7 @@ mod scan;
 mod tags;
 mod transact_get_items;
 mod transact_write_items;
+mod update_indexes;
 mod update_item;
 mod update_table;
 

@@ -8,9 +8,9 @@ use crate::error::{Result, TableError};
 use crate::message::{self, control};
 use crate::schema::check_options::{WARM_READ, WARM_WRITE, check_update_table, on_demand_members};
 use crate::schema::{
-    BillingMode, OnDemandThroughput, ProvisionedThroughput, SseDescription, SseSpecification,
-    StreamSpecification, TableClass, TableClassSummary, TableDescription, TableStatus,
-    WarmThroughput, WarmThroughputDescription,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndexUpdate, OnDemandThroughput,
+    ProvisionedThroughput, SseDescription, SseSpecification, StreamSpecification, TableClass,
+    TableClassSummary, TableDescription, TableStatus, WarmThroughput, WarmThroughputDescription,
 };
 use crate::settings::{Settings, key_arn};
 use crate::{Tables, table::Table};
@@ -36,6 +36,10 @@ pub struct UpdateTableRequest {
     pub on_demand_throughput: Option<OnDemandThroughput>,
     /// What the table is to be ready for; it is never lowered.
     pub warm_throughput: Option<WarmThroughput>,
+    /// The types of the attributes in the key of an index that is created.
+    pub attribute_definitions: Option<Vec<AttributeDefinition>>,
+    /// What becomes of global indexes; one is created or deleted at a time.
+    pub global_secondary_index_updates: Option<Vec<GlobalSecondaryIndexUpdate>>,
 }
 
 /// The table that was changed.
@@ -63,7 +67,7 @@ impl Tables {
         let mut answer = table.describe(now_ms);
         change_billing(&request, &mut after, &mut answer, now_ms)?;
         if after.billing_mode != before.billing_mode {
-            check_indexes_of_switch(&table, &after)?;
+            check_indexes_of_switch(&table, &request, &after)?;
         }
         if let Some(limits) = request.on_demand_throughput {
             change_on_demand(limits, &mut after, &mut answer)?;
@@ -88,7 +92,22 @@ impl Tables {
         if let Some(warm) = request.warm_throughput {
             change_warm(warm, &mut after, &mut answer)?;
         }
-        self.store_settings(&table, after)?;
+        let record = self.changed_indexes(&table, &request, &after)?;
+        if record == table.record {
+            self.store_settings(&table, after)?;
+        } else {
+            let now = self.store_record(&table, record, after)?.describe(now_ms);
+            answer.table_status = TableStatus::Updating;
+            answer.attribute_definitions = now.attribute_definitions;
+            answer.global_secondary_indexes = now.global_secondary_indexes;
+            let updates = request.global_secondary_index_updates.iter().flatten();
+            for updated in updates.filter_map(|update| update.update.as_ref()) {
+                let mut shown = answer.global_secondary_indexes.iter_mut();
+                if let Some(shown) = shown.find(|shown| shown.index_name == updated.index_name) {
+                    shown.index_status = TableStatus::Updating;
+                }
+            }
+        }
         Ok(UpdateTableResponse { table_description: answer })
     }
 
@@ -160,9 +179,19 @@ fn change_billing(
 }
 
 /// A table that becomes provisioned needs capacity for each of its global indexes.
-fn check_indexes_of_switch(table: &Table, after: &Settings) -> Result<()> {
-    let mut indexes = table.record.indexes.iter().filter(|index| index.is_global);
-    match indexes.next() {
+fn check_indexes_of_switch(
+    table: &Table,
+    request: &UpdateTableRequest,
+    after: &Settings,
+) -> Result<()> {
+    let updates = || request.global_secondary_index_updates.iter().flatten();
+    let has_own = |name: &str| {
+        updates().filter_map(|update| update.update.as_ref()).any(|u| u.index_name == name)
+            || updates().any(|update| update.delete.as_deref() == Some(name))
+    };
+    let mut without = (table.record.indexes.iter())
+        .filter(|index| index.is_global && index.is_kept() && !has_own(&index.name));
+    match without.next() {
         Some(index) if after.billing_mode == BillingMode::Provisioned => {
             refuse(control::switch_needs_index_throughput(&index.name))
         }

@@ -29,13 +29,7 @@ const MAX_NON_KEY_ATTRIBUTES_OF_ALL: usize = 100;
 /// Lists what is wrong with the members of a request's indexes: the global ones come first.
 pub(super) fn member_errors(request: &CreateTableRequest, errors: &mut Vec<String>) {
     for (number, index) in request.global_secondary_indexes.iter().flatten().enumerate() {
-        let path = format!("globalSecondaryIndexes.{}.member", number + 1);
-        let most = 2 * MAX_GLOBAL_KEY_ATTRIBUTES_OF_A_KIND;
-        key_errors(&index.key_schema, &path, most, errors);
-        projection_errors(&index.projection, &path, errors);
-        errors.extend(name_errors(&index.index_name, &format!("{path}.indexName")));
-        let throughput = index.provisioned_throughput.as_ref();
-        throughput_errors_at(throughput, &format!("{path}.provisionedThroughput"), errors);
+        index_errors(index, &format!("globalSecondaryIndexes.{}.member", number + 1), errors);
     }
     for (number, index) in request.local_secondary_indexes.iter().flatten().enumerate() {
         let path = format!("localSecondaryIndexes.{}.member", number + 1);
@@ -43,6 +37,16 @@ pub(super) fn member_errors(request: &CreateTableRequest, errors: &mut Vec<Strin
         key_errors(&index.key_schema, &path, MAX_LOCAL_KEY_ATTRIBUTES, errors);
         projection_errors(&index.projection, &path, errors);
     }
+}
+
+/// Lists what is wrong with the members of a global index.
+pub(super) fn index_errors(index: &GlobalSecondaryIndex, path: &str, errors: &mut Vec<String>) {
+    let most = 2 * MAX_GLOBAL_KEY_ATTRIBUTES_OF_A_KIND;
+    key_errors(&index.key_schema, path, most, errors);
+    projection_errors(&index.projection, path, errors);
+    errors.extend(name_errors(&index.index_name, &format!("{path}.indexName")));
+    let throughput = index.provisioned_throughput.as_ref();
+    throughput_errors_at(throughput, &format!("{path}.provisionedThroughput"), errors);
 }
 
 fn key_errors(schema: &[KeySchemaElement], path: &str, most: usize, errors: &mut Vec<String>) {
@@ -101,10 +105,7 @@ pub(super) fn check_indexes(request: &CreateTableRequest) -> Result<()> {
     let projections =
         local.iter().map(|i| &i.projection).chain(global.iter().map(|i| &i.projection));
     let named = projections.filter_map(|p| p.non_key_attributes.as_ref()).map(Vec::len);
-    if named.sum::<usize>() > MAX_NON_KEY_ATTRIBUTES_OF_ALL {
-        return refuse(&message::too_many_projected(MAX_NON_KEY_ATTRIBUTES_OF_ALL));
-    }
-    Ok(())
+    too_many(0, named.sum())
 }
 
 fn check_local(indexes: &[LocalSecondaryIndex], request: &CreateTableRequest) -> Result<()> {
@@ -150,27 +151,54 @@ fn check_global(indexes: &[GlobalSecondaryIndex], request: &CreateTableRequest) 
         check_defined(&index.key_schema, &request.attribute_definitions)?;
     }
     for index in indexes {
-        check_global_key(&index.key_schema)?;
-        check_projection(&index.projection)?;
+        check_key_and_projection(index)?;
     }
     check_names_differ(indexes.iter().map(|index| &index.index_name))?;
-    if indexes.len() > MAX_GLOBAL_INDEXES {
+    too_many(indexes.len(), 0)?;
+    let billing_mode = request.billing_mode.unwrap_or_default();
+    indexes.iter().try_for_each(|index| check_new_throughput(index, billing_mode))
+}
+
+/// Checks one global index that is to be created, whose key's attributes are defined here.
+pub(super) fn check_index(
+    index: &GlobalSecondaryIndex,
+    definitions: &[AttributeDefinition],
+) -> Result<()> {
+    check_defined(&index.key_schema, definitions)?;
+    check_key_and_projection(index)
+}
+
+fn check_key_and_projection(index: &GlobalSecondaryIndex) -> Result<()> {
+    check_global_key(&index.key_schema)?;
+    check_projection(&index.projection)
+}
+
+/// Checks how many global indexes a table has, and how many attributes its indexes name.
+pub(super) fn too_many(global_indexes: usize, names_of_all: usize) -> Result<()> {
+    if global_indexes > MAX_GLOBAL_INDEXES {
         return refuse(&message::too_many_global_indexes(MAX_GLOBAL_INDEXES));
     }
-    let billing_mode = request.billing_mode.unwrap_or_default();
-    for index in indexes {
-        match (billing_mode, &index.provisioned_throughput) {
-            (BillingMode::PayPerRequest, Some(_)) => {
-                return refuse(&message::index_has_no_throughput(&index.index_name));
-            }
-            (BillingMode::Provisioned, None) => {
-                return refuse(&message::index_needs_throughput(&index.index_name));
-            }
-            (BillingMode::Provisioned, Some(throughput)) => check_throughput(throughput)?,
-            (BillingMode::PayPerRequest, None) => {}
-        }
+    if names_of_all > MAX_NON_KEY_ATTRIBUTES_OF_ALL {
+        return refuse(&message::too_many_projected(MAX_NON_KEY_ATTRIBUTES_OF_ALL));
     }
     Ok(())
+}
+
+/// A new global index has throughput as its table has.
+pub(super) fn check_new_throughput(
+    index: &GlobalSecondaryIndex,
+    billing_mode: BillingMode,
+) -> Result<()> {
+    match (billing_mode, &index.provisioned_throughput) {
+        (BillingMode::PayPerRequest, Some(_)) => {
+            refuse(&message::index_has_no_throughput(&index.index_name))
+        }
+        (BillingMode::Provisioned, None) => {
+            refuse(&message::index_needs_throughput(&index.index_name))
+        }
+        (BillingMode::Provisioned, Some(throughput)) => check_throughput(throughput),
+        (BillingMode::PayPerRequest, None) => Ok(()),
+    }
 }
 
 /// HASH attributes first, then RANGE attributes, up to four of each, each named once.

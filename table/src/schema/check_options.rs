@@ -4,6 +4,7 @@
 use super::check::{
     check_throughput, name_errors, plain_name, refuse, refuse_listed, throughput_errors,
 };
+use super::check_index_updates;
 use super::{
     BillingMode, OnDemandThroughput, SseSpecification, SseType, StreamSpecification, WarmThroughput,
 };
@@ -111,6 +112,7 @@ pub(crate) fn check_update_table(request: &UpdateTableRequest) -> Result<()> {
     let mut errors = name_errors(plain_name(&request.table_name), "tableName");
     throughput_errors(request.provisioned_throughput.as_ref(), &mut errors);
     key_errors(request.sse_specification.as_ref(), &mut errors);
+    check_index_updates::member_errors(request, &mut errors);
     refuse_listed(errors)?;
     let throughput = request.provisioned_throughput;
     if request.billing_mode == Some(BillingMode::PayPerRequest) && throughput.is_some() {
@@ -118,6 +120,7 @@ pub(crate) fn check_update_table(request: &UpdateTableRequest) -> Result<()> {
     }
     throughput.map_or(Ok(()), |throughput| check_throughput(&throughput))?;
     check_alone(request)?;
+    check_index_updates::check_updates(request)?;
     if let Some(stream) = request.stream_specification {
         match (stream.stream_enabled, stream.stream_view_type) {
             (true, None) => return refuse(control::ENABLED_STREAM_NEEDS_TYPE),
@@ -139,7 +142,8 @@ fn check_alone(request: &UpdateTableRequest) -> Result<()> {
     // Without members they ask for nothing.
     let on_demand = request.on_demand_throughput.is_some_and(|limits| !limits.is_empty());
     let warm = request.warm_throughput.is_some_and(|warm| !warm.is_empty());
-    let asked = [billing, throughput, stream, sse, class, protection, on_demand, warm];
+    let indexes = request.global_secondary_index_updates.as_ref().is_some_and(|u| !u.is_empty());
+    let asked = [billing, throughput, stream, sse, class, protection, on_demand, warm, indexes];
     match asked.into_iter().filter(|is_asked| *is_asked).count() {
         0 => return refuse(control::NOTHING_TO_UPDATE),
         1 => return Ok(()),
@@ -150,7 +154,7 @@ fn check_alone(request: &UpdateTableRequest) -> Result<()> {
         (class, control::TABLE_CLASS_ALONE),
         (protection, control::DELETION_PROTECTION_ALONE),
         (warm, control::WARM_THROUGHPUT_ALONE),
-        (on_demand && (throughput || stream), control::ON_DEMAND_WITH_BILLING),
+        (on_demand && (throughput || stream || indexes), control::ON_DEMAND_WITH_BILLING),
     ] {
         if is_asked {
             return refuse(text);

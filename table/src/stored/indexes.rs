@@ -12,7 +12,7 @@ use crate::index::IndexShape;
 use crate::item::EncodedItem;
 use crate::key_codec::{decode_global_index_key, decode_local_index_key, local_index_base_key};
 use crate::message;
-use crate::schema::{ProjectionType, ScalarAttributeType};
+use crate::schema::{ProjectionType, ScalarAttributeType, TableStatus};
 use crate::table::Counts;
 
 /// A correction is committed when it has so many bytes.
@@ -156,7 +156,7 @@ fn each_index(
     for entry in entries(db)? {
         let table_id = entry.record.table_id;
         let items = db.existing_keyspace(&catalog::items_keyspace(table_id))?;
-        for index in &entry.record.indexes {
+        for index in entry.record.indexes.iter().filter(|index| index.is_kept()) {
             let keyspace = catalog::index_keyspace(table_id, index.index_id);
             let existing = db.existing_keyspace(&keyspace)?;
             let is_missing = existing.is_none();
@@ -199,6 +199,7 @@ pub(super) struct IndexOfTable<'t> {
 
 impl IndexOfTable<'_> {
     /// Calls `on_difference` for each entry that is missing, wrong, or of no item; what the index has.
+    /// One that is being created may not have every entry yet.
     /// An item that does not decode has no entry: it is the table's trouble.
     pub(super) fn differences(
         &self,
@@ -214,6 +215,7 @@ impl IndexOfTable<'_> {
             let present =
                 self.entries.map(|entries| entries.get(&right.key)).transpose()?.flatten();
             let what = match &present {
+                None if self.index.status == TableStatus::Creating => continue,
                 None => message::ENTRY_MISSING,
                 Some(value) if value[..] != right.value[..] => message::ENTRY_DIFFERS,
                 Some(_) => continue,

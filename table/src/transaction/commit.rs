@@ -18,7 +18,9 @@ use crate::key_codec::StoredKey;
 use crate::operation::as_update;
 use crate::table::Table;
 use crate::throttle::{Resource, Use};
-use crate::write::{Check, Granted, ItemWrite, OldItem, Pace, Token, Waiting, read_old};
+use crate::write::{
+    Check, Granted, ItemWrite, OldItem, Pace, Token, Waiting, Written, read_old, to_latest,
+};
 use crate::{Item, Tables, message};
 
 /// One action, ready to be judged.
@@ -132,13 +134,14 @@ impl Tables {
         // Each action that goes ahead, and whether it writes.
         let mut judgements = Vec::with_capacity(actions.len());
         let mut writes = Vec::with_capacity(actions.len());
-        let mut olds = Vec::with_capacity(actions.len());
+        let mut written = Vec::with_capacity(actions.len());
         // Of what is held in memory: the new items, or those that a failure answers.
         let mut volume = Volume::default();
-        for action in actions {
+        for mut action in actions {
             if let Some(pace) = &mut pace {
                 pace.pause().await;
             }
+            to_latest(&mut action.table);
             let table = Arc::clone(&action.table);
             let judged = action.judge().and_then(|judged| {
                 match &judged.write {
@@ -153,7 +156,7 @@ impl Tables {
                     judgements.push((table, judged.sizes, judged.write.is_some()));
                     if let Some(write) = judged.write {
                         writes.push(write);
-                        olds.push(judged.old);
+                        written.push(Written::over(judged.old));
                     }
                     reasons.push(CancellationReason::none());
                 }
@@ -173,7 +176,7 @@ impl Tables {
             let sizes = judgements.iter().map(|(_, (old, new), _)| *old.max(new)).collect();
             Token { write, record: Record { payload_hash, sizes } }
         });
-        let units = self.finish(&writes, &olds, token.as_ref(), guard, waiting).await?;
+        self.finish(&writes, &mut written, token.as_ref(), guard, waiting).await?;
         if let Some(token) = &token {
             self.tokens().committed(&token.write);
         }
@@ -181,7 +184,7 @@ impl Tables {
             let units = TRANSACTION_FACTOR * write_units((*old).into(), (*new).into());
             self.charge(Resource::table(table), Use::Write, units);
         }
-        let mut units = units.into_iter();
+        let mut units = written.into_iter().map(|written| written.index_units);
         let committed = |(table, sizes, writes): (Arc<Table>, Sizes, bool)| {
             let index_units = if writes { units.next() } else { None };
             Committed { table, sizes, index_units: index_units.unwrap_or_default() }

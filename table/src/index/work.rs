@@ -1,0 +1,251 @@
+//! The work that UpdateTable leaves behind: putting the items that a table has into a new index, and
+//! taking a deleted one away. It is done in steps beside all other operations, by a thread where the
+//! database has threads, and is begun anew after a crash.
+//!
+//! A new index is kept by writes from the moment at which it is in the catalog; the steps bring in what
+//! is older. What makes that right:
+//!
+//! 1. No step begins before every write that does not know the change has ended: each of all item locks
+//!    was free once since ([`Table::latest`]).
+//! 2. A step reads an item, and whether the index has its entry, under the item's lock, and commits
+//!    under it. So an entry that is there is always that of the item as it is, and no step brings back
+//!    an older one.
+//! 3. Writes ask whether the entry that they replace is there yet (`old_entries_of`), so that each is
+//!    counted once.
+//!
+//! After a crash the entries that are there are right, and the steps pass them over. An item that has
+//! no value that the index's key can have is passed over too.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use esker::{Durability, KeyspaceOptions};
+use parking_lot::Mutex;
+use smallvec::smallvec;
+
+use crate::block_on::block_on;
+use crate::catalog::{self, TableRecord};
+use crate::error::Result;
+use crate::index::put_change;
+use crate::item::ItemView;
+use crate::item_lock::ItemLocks;
+use crate::schema::TableStatus;
+use crate::settings::Settings;
+use crate::table::{Table, TableDelta};
+use crate::write::to_latest;
+use crate::{TableError, Tables};
+
+/// Items of one step, which are locked together until their entries are committed.
+const STEP_ITEMS: usize = 64;
+/// A step ends with the item that brings it to so many stored bytes.
+const STEP_BYTES: usize = 256 << 10;
+
+/// The work on indexes that there is to do.
+#[derive(Default)]
+pub(crate) struct IndexWork {
+    /// Held while a step is done, before the control lock.
+    step: Mutex<()>,
+    /// Guards the tasks that have not ended: steps take the first and put it back last, operations
+    /// append. A leaf.
+    tasks: Mutex<VecDeque<Task>>,
+}
+
+/// One index to be filled or taken away.
+#[derive(Clone)]
+struct Task {
+    table: String,
+    table_id: u64,
+    index_id: u32,
+    /// What it is on the way from: a task ends where the index has another status.
+    status: TableStatus,
+    stage: Stage,
+}
+
+#[derive(Clone)]
+enum Stage {
+    /// Writes may be under way that do not know the change.
+    Begun,
+    /// The items up to this key are in the index.
+    Filling(Vec<u8>),
+}
+
+impl IndexWork {
+    /// What the indexes of a table leave to do.
+    pub(crate) fn add(&self, name: &str, record: &TableRecord) {
+        let mut tasks = self.tasks.lock();
+        for index in &record.indexes {
+            let (index_id, status) = (index.index_id, index.status);
+            let is_known = |task: &Task| {
+                task.table_id == record.table_id
+                    && task.index_id == index_id
+                    && task.status == status
+            };
+            if status != TableStatus::Active && !tasks.iter().any(is_known) {
+                tasks.push_back(Task {
+                    table: name.to_owned(),
+                    table_id: record.table_id,
+                    index_id,
+                    status,
+                    stage: Stage::Begun,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.lock().is_empty()
+    }
+}
+
+impl Tables {
+    /// Does one step of the work on indexes that [`Tables::update_table`] leaves to be done; false if
+    /// there is none. A thread calls this until all is done, unless the database was opened with
+    /// [`esker::Background::Manual`]: then the caller does.
+    ///
+    /// # Errors
+    /// `Internal` with the engine's report. The step will be done again.
+    pub fn run_index_step(&self) -> Result<bool> {
+        let work = self.index_work();
+        let _step = work.step.lock();
+        let Some(task) = work.tasks.lock().front().cloned() else { return Ok(false) };
+        let next = self.step(&task)?;
+        let mut tasks = work.tasks.lock();
+        tasks.pop_front();
+        if let Some(stage) = next {
+            tasks.push_back(Task { stage, ..task });
+        }
+        Ok(true)
+    }
+
+    /// What is to be done next of a task; `None` when it has ended.
+    fn step(&self, task: &Task) -> Result<Option<Stage>> {
+        let Some(table) = self.table_of(task) else { return Ok(None) };
+        if let Stage::Filling(after) = &task.stage {
+            return match self.fill(&table, task.index_id, after)? {
+                Some(last) => Ok(Some(Stage::Filling(last))),
+                None => self.end(task).map(|()| None),
+            };
+        }
+        block_on(self.locks().wait_for_all());
+        if task.status == TableStatus::Deleting {
+            match self.db().drop_keyspace(&catalog::index_keyspace(task.table_id, task.index_id)) {
+                Err(error) if error.kind() != esker::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+            return self.end(task).map(|()| None);
+        }
+        if let Some(index) = table.indexes.iter().find(|index| index.id() == task.index_id) {
+            index.set_backfilling();
+        }
+        Ok(Some(Stage::Filling(Vec::new())))
+    }
+
+    /// The table of a task, if the index is still what the task is about.
+    fn table_of(&self, task: &Task) -> Option<Arc<Table>> {
+        let table = self.find(&task.table).filter(|table| table.id() == task.table_id)?;
+        let is_meant = |index: &catalog::IndexRecord| {
+            index.index_id == task.index_id && index.status == task.status
+        };
+        table.record.indexes.iter().any(is_meant).then_some(table)
+    }
+
+    /// Puts the next items after a key into an index; the last of them, `None` if there are none.
+    fn fill(&self, table: &Arc<Table>, index_id: u32, after: &[u8]) -> Result<Option<Vec<u8>>> {
+        let start = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
+        let mut stored = table.items.range::<&[u8]>((start, Bound::Unbounded));
+        let (mut keys, mut bytes) = (Vec::new(), 0);
+        while keys.len() < STEP_ITEMS
+            && bytes < STEP_BYTES
+            && let Some(item) = stored.next()
+        {
+            let (key, value) = item?;
+            bytes += value.len();
+            keys.push(key);
+        }
+        drop(stored);
+        let Some(last) = keys.last().map(|key| key.to_vec()) else { return Ok(None) };
+        let stripes = keys.iter().map(|key| ItemLocks::stripe_of(table.id(), key));
+        let stripes = stripes.filter(|_| !esker::mutant!("index_filled_without_locks")).collect();
+        let guard = block_on(Arc::clone(self.locks()).lock(stripes));
+        let mut table = Arc::clone(table);
+        to_latest(&mut table);
+        let index = table.indexes.iter().find(|index| index.id() == index_id);
+        // Deleted meanwhile: the next step sees it too.
+        let Some(index) = index.filter(|index| index.is_being_filled()) else {
+            return Ok(Some(last));
+        };
+        let (mut batch, mut delta) = (self.db().batch(), TableDelta::default());
+        for key in &keys {
+            // An item that cannot be read has no entry: it is the table's trouble.
+            let entry = |item: &[u8]| index.shape.entry_of(key, ItemView::new(item)?);
+            let Some(Ok(Some(entry))) = table.items.get_and(key, entry)? else { continue };
+            if !index.entries.contains(&entry.key)? {
+                let (change, _) = put_change(&mut batch, &index.entries, None, Some(&entry));
+                delta.add_of_index(index_id, change);
+            }
+        }
+        if !batch.is_empty() {
+            let deltas = smallvec![(Arc::clone(&table), delta)];
+            self.write_batch(&mut batch, deltas, guard)?;
+        }
+        Ok(Some(last))
+    }
+
+    /// The index of a task is there, or gone.
+    fn end(&self, task: &Task) -> Result<()> {
+        let _control = self.control();
+        let Some(table) = self.table_of(task) else { return Ok(()) };
+        let mut record = table.record.clone();
+        if task.status == TableStatus::Deleting {
+            record.indexes.retain(|index| index.index_id != task.index_id);
+            record.drop_unused_definitions();
+        }
+        for index in record.indexes.iter_mut().filter(|index| index.index_id == task.index_id) {
+            index.status = TableStatus::Active;
+        }
+        let settings = Settings::clone(&table.settings());
+        self.store_record(&table, record, settings).map(|_| ())
+    }
+
+    /// Keeps a changed record of a table, durably; `table` is followed by one that has it. An index
+    /// that is new in it is made, and what it leaves to do is noted. Only under the control lock.
+    pub(crate) fn store_record(
+        &self,
+        table: &Arc<Table>,
+        record: TableRecord,
+        settings: Settings,
+    ) -> Result<Arc<Table>> {
+        let db = self.db();
+        // What UpdateTable changes beside indexes is not in the record that the table was opened with.
+        let record = settings.record(&record);
+        let is_known = |id: u32| table.record.indexes.iter().any(|known| known.index_id == id);
+        let added = record.indexes.iter().find(|index| !is_known(index.index_id));
+        let added = added.map(|index| catalog::index_keyspace(table.id(), index.index_id));
+        let store = || -> Result<_> {
+            let create = |name: &String| db.create_keyspace(name, KeyspaceOptions::default());
+            let keyspace = added.as_ref().map(create).transpose()?;
+            let mut batch = db.batch();
+            catalog::put_record(&mut batch, self.catalog(), &table.name, &record)?;
+            catalog::put_settings(&mut batch, self.catalog(), table.id(), &settings)?;
+            // Everything that the index has by now is durable with it.
+            db.write_with(batch, Durability::Sync)?;
+            Ok(keyspace)
+        };
+        let keyspace = store().inspect_err(|_: &TableError| {
+            // Left behind if this fails too, and dropped by the next open if the catalog does not have
+            // the index after all.
+            if let Some(name) = &added {
+                let _ = db.drop_keyspace(name);
+            }
+        })?;
+        let next = table.follow(record, keyspace)?;
+        next.set_settings(settings);
+        self.replace(Arc::clone(&next));
+        self.index_work().add(&next.name, &next.record);
+        self.begin_index_work();
+        Ok(next)
+    }
+}

@@ -1,0 +1,88 @@
+//! The thread that does the work on indexes, and what keeps it: every handle on the tables that a program
+//! holds shares one keeper, and the last of them to go ends the thread before it goes. The thread itself
+//! has a handle without a keeper.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::Tables;
+
+/// How long a step that failed is left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Ends the thread when it is dropped.
+#[derive(Default)]
+pub(crate) struct Keeper {
+    signal: Arc<Signal>,
+    /// Held while the thread is begun. A leaf.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Signal {
+    /// Guards what the thread waits for. A leaf.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_over: bool,
+    has_work: bool,
+}
+
+impl Keeper {
+    /// Has the thread do the work that there is; `tables` is a handle without a keeper.
+    pub(crate) fn begin(&self, tables: Tables) {
+        let mut thread = self.thread.lock();
+        self.signal.state.lock().has_work = true;
+        self.signal.changed.notify_one();
+        if thread.is_none() {
+            let signal = Arc::clone(&self.signal);
+            let work = move || signal.work(&tables);
+            // Without a thread the work waits for the next open.
+            *thread = std::thread::Builder::new().name("esker-index".to_owned()).spawn(work).ok();
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.signal.state.lock().is_over = true;
+        self.signal.changed.notify_one();
+        if let Some(thread) = self.thread.get_mut().take() {
+            // A thread that panicked has nothing more to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Signal {
+    fn work(&self, tables: &Tables) {
+        loop {
+            let mut state = self.state.lock();
+            while !state.has_work && !state.is_over {
+                self.changed.wait(&mut state);
+            }
+            if state.is_over {
+                return;
+            }
+            state.has_work = false;
+            drop(state);
+            let has_failed = match tables.run_index_step() {
+                Ok(false) => continue,
+                Ok(true) => false,
+                Err(_) if tables.is_closed() => return,
+                Err(_) => true,
+            };
+            let mut state = self.state.lock();
+            state.has_work = true;
+            if has_failed && !state.is_over {
+                self.changed.wait_for(&mut state, RETRY_AFTER);
+            }
+        }
+    }
+}
