@@ -322,8 +322,10 @@ impl Table {
             return;
         }
         self.shared.published.add(delta.table);
+        // Of several writes in one commit, later ones may know indexes that the first does not.
+        let latest = self.latest().map_or(self, Arc::as_ref);
         for (id, delta) in &delta.indexes {
-            if let Some(index) = self.indexes.iter().find(|index| index.id() == *id) {
+            if let Some(index) = latest.indexes.iter().find(|index| index.id() == *id) {
                 index.publish(*delta);
             }
         }

@@ -80,7 +80,8 @@ impl<'t> Resource<'t> {
                     Use::Read => read_capacity_units,
                     Use::Write => write_capacity_units,
                 };
-                Some((units as f64, BURST_SECONDS))
+                // None: an index from before a change of billing that is being made.
+                (units > 0).then_some((units as f64, BURST_SECONDS))
             }
             BillingMode::PayPerRequest if self.index.is_some() => None,
             BillingMode::PayPerRequest => {

@@ -70,31 +70,39 @@ enum Stage {
     Filling(Vec<u8>),
 }
 
+impl Task {
+    /// Whether both are about the same, however far they are.
+    fn is_same(&self, other: &Task) -> bool {
+        let of = |task: &Task| (task.table_id, task.index_id, task.status);
+        of(self) == of(other)
+    }
+}
+
 impl IndexWork {
     /// What the indexes of a table leave to do.
     pub(crate) fn add(&self, name: &str, record: &TableRecord) {
         let mut tasks = self.tasks.lock();
-        for index in &record.indexes {
-            let (index_id, status) = (index.index_id, index.status);
-            let is_known = |task: &Task| {
-                task.table_id == record.table_id
-                    && task.index_id == index_id
-                    && task.status == status
+        for index in record.indexes.iter().filter(|index| index.status != TableStatus::Active) {
+            let task = Task {
+                table: name.to_owned(),
+                table_id: record.table_id,
+                index_id: index.index_id,
+                status: index.status,
+                stage: Stage::Begun,
             };
-            if status != TableStatus::Active && !tasks.iter().any(is_known) {
-                tasks.push_back(Task {
-                    table: name.to_owned(),
-                    table_id: record.table_id,
-                    index_id,
-                    status,
-                    stage: Stage::Begun,
-                });
+            if !tasks.iter().any(|known| known.is_same(&task)) {
+                tasks.push_back(task);
             }
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.tasks.lock().is_empty()
+    }
+
+    /// How many indexes have something left to do.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.lock().len()
     }
 }
 
@@ -104,16 +112,20 @@ impl Tables {
     /// [`esker::Background::Manual`]: then the caller does.
     ///
     /// # Errors
-    /// `Internal` with the engine's report. The step will be done again.
+    /// `Internal` with the engine's report. The step will be done again, after those of other indexes.
     pub fn run_index_step(&self) -> Result<bool> {
         let work = self.index_work();
         let _step = work.step.lock();
-        let Some(task) = work.tasks.lock().front().cloned() else { return Ok(false) };
+        let Some(task) = work.tasks.lock().pop_front() else { return Ok(false) };
+        // At the end from the start: however the step ends, the others are next.
+        work.tasks.lock().push_back(task.clone());
         let next = self.step(&task)?;
         let mut tasks = work.tasks.lock();
-        tasks.pop_front();
-        if let Some(stage) = next {
-            tasks.push_back(Task { stage, ..task });
+        let at = tasks.iter().position(|known| known.is_same(&task));
+        match (at, next) {
+            (Some(at), Some(stage)) => tasks[at].stage = stage,
+            (Some(at), None) => drop(tasks.remove(at)),
+            (None, _) => {}
         }
         Ok(true)
     }

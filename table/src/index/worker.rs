@@ -2,6 +2,7 @@
 //! holds shares one keeper, and the last of them to go ends the thread before it goes. The thread itself
 //! has a handle without a keeper.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::Tables;
 
-/// How long a step that failed is left alone.
+/// How long the work is left alone where every step fails.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Ends the thread when it is dropped.
@@ -62,6 +63,8 @@ impl Drop for Keeper {
 
 impl Signal {
     fn work(&self, tables: &Tables) {
+        // Steps that failed since the last that did not.
+        let mut failures = 0;
         loop {
             let mut state = self.state.lock();
             while !state.has_work && !state.is_over {
@@ -72,16 +75,20 @@ impl Signal {
             }
             state.has_work = false;
             drop(state);
-            let has_failed = match tables.run_index_step() {
-                Ok(false) => continue,
-                Ok(true) => false,
-                Err(_) if tables.is_closed() => return,
-                Err(_) => true,
-            };
+            // A step that panics has failed like another: its locks are given back.
+            let step = catch_unwind(AssertUnwindSafe(|| tables.run_index_step()));
+            match step {
+                Ok(Ok(false)) => continue,
+                Ok(Ok(true)) => failures = 0,
+                Ok(Err(_)) if tables.is_closed() => return,
+                Ok(Err(_)) | Err(_) => failures += 1,
+            }
             let mut state = self.state.lock();
             state.has_work = true;
-            if has_failed && !state.is_over {
+            // Every index that has something left to do has failed one after the other.
+            if failures >= tables.index_work().len() && failures > 0 && !state.is_over {
                 self.changed.wait_for(&mut state, RETRY_AFTER);
+                failures = 0;
             }
         }
     }

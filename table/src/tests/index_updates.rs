@@ -13,6 +13,7 @@ use crate::schema::{
     GlobalSecondaryIndex, GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, Projection,
     ProjectionType, ProvisionedThroughput, TableStatus, UpdateGlobalSecondaryIndexAction,
 };
+use crate::table::{CountsDelta, TableDelta};
 use crate::{TableError, TableErrorKind};
 
 const INDEX: &str = "by_n";
@@ -205,6 +206,45 @@ fn an_index_is_filled_beside_writes_and_taken_away_again() {
     while tables.run_index_step().unwrap() {}
     assert_eq!(scan_index(&tables), expected);
     assert_sound(&tables);
+}
+
+#[test]
+fn a_table_whose_items_cannot_be_read_does_not_hold_up_the_others() {
+    let tables = open_in(&Simulation::new(8)).unwrap();
+    for name in [TABLE, "other"] {
+        create(&tables, name, None);
+        let request =
+            UpdateTableRequest { table_name: name.to_owned(), ..request(vec![creation(INDEX)]) };
+        tables.update_table(request).unwrap();
+    }
+    let damaged = tables.find(TABLE).unwrap().id();
+    tables.db().drop_keyspace(&crate::catalog::items_keyspace(damaged)).unwrap();
+    let steps: Vec<_> = (0..12).map(|_| tables.run_index_step()).collect();
+    assert!(steps.iter().any(|step| step.is_err()));
+    let status = |name: &str| {
+        let request = DescribeTableRequest { table_name: name.to_owned() };
+        tables.describe_table(request).unwrap().table.table_status
+    };
+    assert_eq!((status(TABLE), status("other")), (TableStatus::Updating, TableStatus::Active));
+    // Its user can give the index up.
+    update(&tables, deletion(INDEX)).unwrap();
+    while tables.run_index_step().unwrap() {}
+    assert_eq!(status(TABLE), TableStatus::Active);
+}
+
+#[test]
+fn what_a_write_counts_that_began_before_an_index_is_published_of_it() {
+    let tables = open_in(&Simulation::new(9)).unwrap();
+    create(&tables, TABLE, None);
+    let before = tables.find(TABLE).unwrap();
+    update(&tables, creation(INDEX)).unwrap();
+    while tables.run_index_step().unwrap() {}
+    let index_id = tables.find(TABLE).unwrap().indexes[0].id();
+    let mut delta = TableDelta::default();
+    delta.add_of_index(index_id, CountsDelta::of(None, Some(10)));
+    before.publish(&delta);
+    let described = describe(&tables);
+    assert_eq!((index(&described).item_count, index(&described).index_size_bytes), (1, 10));
 }
 
 #[test]
