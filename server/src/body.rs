@@ -112,12 +112,20 @@ async fn read_within(
     Ok(RequestBody { bytes, _reservation: reservation })
 }
 
-async fn discard(body: &mut Incoming) {
+/// Reads a body that nobody needs and keeps nothing of it, for a while; whether that was all of it.
+pub(crate) async fn discard_all(mut body: Incoming) -> bool {
+    tokio::time::timeout(DISCARD_TIMEOUT, discard(&mut body)).await.unwrap_or(false)
+}
+
+/// Whether the body came to its end.
+async fn discard(body: &mut Incoming) -> bool {
     let mut seen = 0;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
         seen += frame.data_ref().map_or(0, Bytes::len);
         if seen > DISCARD_BYTES_MAX {
-            return;
+            return false;
         }
     }
+    true
 }

@@ -26,7 +26,7 @@ use crate::limits::{Budgets, Limits};
 use crate::logged::{Logged, Seldom};
 use crate::request_id::RequestIds;
 use crate::service::Service;
-use crate::sigv4::{self, Moment};
+use crate::sigv4::{self, Claimed, Moment};
 use crate::stall::InRequest;
 
 const AMZ_JSON: &str = "application/x-amz-json-1.0";
@@ -200,6 +200,14 @@ async fn operation(
         (encoding::of_request(&parts.headers), encoding::of_answer(&parts.headers));
     let is_held_back = parts.headers.contains_key(EXPECT);
     let bodies = &shared.budgets.bodies;
+    let claimed = if target.is_ok() { claim(shared, &parts) } else { Ok(None) };
+    // Nobody's body is held for whom its signature could never be right.
+    if let Err(error) = &claimed
+        && shared.access.credentials.is_some()
+    {
+        let close = is_held_back || !body::discard_all(body).await;
+        return Ok(Answer { close, ..Answer::error(error) });
+    }
     let body = match body::read(body, is_held_back, &shared.limits, bodies).await {
         Ok(body) => body,
         Err(BodyError::Gone) => return Err(ClientGone),
@@ -218,8 +226,12 @@ async fn operation(
         Ok(target) => target,
         Err(error) => return Ok(Answer::error(&error)),
     };
-    let body = match authenticate(shared, &parts, body).await {
-        Ok(body) => body,
+    let body = match claimed {
+        Ok(None) => body,
+        Ok(Some(claimed)) => match authenticate(&claimed, &parts, body).await {
+            Ok(body) => body,
+            Err(error) => return Ok(Answer::error(&error)),
+        },
         Err(error) => return Ok(Answer::error(&error)),
     };
     let body = match sent_as {
@@ -278,19 +290,24 @@ fn log_overload(shared: &Shared, operation: &str, text: &str) {
     }
 }
 
-/// Lets pass what is signed with a key of the server's; where it has none, what carries a signature of any kind, in its
-/// headers or (a presigned request) in its query. The signature covers the body as it was sent.
+/// Lets pass what may be signed with a key of the server's, as far as its headers tell; where it has none, what carries a
+/// signature of any kind, in its headers or (a presigned request) in its query.
+fn claim<'s>(shared: &'s Shared, parts: &Parts) -> Result<Option<Claimed<'s>>, WireError> {
+    if let Some(credentials) = &shared.access.credentials {
+        return sigv4::claim(credentials, parts, Moment::now()).map(Some);
+    }
+    let query = parts.uri.query().unwrap_or("");
+    let is_signed = parts.headers.contains_key(AUTHORIZATION)
+        || query.split('&').any(|pair| pair.starts_with("X-Amz-Signature="));
+    if is_signed { Ok(None) } else { Err(WireError::missing_authentication()) }
+}
+
+/// Lets pass what is signed with the key that it claims. The signature covers the body as it was sent.
 async fn authenticate(
-    shared: &Shared,
+    claimed: &Claimed<'_>,
     parts: &Parts,
     body: RequestBody,
 ) -> Result<RequestBody, WireError> {
-    let Some(credentials) = &shared.access.credentials else {
-        let query = parts.uri.query().unwrap_or("");
-        let is_signed = parts.headers.contains_key(AUTHORIZATION)
-            || query.split('&').any(|pair| pair.starts_with("X-Amz-Signature="));
-        return if is_signed { Ok(body) } else { Err(WireError::missing_authentication()) };
-    };
     let (body, hash) = if body.bytes().len() <= INLINE_HASHED_BYTES_MAX {
         let hash = sigv4::hash(body.bytes());
         (body, hash)
@@ -301,7 +318,7 @@ async fn authenticate(
         });
         hashed.await.map_err(|panic| dispatch::panicked("a signature", &panic))?
     };
-    sigv4::verify(credentials, parts, &hash, Moment::now())?;
+    claimed.verify(parts, &hash)?;
     Ok(body)
 }
 

@@ -1,8 +1,8 @@
 //! Signature Version 4, as the AWS SDKs sign requests: whether a request was signed, over exactly the bytes that arrived,
 //! with a secret that this server knows. Called by `http.rs` where credentials are configured; nothing here runs
 //! otherwise. The scheme is the one of AWS Identity and Access Management's user guide ("Create a signed AWS API
-//! request"); our own client signs with it too. The exceptions are those that the DynamoDB developer guide lists as common errors. Never answers sooner for
-//! a key that does not exist, and never stops at the first byte of a signature that is wrong.
+//! request"); our own client signs with it too. The exceptions are those that the DynamoDB developer guide lists as common errors; as there, a key that
+//! does not exist is told apart from a wrong signature. Never stops at the first byte of a signature that is wrong.
 
 mod canonical;
 mod claim;
@@ -42,18 +42,24 @@ pub(crate) fn hash(bytes: &[u8]) -> BodyHash {
     Sha256::digest(bytes).into()
 }
 
-/// Checks the signature of a request whose body, as it was sent, has this hash.
+/// A claim of which only the signature is left to check.
+pub(crate) struct Claimed<'c> {
+    claim: Claim,
+    secret: &'c str,
+}
+
+/// Checks what can be checked of a request's signature before its body is there, so that nobody's body is held for whom it
+/// could never be right.
 ///
 /// # Errors
 /// `MissingAuthenticationTokenException`, `IncompleteSignatureException`, `InvalidSignatureException` and
 /// `UnrecognizedClientException`, as the service uses them.
-pub(crate) fn verify(
-    credentials: &Credentials,
+pub(crate) fn claim<'c>(
+    credentials: &'c Credentials,
     parts: &Parts,
-    body: &BodyHash,
     now: Moment,
-) -> Result<(), WireError> {
-    verify_for(SERVICE, credentials, parts, body, now)
+) -> Result<Claimed<'c>, WireError> {
+    claim_for(SERVICE, credentials, parts, now)
 }
 
 /// For fuzzing: verifies with the key, at the time and for the service of AWS's test suite.
@@ -61,36 +67,41 @@ pub(crate) fn verify_example(parts: &Parts, body: &[u8]) -> bool {
     let credentials =
         Credentials::of("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY").ok();
     credentials.zip(Moment::parse("20150830T123600Z")).is_some_and(|(credentials, now)| {
-        verify_for("service", &credentials, parts, &hash(body), now).is_ok()
+        claim_for("service", &credentials, parts, now)
+            .is_ok_and(|claimed| claimed.verify(parts, &hash(body)).is_ok())
     })
 }
 
-fn verify_for(
+fn claim_for<'c>(
     service: &str,
-    credentials: &Credentials,
+    credentials: &'c Credentials,
     parts: &Parts,
-    body: &BodyHash,
     now: Moment,
-) -> Result<(), WireError> {
+) -> Result<Claimed<'c>, WireError> {
     let claim = Claim::of(parts)?.ok_or_else(WireError::missing_authentication)?;
     check_scope(&claim.scope, &claim.moment, service)?;
     check_time(&claim, now)?;
     check_signed_headers(&claim, parts)?;
-    let canonical = canonical_request(&claim, parts, body);
-    let to_sign = string_to_sign(&claim, &canonical);
-    // What an unknown key costs is what a known one costs.
-    let secret = credentials.secret(&claim.key_id);
-    let right = signature(secret.unwrap_or(""), &claim.scope, &to_sign);
-    let is_right =
-        claim.signature_bytes().is_some_and(|claimed| right.verify_slice(&claimed).is_ok());
-    if secret.is_none() {
-        return Err(WireError::unrecognized_client());
-    }
-    if !is_right {
+    let secret = credentials.secret(&claim.key_id).ok_or_else(WireError::unrecognized_client)?;
+    Ok(Claimed { claim, secret })
+}
+
+impl Claimed<'_> {
+    /// Checks the signature over a body that has this hash, as it was sent.
+    ///
+    /// # Errors
+    /// `InvalidSignatureException`, with what should have been signed.
+    pub(crate) fn verify(&self, parts: &Parts, body: &BodyHash) -> Result<(), WireError> {
+        let Claimed { claim, secret } = self;
+        let canonical = canonical_request(claim, parts, body);
+        let to_sign = string_to_sign(claim, &canonical);
+        let right = signature(secret, &claim.scope, &to_sign);
+        if claim.signature_bytes().is_some_and(|claimed| right.verify_slice(&claimed).is_ok()) {
+            return Ok(());
+        }
         let canonical = String::from_utf8_lossy(&canonical);
-        return Err(WireError::invalid_signature(message::mismatch(&canonical, &to_sign)));
+        Err(WireError::invalid_signature(message::mismatch(&canonical, &to_sign)))
     }
-    Ok(())
 }
 
 /// The `X-Amz-Date` and the `Authorization` of a POST to the server's root, for our own client.

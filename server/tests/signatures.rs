@@ -109,6 +109,25 @@ fn what_is_not_signed_is_refused_before_it_is_read() {
 }
 
 #[test]
+fn a_body_is_not_waited_for_that_cannot_be_signed_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    // The client waits to be told to go on, and is answered instead.
+    let held_back = b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9000000\r\n\
+        X-Amz-Target: DynamoDB_20120810.PutItem\r\nAuthorization: x\r\n\r\n";
+    let answer = support::exchange(&mut server.connect(), held_back).unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (400, Some("close")));
+    assert!(answer.body.contains("MissingAuthenticationTokenException"), "{}", answer.body);
+    // A body that is there is read and thrown away: the connection serves on.
+    let mut stream = server.connect();
+    let large = request("PutItem", &"x".repeat(1 << 20));
+    for _ in 0..2 {
+        let answer = support::exchange(&mut stream, &large).unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (400, None));
+    }
+}
+
+#[test]
 fn our_own_client_signs_with_the_key_of_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
