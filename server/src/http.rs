@@ -1,6 +1,6 @@
 //! One HTTP request: who may ask, what was asked, and the response with its headers. `server.rs` hands over each
-//! request; the work itself is `dispatch.rs`'s. Pages on
-//! the web have no business here, unless their origins are named: `cors.rs`. Never answers without a request id and the checksum of the body.
+//! request; the work itself is `dispatch.rs`'s. Pages on the web have no business here, unless their origins are named:
+//! `cors.rs`. Never answers without a request id and the checksum of the body.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -248,7 +248,8 @@ fn tables_text(arguments: &Arguments, wrong: &WrongTables, is_corrected: bool) -
         let _ = writeln!(
             out,
             "Index {index} of table {table} is without {} that did not agree with an item that can be read: {what} are \
-             in {}, as lines that esker import reads.",
+             in {}, as lines that esker import reads. Import only what the table has lost: an older line replaces a newer \
+             item.",
             counted(*count, "entry"),
             path.display()
         );
