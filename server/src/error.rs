@@ -167,6 +167,16 @@ impl WireError {
         Self::new(500, DYNAMODB, "InternalServerError", message)
     }
 
+    /// A `ValidationException` with what `words` makes of its message, if anything.
+    pub(crate) fn reworded(mut self, words: impl FnOnce(&str) -> Option<String>) -> Self {
+        if self.exception == "ValidationException"
+            && let Some(message) = self.message.as_deref().and_then(words)
+        {
+            self.message = Some(message);
+        }
+        self
+    }
+
     /// The HTTP status.
     pub(crate) fn status(&self) -> u16 {
         self.status

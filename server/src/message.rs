@@ -119,6 +119,18 @@ pub(crate) fn not_in_enum(value: &str, path: &str, set: &str) -> String {
     )
 }
 
+/// What the newer validation layer says of such a value in the few places where it names neither it nor its member.
+pub(crate) fn not_in_named_enum(set: &str) -> String {
+    format!("Failed to satisfy constraint: Member must satisfy enum value set: [{set}]")
+}
+/// In its order, with the name that it gives to one of them.
+pub(crate) const RETURN_VALUES_SET: &str = "ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE";
+pub(crate) const CONDITIONAL_OPERATOR_SET: &str = "ALL, OR";
+pub(crate) const RETURNS_OLD_ONLY: &str = "ReturnValues can only be ALL_OLD or NONE";
+/// With a quotation mark that the service ends it with.
+pub(crate) const UPDATE_ACTION: &str =
+    "Member must satisfy enum value set: [ADD, DELETE, PUT]' for Action";
+
 // Features that are not here.
 
 pub(crate) fn table_not_found(name: &str) -> String {

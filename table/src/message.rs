@@ -541,7 +541,7 @@ pub(crate) fn counts_problem(stored: Counts, counted: Counts) -> String {
 }
 
 // Reads and writes of items.
-pub(crate) const RETURN_VALUES: &str = "Return values set to invalid value";
+pub(crate) const RETURN_VALUES: &str = "ReturnValues can only be ALL_OLD or NONE";
 pub(crate) const INVALID_UPDATE_PATH: &str =
     "The document path provided in the update expression is invalid for update";
 pub(crate) const MISSING_OPERAND: &str =
@@ -665,7 +665,7 @@ pub(crate) fn missing(member: &str) -> String {
     format!("Value null at '{member}' failed to satisfy constraint: Member must not be null")
 }
 
-/// As `constraint`, of a list that is too long to be shown.
+/// As `constraint`, of a list that is too long to be shown, and of members that the newer validation layer checks.
 pub(crate) fn list_constraint(member: &str, must: &str) -> String {
     format!("Value at '{member}' failed to satisfy constraint: Member must {must}")
 }

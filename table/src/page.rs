@@ -166,9 +166,9 @@ pub(crate) fn check_limit(limit: Option<i32>) -> Result<Option<u32>> {
     match limit.map(|limit| (limit, u32::try_from(limit))) {
         None => Ok(None),
         Some((_, Ok(limit @ 1..))) => Ok(Some(limit)),
-        Some((limit, _)) => {
+        Some(_) => {
             let must = "have value greater than or equal to 1";
-            let error = message::constraint(&limit.to_string(), "limit", must);
+            let error = message::list_constraint("Limit", must);
             Err(TableError::validation(message::validation_errors(&[error])))
         }
     }

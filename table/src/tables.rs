@@ -15,7 +15,7 @@ use crate::index::work::IndexWork;
 use crate::index::worker::Keeper;
 use crate::item_lock::ItemLocks;
 use crate::message;
-use crate::schema::check::table_name;
+use crate::schema::check::{item_table_name, table_name};
 use crate::table::Table;
 use crate::transaction::Transactions;
 use crate::transaction::token::Tokens;
@@ -268,7 +268,7 @@ impl Tables {
         if let Some(table) = self.find(given) {
             return Ok(Lookup(Some(table)));
         }
-        Ok(Lookup(self.find(table_name(given)?)))
+        Ok(Lookup(self.find(item_table_name(given)?)))
     }
 
     /// The table that a request on the table itself names, in a message of its own.

@@ -55,6 +55,37 @@ impl Constraints {
         found
     }
 
+    /// Keeps the first failure alone; where it is of one of the members `bare`, it is told without the envelope.
+    pub(super) fn first(mut self, bare: &[&str]) -> Result<Self, WireError> {
+        self.failures.truncate(1);
+        match self.failures.first() {
+            Some(first) if bare.iter().any(|path| first.contains(&format!("' at '{path}' "))) => {
+                Err(WireError::validation(first.as_str()))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Notes a failure.
+    pub(super) fn failed(&mut self, text: &str) {
+        self.failures.push(text.to_owned());
+    }
+
+    /// As [`Self::choice`], where the newer validation layer says something else.
+    pub(super) fn choice_worded<T: Copy>(
+        &mut self,
+        text: Option<&str>,
+        values: &[(&str, T)],
+        refusal: impl FnOnce() -> String,
+    ) -> Option<T> {
+        let text = text?;
+        let found = values.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        if found.is_none() {
+            self.failures.push(refusal());
+        }
+        found
+    }
+
     /// The verdict.
     pub(super) fn check(self) -> Result<(), WireError> {
         if self.failures.is_empty() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use esker_table::Item;
 use esker_table::operation::{
-    DeleteItemRequest, DeleteItemResponse, ExpressionAttributeNames, check_parameters,
+    DeleteItemRequest, DeleteItemResponse, ExpressionAttributeNames, ReturnValues, check_parameters,
 };
 use serde::Serialize;
 use serde::de::MapAccess;
@@ -12,12 +12,13 @@ use serde::de::MapAccess;
 use super::constraint::Constraints;
 use super::legacy::{self, ByName, ExpectedIn};
 use super::shared::{
-    CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
+    CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS,
     RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
-use super::{Awaited, Operation};
+use super::{Awaited, Operation, single_write};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, Members};
+use crate::message;
 use crate::service::{Pending, Service};
 
 /// DeleteItem.
@@ -79,14 +80,15 @@ impl Operation for DeleteItem {
     fn request(input: Input) -> Result<Self::Request, WireError> {
         let mut checks = Constraints::default();
         let table_name = checks.required(input.table_name, "tableName");
+        let has_key = input.key.is_some();
         let key = checks.required(input.key.map(Some), "key");
-        let return_values =
-            checks.choice(input.return_values.as_deref(), "returnValues", RETURN_VALUES);
         let return_consumed_capacity = checks.choice(
             input.return_consumed_capacity.as_deref(),
             "returnConsumedCapacity",
             RETURN_CONSUMED_CAPACITY,
         );
+        let return_values =
+            single_write::return_values(&mut checks, input.return_values.as_deref());
         checks.choice(
             input.return_item_collection_metrics.as_deref(),
             "returnItemCollectionMetrics",
@@ -97,6 +99,11 @@ impl Operation for DeleteItem {
             "returnValuesOnConditionCheckFailure",
             RETURN_VALUES_ON_FAILURE,
         );
+        let returns_old =
+            matches!(return_values, None | Some(ReturnValues::None | ReturnValues::AllOld));
+        if !returns_old && has_key {
+            checks.failed(message::RETURNS_OLD_ONLY);
+        }
         let joined = legacy::joined(input.conditional_operator.as_ref(), input.expected.as_ref());
         let expected = legacy::expected(&mut checks, input.expected);
         checks.check()?;
@@ -129,6 +136,10 @@ impl Operation for DeleteItem {
 
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+
+    fn refusal(error: WireError) -> WireError {
+        single_write::worded(error)
     }
 }
 

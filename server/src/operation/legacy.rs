@@ -13,6 +13,7 @@ use serde::de::MapAccess;
 use super::constraint::Constraints;
 use crate::error::WireError;
 use crate::json::{self, Decoded, Members};
+use crate::message;
 
 const CONDITIONAL_OPERATOR: &[(&str, ConditionalOperator)] =
     &[("OR", ConditionalOperator::Or), ("AND", ConditionalOperator::And)];
@@ -116,7 +117,9 @@ pub(super) fn conditional_operator(
     given: Option<&str>,
 ) -> Result<Option<ConditionalOperator>, WireError> {
     let mut checks = Constraints::default();
-    let found = checks.choice(given, "conditionalOperator", CONDITIONAL_OPERATOR);
+    let found = checks.choice_worded(given, CONDITIONAL_OPERATOR, || {
+        message::not_in_named_enum(message::CONDITIONAL_OPERATOR_SET)
+    });
     checks.check()?;
     Ok(found)
 }
@@ -168,10 +171,10 @@ pub(super) fn updates(
     checks: &mut Constraints,
     given: Option<ByName<UpdateIn>>,
 ) -> Option<Decoded<AttributeUpdates>> {
-    each(given, |name, given: UpdateIn| {
-        let path = format!("attributeUpdates.{name}.member.action");
+    each(given, |_, given: UpdateIn| {
+        let refusal = || message::UPDATE_ACTION.to_owned();
         Ok(AttributeValueUpdate {
-            action: checks.choice(given.action.as_deref(), &path, ACTION),
+            action: checks.choice_worded(given.action.as_deref(), ACTION, refusal),
             value: given.value.transpose()?,
         })
     })

@@ -20,6 +20,7 @@ mod query;
 pub(crate) mod requests;
 mod scan;
 mod shared;
+mod single_write;
 mod table_options;
 pub(crate) mod tags;
 mod transact_get_items;
@@ -69,6 +70,11 @@ pub(crate) trait Operation {
 
     /// The response as JSON.
     fn response(response: &Self::Response) -> impl Serialize;
+
+    /// An error as this operation words it.
+    fn refusal(error: WireError) -> WireError {
+        error
+    }
 }
 
 /// An operation that blocks its thread: reads, which may wait for the disk, and changes of tables.
@@ -95,10 +101,10 @@ pub(crate) fn start<O: Awaited + 'static>(
     service: Arc<dyn Service>,
     body: &[u8],
 ) -> Result<PendingAnswer, WireError> {
-    let request = O::request(json::read(body)?)?;
+    let request = json::read(body).and_then(O::request).map_err(O::refusal)?;
     let pending = O::start(service, request);
     Ok(Box::pin(async move {
-        let response = pending.await?;
+        let response = pending.await.map_err(|error| O::refusal(error.into()))?;
         Ok(json::to_bytes(&O::response(&response)))
     }))
 }

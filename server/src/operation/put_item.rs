@@ -12,10 +12,10 @@ use serde::de::MapAccess;
 use super::constraint::Constraints;
 use super::legacy::{self, ByName, ExpectedIn};
 use super::shared::{
-    CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
+    CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS,
     RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
-use super::{Awaited, Operation};
+use super::{Awaited, Operation, single_write};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, Members};
 use crate::service::{Pending, Service};
@@ -80,13 +80,13 @@ impl Operation for PutItem {
         let mut checks = Constraints::default();
         let table_name = checks.required(input.table_name, "tableName");
         let item = checks.required(input.item.map(Some), "item");
-        let return_values =
-            checks.choice(input.return_values.as_deref(), "returnValues", RETURN_VALUES);
         let return_consumed_capacity = checks.choice(
             input.return_consumed_capacity.as_deref(),
             "returnConsumedCapacity",
             RETURN_CONSUMED_CAPACITY,
         );
+        let return_values =
+            single_write::return_values(&mut checks, input.return_values.as_deref());
         checks.choice(
             input.return_item_collection_metrics.as_deref(),
             "returnItemCollectionMetrics",
@@ -129,6 +129,10 @@ impl Operation for PutItem {
 
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+
+    fn refusal(error: WireError) -> WireError {
+        single_write::worded(error)
     }
 }
 

@@ -15,7 +15,7 @@ use super::shared::{
     CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES,
     RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
-use super::{Awaited, Operation};
+use super::{Awaited, Operation, single_write};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, Members};
 use crate::service::{Pending, Service};
@@ -83,24 +83,34 @@ impl Operation for UpdateItem {
     fn request(input: Input) -> Result<Self::Request, WireError> {
         let mut checks = Constraints::default();
         let table_name = checks.required(input.table_name, "tableName");
-        let key = checks.required(input.key.map(Some), "key");
-        let return_values =
-            checks.choice(input.return_values.as_deref(), "returnValues", RETURN_VALUES);
-        let return_consumed_capacity = checks.choice(
-            input.return_consumed_capacity.as_deref(),
-            "returnConsumedCapacity",
-            RETURN_CONSUMED_CAPACITY,
+        let has_key = input.key.is_some();
+        let return_values = if has_key {
+            single_write::return_values(&mut checks, input.return_values.as_deref())
+        } else {
+            // The older layer reads a request without its key.
+            checks.choice(input.return_values.as_deref(), "returnValues", RETURN_VALUES)
+        };
+        let return_values_on_condition_check_failure = checks.choice(
+            input.return_values_on_failure.as_deref(),
+            "returnValuesOnConditionCheckFailure",
+            RETURN_VALUES_ON_FAILURE,
         );
         checks.choice(
             input.return_item_collection_metrics.as_deref(),
             "returnItemCollectionMetrics",
             RETURN_ITEM_COLLECTION_METRICS,
         );
-        let return_values_on_condition_check_failure = checks.choice(
-            input.return_values_on_failure.as_deref(),
-            "returnValuesOnConditionCheckFailure",
-            RETURN_VALUES_ON_FAILURE,
+        let return_consumed_capacity = checks.choice(
+            input.return_consumed_capacity.as_deref(),
+            "returnConsumedCapacity",
+            RETURN_CONSUMED_CAPACITY,
         );
+        let key = checks.required(input.key.map(Some), "key");
+        // Of several, this operation tells the first.
+        if has_key {
+            checks =
+                checks.first(&["returnValuesOnConditionCheckFailure", "returnConsumedCapacity"])?;
+        }
         let joined = legacy::joined(input.conditional_operator.as_ref(), input.expected.as_ref());
         let updates = legacy::updates(&mut checks, input.attribute_updates);
         let expected = legacy::expected(&mut checks, input.expected);
@@ -139,6 +149,10 @@ impl Operation for UpdateItem {
 
     fn response(response: &Self::Response) -> impl Serialize {
         Output(response)
+    }
+
+    fn refusal(error: WireError) -> WireError {
+        single_write::worded(error)
     }
 }
 

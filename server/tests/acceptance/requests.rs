@@ -94,7 +94,7 @@ fn errors_of_members_are_told_together_before_anything_is_looked_up() {
         wire.refused("PutItem", json!({"ReturnValues": "SOME", "ReturnConsumedCapacity": "x"}));
     assert_eq!(refusal.kind, "ValidationException");
     assert!(refusal.message.starts_with("4 validation errors detected: "), "{refusal:?}");
-    for part in ["'tableName'", "'item'", "'returnValues'", "'returnConsumedCapacity'"] {
+    for part in ["'tableName'", "'item'", "[ALL_OLD, UPDATED_OLD", "'returnConsumedCapacity'"] {
         assert!(refusal.message.contains(part), "{refusal:?}");
     }
     // Then values, then expressions, and only then the table.

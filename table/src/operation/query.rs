@@ -11,7 +11,7 @@ use crate::expression::legacy::{check_parameters, prepare_conditions};
 use crate::expression::projection::Parts;
 use crate::expression::{Placeholders, filter, key_condition, prepare_placeholders, projection};
 use crate::page::{PageRequest, check_limit, counts_only, read_page};
-use crate::schema::check::{check_index_name, table_name};
+use crate::schema::check::{check_index_name, item_table_name};
 use crate::source::Source;
 use crate::throttle::{Resource, Use};
 use crate::{Item, Tables, message};
@@ -102,7 +102,7 @@ impl Tables {
     /// # Errors
     /// `Validation` for a wrong request; `ResourceNotFound` if there is no such table.
     pub fn query(&self, mut request: QueryRequest) -> Result<QueryResponse> {
-        let name = table_name(&request.table_name)?;
+        let name = item_table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
         request.check_parameters()?;
         let index_name = request.index_name.as_deref();

@@ -11,7 +11,7 @@ use crate::expression::projection::Parts;
 use crate::expression::{Placeholders, filter, prepare_placeholders, projection};
 use crate::key_codec::segment_range;
 use crate::page::{PageRequest, check_limit, counts_only, read_page};
-use crate::schema::check::{check_index_name, table_name};
+use crate::schema::check::{check_index_name, item_table_name};
 use crate::source::Source;
 use crate::throttle::{Resource, Use};
 use crate::{Item, Tables, message};
@@ -96,7 +96,7 @@ impl Tables {
     /// # Errors
     /// `Validation` for a wrong request; `ResourceNotFound` if there is no such table.
     pub fn scan(&self, mut request: ScanRequest) -> Result<ScanResponse> {
-        let name = table_name(&request.table_name)?;
+        let name = item_table_name(&request.table_name)?;
         let limit = check_limit(request.limit)?;
         check_segments(&request)?;
         let has_projection = request.projection_expression.is_some();
@@ -180,10 +180,10 @@ fn check_segments(request: &ScanRequest) -> Result<()> {
             _ if value > most => format!("have value less than or equal to {most}"),
             _ => return,
         };
-        errors.push(message::constraint(&value.to_string(), member, &must));
+        errors.push(message::list_constraint(member, &must));
     };
-    check(request.total_segments, "totalSegments", 1, TOTAL_SEGMENTS_MAX);
-    check(request.segment, "segment", 0, TOTAL_SEGMENTS_MAX - 1);
+    check(request.segment, "Segment", 0, TOTAL_SEGMENTS_MAX - 1);
+    check(request.total_segments, "TotalSegments", 1, TOTAL_SEGMENTS_MAX);
     if errors.is_empty() {
         return Ok(());
     }

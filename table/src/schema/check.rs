@@ -30,6 +30,19 @@ pub(crate) fn table_name(given: &str) -> Result<&str> {
     Ok(name)
 }
 
+/// As [`table_name`], for operations on items, which word it in their own way: what is empty is told apart from what is
+/// too short, and of several faults only the length is told.
+pub(crate) fn item_table_name(given: &str) -> Result<&str> {
+    let name = plain_name(given);
+    if name.is_empty() {
+        let error = message::list_constraint("TableName", "have length greater than or equal to 1");
+        return refuse_listed(vec![error]).map(|()| name);
+    }
+    let errors = name_errors(name, "tableName");
+    refuse_listed(errors.into_iter().next_back().into_iter().collect())?;
+    Ok(name)
+}
+
 /// Refuses names that no table can have, each with the member that it is given for, all in one
 /// message.
 pub(crate) fn check_table_names<'n>(given: impl Iterator<Item = (&'n str, String)>) -> Result<()> {
@@ -303,12 +316,26 @@ mod tests {
         assert!(error(&"n".repeat(256)).ends_with("length less than or equal to 255"));
         assert!(error("").starts_with("2 validation errors detected: "));
         assert!(error("täble").starts_with("1 validation error detected: "));
+        let of_items = |name: &str| item_table_name(name).unwrap_err().message().to_owned();
+        assert_eq!(
+            of_items("a!"),
+            "1 validation error detected: Value 'a!' at 'tableName' failed to satisfy constraint: \
+             Member must have length greater than or equal to 3"
+        );
+        assert_eq!(
+            of_items(""),
+            "1 validation error detected: Value at 'TableName' failed to satisfy constraint: \
+             Member must have length greater than or equal to 1"
+        );
+        assert_eq!(of_items("ab"), error("ab"));
+        assert_eq!(of_items("täble"), error("täble"));
     }
 
     #[test]
     fn arns_name_tables() {
         let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/Employees";
         assert_eq!(table_name(arn).unwrap(), "Employees");
+        assert_eq!(item_table_name(arn).unwrap(), "Employees");
         assert_eq!(table_name("Employees").unwrap(), "Employees");
         for wrong in ["arn:aws:s3:::bucket", "arn:aws:dynamodb:r:a:table/x", "arn:", "a:b"] {
             assert!(table_name(wrong).is_err(), "{wrong}");

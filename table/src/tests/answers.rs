@@ -162,7 +162,7 @@ fn wrong_keys_are_refused() {
         return_values: Some(crate::operation::ReturnValues::UpdatedOld),
         ..Default::default()
     };
-    assert_eq!(message(tables.put_item(updated)), "Return values set to invalid value");
+    assert_eq!(message(tables.put_item(updated)), "ReturnValues can only be ALL_OLD or NONE");
     let nowhere = GetItemRequest { table_name: "nowhere".to_owned(), ..Default::default() };
     assert_eq!(message(tables.get_item(nowhere)), "Requested resource not found");
 }
@@ -203,7 +203,7 @@ fn wrong_queries_and_scans_are_refused() {
     assert_eq!(start(item([("pk", "a".into())])), "The provided starting key is invalid");
     assert_eq!(
         message(tables.query(QueryRequest { limit: Some(0), ..good.clone() })),
-        "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member \
+        "1 validation error detected: Value at 'Limit' failed to satisfy constraint: Member \
          must have value greater than or equal to 1"
     );
     let unused = QueryRequest {
