@@ -470,6 +470,14 @@ pub(crate) fn not_projected(index: &str, names: &[&str]) -> String {
     )
 }
 
+pub(crate) fn filter_not_projected(index: &str, names: &[&str]) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Secondary index {index} does not project one or more filter \
+         attributes: [{}]",
+        names.join(", ")
+    )
+}
+
 pub(crate) fn hash_keys_without_equality(names: &[&str]) -> String {
     format!(
         "HASH key attributes {} must have equality conditions specified in the query",

@@ -5,6 +5,7 @@
 use esker::Keyspace;
 
 use crate::error::{Result, TableError};
+use crate::expression::condition::BoundCondition;
 use crate::expression::key_condition::BoundKeyCondition;
 use crate::expression::projection::Parts;
 use crate::index::Index;
@@ -81,6 +82,22 @@ impl<'t> Source<'t> {
             }
         }
         Ok(wants_all || !missing.is_empty())
+    }
+
+    /// Refuses the filter of a Query that names what its index does not hold, of local indexes too. That
+    /// of a Scan is judged by what the index holds, as the service does it.
+    ///
+    /// # Errors
+    /// `Validation`.
+    pub(crate) fn check_filter(self, filter: &BoundCondition<'_>) -> Result<()> {
+        let Some(index) = self.index else { return Ok(()) };
+        let missing: Vec<&str> =
+            filter.names().into_iter().filter(|name| !index.shape.holds(name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let text = message::filter_not_projected(&index.record.name, &missing);
+        Err(TableError::validation(text))
     }
 
     /// The keys of the entries that a condition chooses.

@@ -157,6 +157,7 @@ impl Tables {
             return Err(TableError::validation(message::legacy::key_in_filter(name)));
         }
         let filter = filter.or(query_filter);
+        filter.as_ref().map_or(Ok(()), |filter| source.check_filter(filter))?;
         let fetches = source.fetches(request.select, parts.as_ref())?;
         let range = source.range(&condition);
         let start_after = (request.exclusive_start_key.as_ref())

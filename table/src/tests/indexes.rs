@@ -499,7 +499,34 @@ fn reads_answer_what_the_index_holds() {
         ..by_status.clone()
     };
     assert_eq!(tables.query(filtered("sk = pk OR title <> pk")).unwrap().count, 1);
-    assert_eq!(tables.query(filtered("attribute_exists(note)")).unwrap().count, 0);
+    // Nor what the index does not hold, of either kind; a Scan finds it absent.
+    let told = |index: &str, names: &str| {
+        format!(
+            "One or more parameter values were invalid: Secondary index {index} does not project one \
+             or more filter attributes: [{names}]"
+        )
+    };
+    let of_status = filtered("attribute_exists(note) OR extra.x = pk OR title = pk");
+    assert_eq!(message(tables.query(of_status)), told("by_status", "extra, note"));
+    let of_due = QueryRequest {
+        filter_expression: Some("attribute_exists(note)".to_owned()),
+        select: Some(Select::AllAttributes),
+        ..by_due.clone()
+    };
+    assert_eq!(message(tables.query(of_due)), told("by_due", "note"));
+    let scanned = |index: &str, filter: &str| {
+        let request = ScanRequest {
+            table_name: TABLE.to_owned(),
+            index_name: Some(index.to_owned()),
+            filter_expression: Some(filter.to_owned()),
+            ..Default::default()
+        };
+        tables.scan(request).unwrap().count
+    };
+    for index in ["by_status", "by_due"] {
+        assert_eq!(scanned(index, "attribute_exists(note)"), 0);
+        assert_eq!(scanned(index, "attribute_not_exists(note)"), 1);
+    }
     assert_eq!(
         message(tables.query(filtered("attribute_exists(due)"))),
         "Filter Expression can only contain non-primary key attributes: Primary key attribute: due"

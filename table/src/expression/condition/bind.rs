@@ -1,6 +1,8 @@
 //! Conditions with their placeholders replaced and their operands checked. Every condition is checked by itself, from the
 //! first to the last: placeholders, the number of operands, whether they differ, their types.
 
+use std::collections::BTreeSet;
+
 use super::{Call, Comparator, ConditionExpression, Function, Node, Operand};
 use crate::error::Result;
 use crate::expression::path::{BoundPath, BoundStep, shown};
@@ -68,6 +70,17 @@ impl<'r> BoundCondition<'r> {
         };
         self.root.visit(&mut visit);
         found
+    }
+
+    /// The attributes that the condition names, sorted.
+    pub(crate) fn names(&self) -> BTreeSet<&'r str> {
+        let mut names = BTreeSet::new();
+        self.root.visit(&mut |path: &BoundPath<'r>| {
+            if let Some(BoundStep::Name(name)) = path.first() {
+                names.insert(*name);
+            }
+        });
+        names
     }
 }
 
