@@ -150,10 +150,14 @@ impl Core {
         self.queue.write_op(self, keyspace, op, durability).map(|_| ())
     }
 
-    /// As [`Core::write`] with the default durability; see [`crate::Db::write_ordered`].
-    pub(crate) fn write_ordered(&self, batch: &mut Batch, in_line: impl FnOnce()) -> Result<()> {
+    /// As [`Core::write`]; see [`crate::Db::write_ordered`].
+    pub(crate) fn write_ordered(
+        &self,
+        batch: &mut Batch,
+        durability: Durability,
+        in_line: impl FnOnce(),
+    ) -> Result<()> {
         self.check_batch(batch)?;
-        let durability = self.options.durability;
         self.queue.write_ordered(self, batch, durability, in_line).map(|_| ())
     }
 

@@ -212,7 +212,20 @@ impl Db {
     /// # Errors
     /// As of [`Db::write`].
     pub fn write_ordered(&self, batch: &mut Batch, in_line: impl FnOnce()) -> Result<()> {
-        self.core().write_ordered(batch, in_line)
+        self.core().write_ordered(batch, self.core().options.durability, in_line)
+    }
+
+    /// As [`Db::write_ordered`], with a durability of its own.
+    ///
+    /// # Errors
+    /// As of [`Db::write`].
+    pub fn write_ordered_with(
+        &self,
+        batch: &mut Batch,
+        durability: Durability,
+        in_line: impl FnOnce(),
+    ) -> Result<()> {
+        self.core().write_ordered(batch, durability, in_line)
     }
 
     /// Commits a batch with a durability of its own; errors as of [`Db::write`].

@@ -65,11 +65,18 @@ impl ItemLocks {
         usize::try_from(hash % STRIPES as u64).expect("invariant: less than the stripe count")
     }
 
-    /// Waits until each stripe was free once.
-    pub(crate) async fn wait_for_all(self: &Arc<Self>) {
-        for stripe in 0..STRIPES {
-            drop(Arc::clone(self).lock(Stripes::from_slice(&[stripe])).await);
-        }
+    /// The stripes, for who has to see each of them free once.
+    pub(crate) fn stripes() -> std::ops::Range<usize> {
+        0..STRIPES
+    }
+
+    /// Takes those of the stripes that nobody holds now, and waits for none.
+    pub(crate) fn lock_free(self: &Arc<Self>, mut stripes: Stripes) -> ItemGuard {
+        stripes.sort_unstable();
+        stripes.dedup();
+        stripes.retain(|stripe| !std::mem::replace(&mut self.stripes[*stripe].lock().held, true));
+        let (locks, held) = (Arc::clone(self), stripes.len());
+        ItemGuard { locks, stripes, held, _transaction: None }
     }
 
     /// Takes all these stripes, each once however often it is named.
@@ -103,6 +110,11 @@ impl ItemGuard {
     pub(crate) fn with(mut self, transaction: Ongoing) -> Self {
         self._transaction = Some(transaction);
         self
+    }
+
+    /// Whether a stripe is among those that it holds.
+    pub(crate) fn holds(&self, stripe: usize) -> bool {
+        self.stripes[..self.held].binary_search(&stripe).is_ok()
     }
 }
 
@@ -204,6 +216,22 @@ mod tests {
         drop(second);
         drop(gives_up);
         assert!(poll(third.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn what_is_taken_without_waiting_is_what_nobody_holds() {
+        let locks = Arc::new(ItemLocks::new());
+        let other = block_on(Arc::clone(&locks).lock(Stripes::from_slice(&[3])));
+        let guard = locks.lock_free(Stripes::from_slice(&[7, 3, 1, 7]));
+        assert_eq!([1, 3, 7].map(|stripe| guard.holds(stripe)), [true, false, true]);
+        let mut waits = pin!(Arc::clone(&locks).lock(Stripes::from_slice(&[7])));
+        assert!(poll(waits.as_mut()).is_pending());
+        // Neither is free while another waits for it to be passed on.
+        drop(guard);
+        assert!(!locks.lock_free(Stripes::from_slice(&[7])).holds(7));
+        assert!(poll(waits.as_mut()).is_ready());
+        drop(other);
+        assert!(locks.lock_free(Stripes::from_slice(&[3])).holds(3));
     }
 
     #[test]

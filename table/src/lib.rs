@@ -37,6 +37,7 @@ mod value;
 mod write;
 
 pub use error::{CancellationReason, TableError, TableErrorKind};
+pub use index::work::IndexWorkReport;
 pub use number::Number;
 pub use stored::{
     Miscount, ReplacedEntry, StaleIndex, StoredTable, TablesReport, correct_counts,

@@ -8,7 +8,7 @@ use esker::Db;
 
 use crate::capacity;
 use crate::catalog::items_keyspace;
-use crate::error::{Result, TableError};
+use crate::error::{Result, TableError, TableErrorKind};
 use crate::expression::condition::BoundCondition;
 use crate::expression::projection::Parts;
 use crate::item::EncodedItem;
@@ -86,6 +86,20 @@ impl Page {
 
 /// Reads one page.
 pub(crate) fn read_page(db: &Db, source: Source<'_>, request: PageRequest<'_>) -> Result<Page> {
+    let page = read_entries(db, source, request);
+    match (page, source.index) {
+        // The index went while it was read, or its whole table.
+        (Err(error), Some(index))
+            if error.kind() == TableErrorKind::ResourceNotFound
+                && db.existing_keyspace(&items_keyspace(source.table.id()))?.is_some() =>
+        {
+            Err(TableError::validation(message::index_not_found(&index.record.name)))
+        }
+        (page, _) => page,
+    }
+}
+
+fn read_entries(db: &Db, source: Source<'_>, request: PageRequest<'_>) -> Result<Page> {
     let mut page = Page {
         items: (!request.count_only).then(Vec::new),
         count: 0,

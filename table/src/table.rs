@@ -204,13 +204,9 @@ impl Table {
         Ok(Self { name, key, record, items, indexes, shared, successor: OnceLock::new() })
     }
 
-    /// What follows this table when its record changes; `added` is the keyspace of an index that
-    /// comes, which is the record's last. Only under the control lock, when the catalog has the record.
-    pub(crate) fn follow(
-        self: &Arc<Self>,
-        record: TableRecord,
-        added: Option<Keyspace>,
-    ) -> Result<Arc<Self>> {
+    /// What is to follow this table when its record changes; `added` is the keyspace of an index that
+    /// comes, which is the record's last. Nothing changes before [`Table::follow`].
+    pub(crate) fn successor(&self, record: TableRecord, added: Option<Keyspace>) -> Result<Self> {
         let mut added = added.into_iter();
         let mut indexes = Vec::with_capacity(record.indexes.len());
         for (index, shape) in record.kept_indexes()? {
@@ -223,7 +219,7 @@ impl Table {
                 (None, None) => return Err(TableError::internal(message::KEYSPACE_MISSING)),
             });
         }
-        let next = Arc::new(Self {
+        Ok(Self {
             name: self.name.clone(),
             key: record.table_key()?,
             record,
@@ -231,11 +227,17 @@ impl Table {
             indexes,
             shared: Arc::clone(&self.shared),
             successor: OnceLock::new(),
-        });
+        })
+    }
+
+    /// Has this table be followed by its [`Table::successor`]. Only under the control lock, when the
+    /// catalog has the record; so it cannot fail.
+    pub(crate) fn follow(&self, next: Self) -> Arc<Self> {
+        let next = Arc::new(next);
         self.shared.counter.lock().keep_indexes(&next.indexes);
         let is_first = self.successor.set(Arc::clone(&next)).is_ok();
         debug_assert!(is_first, "a table is followed once, under the control lock");
-        Ok(next)
+        next
     }
 
     /// The table as it is now, if it was followed by another. A write asks this when it has locked its

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use esker::vfs::Clock;
-use esker::{Batch, ErrorKind, PendingCommit, mutant};
+use esker::{Batch, Durability, ErrorKind, PendingCommit, mutant};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
@@ -36,6 +36,21 @@ pub(crate) struct ItemWrite<'r> {
     /// What must hold of the item that is written over.
     pub(crate) check: Option<Check<'r>>,
     pub(crate) granted: Granted,
+}
+
+impl ItemWrite<'_> {
+    /// Goes on with the table as it is now. Only under the item lock.
+    ///
+    /// # Errors
+    /// `Validation` if an index has come meanwhile that does not take the new item.
+    pub(crate) fn follow_table(&mut self) -> Result<()> {
+        if to_latest(&mut self.table)
+            && let Some(new) = &self.new
+        {
+            self.table.key.indexed().check(&ItemView::new(new.as_bytes())?.decode()?)?;
+        }
+        Ok(())
+    }
 }
 
 /// What capacity a write has been granted, where requests are throttled.
@@ -175,7 +190,7 @@ impl Tables {
             .then(|| Pace::new(self.db().world().clock.as_ref()));
         let mut written = SmallVec::with_capacity(writes.len());
         for write in writes.iter_mut() {
-            to_latest(&mut write.table);
+            write.follow_table()?;
             // Each may wait for the disk, and whoever polls may have others to serve.
             if let Some(pace) = &mut pace {
                 pace.pause().await;
@@ -187,12 +202,12 @@ impl Tables {
         Ok(written)
     }
 
-    /// Commits what `change` makes of the item that is there, unless it makes nothing. What was there is not kept: `change` takes it over.
+    /// Commits what `change` makes, for the table as it is now, of the item that is there, unless it makes nothing. What was there is not kept: `change` takes it over.
     pub(crate) async fn commit_update(
         &self,
         mut write: ItemWrite<'_>,
         waiting: Waiting,
-        change: impl FnOnce(Option<Item>) -> Result<Option<NewItem>>,
+        change: impl FnOnce(&Table, Option<Item>) -> Result<Option<NewItem>>,
     ) -> Result<Updated> {
         let stripes = std::iter::once(ItemLocks::stripe_of(write.table.id(), &write.key));
         let stripes = stripes.filter(|_| !mutant!("items_not_locked")).collect();
@@ -200,7 +215,8 @@ impl Tables {
         to_latest(&mut write.table);
         let old = read_old(&write, true).inspect_err(|e| self.account_failed(&write, e))?;
         let mut written = [Written::over(old)];
-        write.new = change(written[0].old.as_mut().and_then(|old| old.item.take()))?;
+        let old_item = written[0].old.as_mut().and_then(|old| old.item.take());
+        write.new = change(&write.table, old_item)?;
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
         if new_bytes.is_some() {
             match waiting {
@@ -262,22 +278,28 @@ impl Tables {
         if batch.is_empty() {
             return Ok(());
         }
-        self.write_batch(&mut batch, deltas, guard)
+        self.write_batch(&mut batch, deltas, guard, None)
     }
 
-    /// Commits a batch with the counts that go with it, on this thread.
+    /// Commits a batch with the counts that go with it, on this thread; with the database's default
+    /// durability where there is none of its own.
     pub(crate) fn write_batch(
         &self,
         batch: &mut Batch,
         deltas: Deltas,
         guard: ItemGuard,
+        durability: Option<Durability>,
     ) -> Result<()> {
         let counters = lock_counters(self, &deltas, batch)?;
         let mut is_in_line = false;
-        let result = self.db().write_ordered(batch, || {
+        let in_line = || {
             set_counters(counters);
             is_in_line = true;
-        });
+        };
+        let result = match durability {
+            None => self.db().write_ordered(batch, in_line),
+            Some(durability) => self.db().write_ordered_with(batch, durability, in_line),
+        };
         if is_in_line {
             settle(self, deltas, guard, result.is_ok());
         }
@@ -449,11 +471,11 @@ fn lock_counters<'t>(
     Ok(counters)
 }
 
-/// Goes on with the table as it is now. Only under the item lock.
-pub(crate) fn to_latest(table: &mut Arc<Table>) {
-    if let Some(latest) = table.latest() {
-        *table = Arc::clone(latest);
-    }
+/// Goes on with the table as it is now; true if that is another one. Only under the item lock.
+pub(crate) fn to_latest(table: &mut Arc<Table>) -> bool {
+    let Some(latest) = table.latest() else { return false };
+    *table = Arc::clone(latest);
+    true
 }
 
 /// The item that a write replaces, the whole of it only where it `is_wanted`. Only under its item lock.

@@ -1,11 +1,13 @@
 //! `esker serve`: opens the data directory, serves until SIGTERM, SIGHUP or Ctrl-C, drains, and closes the database.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use esker_table::Tables;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,10 +18,14 @@ use crate::cors::AllowedOrigins;
 use crate::credentials::Credentials;
 use crate::host::AllowedHosts;
 use crate::limits::Limits;
+use crate::logged::Logged;
 use crate::server::Server;
 
 /// How long blocking work may go on after the drain; it cannot be cancelled, but the process ends without it.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Between two looks at the work on indexes.
+const INDEX_WORK_LOOK: Duration = Duration::from_secs(10);
 
 /// The arguments of `esker serve`.
 #[derive(clap::Args)]
@@ -103,7 +109,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let drained = runtime.block_on(async {
         let stop = stop_signal()?;
         announce(address, &arguments.data_dir, is_guarded);
-        Ok::<_, CliError>(server.run(stop).await)
+        Ok::<_, CliError>(tokio::select! {
+            drained = server.run(stop) => drained,
+            never = watch_index_work(&tables) => match never {},
+        })
     })?;
     if !drained {
         tracing::warn!("some requests did not finish in time and were cut off");
@@ -112,6 +121,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     open::close(&tables)?;
     print("closed\n");
     Ok(Outcome::Done)
+}
+
+/// Logs what keeps indexes from being filled or taken away, which no request is told.
+async fn watch_index_work(tables: &Tables) -> Infallible {
+    let mut errors = 0;
+    loop {
+        tokio::time::sleep(INDEX_WORK_LOOK).await;
+        let report = tables.index_work_report();
+        if report.errors > errors
+            && let Some(error) = &report.error
+        {
+            let (count, pending) = (report.errors - errors, report.pending);
+            tracing::warn!(count, pending, "work on an index fails: {}", Logged(error));
+        }
+        errors = report.errors;
+    }
 }
 
 /// The keys that the arguments or the environment name; none where neither does.

@@ -19,7 +19,9 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use esker::{Durability, KeyspaceOptions};
 use parking_lot::Mutex;
 use smallvec::smallvec;
@@ -29,7 +31,7 @@ use crate::catalog::{self, TableRecord};
 use crate::error::Result;
 use crate::index::put_change;
 use crate::item::ItemView;
-use crate::item_lock::ItemLocks;
+use crate::item_lock::{ItemGuard, ItemLocks, Stripes};
 use crate::schema::TableStatus;
 use crate::settings::Settings;
 use crate::table::{Table, TableDelta};
@@ -49,6 +51,20 @@ pub(crate) struct IndexWork {
     /// Guards the tasks that have not ended: steps take the first and put it back last, operations
     /// append. A leaf.
     tasks: Mutex<VecDeque<Task>>,
+    errors: AtomicU64,
+    /// Why no step could be ended, if so. A leaf.
+    error: Mutex<Option<String>>,
+}
+
+/// How the work on indexes goes that [`Tables::update_table`] leaves to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexWorkReport {
+    /// How many indexes are still to be filled or taken away.
+    pub pending: usize,
+    /// How many steps have failed since the tables were opened.
+    pub errors: u64,
+    /// Why the last step of an index failed, if it did.
+    pub error: Option<String>,
 }
 
 /// One index to be filled or taken away.
@@ -60,14 +76,23 @@ struct Task {
     /// What it is on the way from: a task ends where the index has another status.
     status: TableStatus,
     stage: Stage,
+    /// Why its last step failed, if it did.
+    error: Option<String>,
 }
 
 #[derive(Clone)]
 enum Stage {
-    /// Writes may be under way that do not know the change.
-    Begun,
+    /// Writes may be under way that do not know the change, but none that holds one of so many first
+    /// item locks.
+    Begun(usize),
     /// The items up to this key are in the index.
     Filling(Vec<u8>),
+}
+
+/// Why a step of a task failed.
+fn told(task: &Task, error: &TableError) -> String {
+    let Task { table, index_id, .. } = task;
+    format!("index {index_id} of table {table}: {}", error.message())
 }
 
 impl Task {
@@ -88,7 +113,8 @@ impl IndexWork {
                 table_id: record.table_id,
                 index_id: index.index_id,
                 status: index.status,
-                stage: Stage::Begun,
+                stage: Stage::Begun(0),
+                error: None,
             };
             if !tasks.iter().any(|known| known.is_same(&task)) {
                 tasks.push_back(task);
@@ -100,6 +126,12 @@ impl IndexWork {
         self.tasks.lock().is_empty()
     }
 
+    /// Notes why a step could not be ended.
+    pub(crate) fn failed(&self, why: String) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        *self.error.lock() = Some(why);
+    }
+
     /// How many indexes have something left to do.
     pub(crate) fn len(&self) -> usize {
         self.tasks.lock().len()
@@ -107,9 +139,23 @@ impl IndexWork {
 }
 
 impl Tables {
+    /// How the work on indexes goes. A failed step is tried again, after those of other indexes; where
+    /// all fail, after a pause that grows.
+    pub fn index_work_report(&self) -> IndexWorkReport {
+        let work = self.index_work();
+        let error = work.error.lock().clone();
+        IndexWorkReport {
+            pending: work.len(),
+            errors: work.errors.load(Ordering::Relaxed),
+            error: work.tasks.lock().iter().find_map(|task| task.error.clone()).or(error),
+        }
+    }
+
     /// Does one step of the work on indexes that [`Tables::update_table`] leaves to be done; false if
     /// there is none. A thread calls this until all is done, unless the database was opened with
-    /// [`esker::Background::Manual`]: then the caller does.
+    /// [`esker::Background::Manual`]: then the caller does, and no step waits for an item that another
+    /// write has locked, because that write may be a future that the caller has to poll. Such a step
+    /// does what can be done, perhaps nothing, and answers true.
     ///
     /// # Errors
     /// `Internal` with the engine's report. The step will be done again, after those of other indexes.
@@ -119,13 +165,20 @@ impl Tables {
         let Some(task) = work.tasks.lock().pop_front() else { return Ok(false) };
         // At the end from the start: however the step ends, the others are next.
         work.tasks.lock().push_back(task.clone());
-        let next = self.step(&task)?;
+        let next = self.step(&task);
+        *work.error.lock() = None;
         let mut tasks = work.tasks.lock();
-        let at = tasks.iter().position(|known| known.is_same(&task));
-        match (at, next) {
-            (Some(at), Some(stage)) => tasks[at].stage = stage,
-            (Some(at), None) => drop(tasks.remove(at)),
-            (None, _) => {}
+        let Some(at) = tasks.iter().position(|known| known.is_same(&task)) else {
+            return next.map(|_| true);
+        };
+        match next {
+            Ok(Some(stage)) => (tasks[at].stage, tasks[at].error) = (stage, None),
+            Ok(None) => drop(tasks.remove(at)),
+            Err(error) => {
+                work.errors.fetch_add(1, Ordering::Relaxed);
+                tasks[at].error = Some(told(&task, &error));
+                return Err(error);
+            }
         }
         Ok(true)
     }
@@ -139,7 +192,13 @@ impl Tables {
                 None => self.end(task).map(|()| None),
             };
         }
-        block_on(self.locks().wait_for_all());
+        if let Stage::Begun(seen) = task.stage {
+            for stripe in ItemLocks::stripes().skip(seen) {
+                if !self.lock_one(stripe).holds(stripe) {
+                    return Ok(Some(Stage::Begun(stripe)));
+                }
+            }
+        }
         if task.status == TableStatus::Deleting {
             match self.db().drop_keyspace(&catalog::index_keyspace(task.table_id, task.index_id)) {
                 Err(error) if error.kind() != esker::ErrorKind::NotFound => {
@@ -164,7 +223,17 @@ impl Tables {
         table.record.indexes.iter().any(is_meant).then_some(table)
     }
 
-    /// Puts the next items after a key into an index; the last of them, `None` if there are none.
+    /// The lock of one stripe, which is waited for where that ends without the caller.
+    fn lock_one(&self, stripe: usize) -> ItemGuard {
+        let stripes = Stripes::from_slice(&[stripe]);
+        if self.db().has_background_threads() {
+            return block_on(Arc::clone(self.locks()).lock(stripes));
+        }
+        self.locks().lock_free(stripes)
+    }
+
+    /// Puts the next items after a key into an index; up to which key all are there by now, `None` if
+    /// there are no others.
     fn fill(&self, table: &Arc<Table>, index_id: u32, after: &[u8]) -> Result<Option<Vec<u8>>> {
         let start = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
         let mut stored = table.items.range::<&[u8]>((start, Bound::Unbounded));
@@ -175,22 +244,49 @@ impl Tables {
         {
             let (key, value) = item?;
             bytes += value.len();
-            keys.push(key);
+            let stripe = ItemLocks::stripe_of(table.id(), &key);
+            keys.push((stripe, key));
         }
         drop(stored);
-        let Some(last) = keys.last().map(|key| key.to_vec()) else { return Ok(None) };
-        let stripes = keys.iter().map(|key| ItemLocks::stripe_of(table.id(), key));
-        let stripes = stripes.filter(|_| !esker::mutant!("index_filled_without_locks")).collect();
-        let guard = block_on(Arc::clone(self.locks()).lock(stripes));
+        let Some((_, last)) = keys.last() else { return Ok(None) };
+        let last = last.to_vec();
+        let is_locked = |_: &usize| !esker::mutant!("index_filled_without_locks");
+        let stripes = keys.iter().map(|(stripe, _)| *stripe).filter(is_locked).collect();
+        // An item that a write has locked may be waiting for the disk. It must not keep others waiting
+        // that are locked here: its turn comes when these are free.
+        let guard = self.locks().lock_free(stripes);
+        let is_free = |(stripe, _): &(usize, Bytes)| guard.holds(*stripe) || !is_locked(stripe);
+        let (free, taken): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_free);
+        self.fill_locked(table, index_id, &free, guard)?;
+        for (at, (stripe, key)) in taken.iter().enumerate() {
+            let guard = self.lock_one(*stripe);
+            if !guard.holds(*stripe) {
+                // All that come before it are done.
+                let before = free.iter().chain(&taken[..at]).map(|(_, done)| done);
+                let before = before.filter(|done| *done < key).max();
+                return Ok(Some(before.map_or(after, |done| &done[..]).to_vec()));
+            }
+            self.fill_locked(table, index_id, &taken[at..=at], guard)?;
+        }
+        Ok(Some(last))
+    }
+
+    /// Puts items that are locked into an index, and unlocks them. Buffered: nothing depends on an entry
+    /// before the index is active, and the commit that says so comes behind it in the log, with a sync.
+    fn fill_locked(
+        &self,
+        table: &Arc<Table>,
+        index_id: u32,
+        keys: &[(usize, Bytes)],
+        guard: ItemGuard,
+    ) -> Result<()> {
         let mut table = Arc::clone(table);
         to_latest(&mut table);
         let index = table.indexes.iter().find(|index| index.id() == index_id);
         // Deleted meanwhile: the next step sees it too.
-        let Some(index) = index.filter(|index| index.is_being_filled()) else {
-            return Ok(Some(last));
-        };
+        let Some(index) = index.filter(|index| index.is_being_filled()) else { return Ok(()) };
         let (mut batch, mut delta) = (self.db().batch(), TableDelta::default());
-        for key in &keys {
+        for (_, key) in keys {
             // An item that cannot be read has no entry: it is the table's trouble.
             let entry = |item: &[u8]| index.shape.entry_of(key, ItemView::new(item)?);
             let Some(Ok(Some(entry))) = table.items.get_and(key, entry)? else { continue };
@@ -199,11 +295,11 @@ impl Tables {
                 delta.add_of_index(index_id, change);
             }
         }
-        if !batch.is_empty() {
-            let deltas = smallvec![(Arc::clone(&table), delta)];
-            self.write_batch(&mut batch, deltas, guard)?;
+        if batch.is_empty() {
+            return Ok(());
         }
-        Ok(Some(last))
+        let deltas = smallvec![(Arc::clone(&table), delta)];
+        self.write_batch(&mut batch, deltas, guard, Some(Durability::Buffered))
     }
 
     /// The index of a task is there, or gone.
@@ -239,21 +335,23 @@ impl Tables {
         let store = || -> Result<_> {
             let create = |name: &String| db.create_keyspace(name, KeyspaceOptions::default());
             let keyspace = added.as_ref().map(create).transpose()?;
+            // Whatever can fail fails before the catalog has the record.
+            let next = table.successor(record, keyspace)?;
             let mut batch = db.batch();
-            catalog::put_record(&mut batch, self.catalog(), &table.name, &record)?;
+            catalog::put_record(&mut batch, self.catalog(), &table.name, &next.record)?;
             catalog::put_settings(&mut batch, self.catalog(), table.id(), &settings)?;
             // Everything that the index has by now is durable with it.
             db.write_with(batch, Durability::Sync)?;
-            Ok(keyspace)
+            Ok(next)
         };
-        let keyspace = store().inspect_err(|_: &TableError| {
+        let next = store().inspect_err(|_: &TableError| {
             // Left behind if this fails too, and dropped by the next open if the catalog does not have
             // the index after all.
             if let Some(name) = &added {
                 let _ = db.drop_keyspace(name);
             }
         })?;
-        let next = table.follow(record, keyspace)?;
+        let next = table.follow(next);
         next.set_settings(settings);
         self.replace(Arc::clone(&next));
         self.index_work().add(&next.name, &next.record);

@@ -11,8 +11,10 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::Tables;
 
-/// How long the work is left alone where every step fails.
+/// How long the work is left alone where every step fails: twice as long each time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The longest of these.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(64);
 
 /// Ends the thread when it is dropped.
 #[derive(Default)]
@@ -43,9 +45,15 @@ impl Keeper {
         self.signal.changed.notify_one();
         if thread.is_none() {
             let signal = Arc::clone(&self.signal);
+            let unstarted = tables.clone();
             let work = move || signal.work(&tables);
-            // Without a thread the work waits for the next open.
-            *thread = std::thread::Builder::new().name("esker-index".to_owned()).spawn(work).ok();
+            match std::thread::Builder::new().name("esker-index".to_owned()).spawn(work) {
+                Ok(started) => *thread = Some(started),
+                // Without a thread the work waits for the next change, or the next open.
+                Err(error) => {
+                    unstarted.index_work().failed(format!("no thread works on indexes: {error}"))
+                }
+            }
         }
     }
 }
@@ -65,6 +73,7 @@ impl Signal {
     fn work(&self, tables: &Tables) {
         // Steps that failed since the last that did not.
         let mut failures = 0;
+        let mut pause = RETRY_AFTER;
         loop {
             let mut state = self.state.lock();
             while !state.has_work && !state.is_over {
@@ -79,15 +88,20 @@ impl Signal {
             let step = catch_unwind(AssertUnwindSafe(|| tables.run_index_step()));
             match step {
                 Ok(Ok(false)) => continue,
-                Ok(Ok(true)) => failures = 0,
+                Ok(Ok(true)) => (failures, pause) = (0, RETRY_AFTER),
                 Ok(Err(_)) if tables.is_closed() => return,
-                Ok(Err(_)) | Err(_) => failures += 1,
+                Ok(Err(_)) => failures += 1,
+                Err(_) => {
+                    tables.index_work().failed("a step panicked".to_owned());
+                    failures += 1;
+                }
             }
             let mut state = self.state.lock();
             state.has_work = true;
             // Every index that has something left to do has failed one after the other.
             if failures >= tables.index_work().len() && failures > 0 && !state.is_over {
-                self.changed.wait_for(&mut state, RETRY_AFTER);
+                self.changed.wait_for(&mut state, pause);
+                pause = RETRY_AFTER_MAX.min(2 * pause);
                 failures = 0;
             }
         }

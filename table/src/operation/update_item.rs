@@ -15,6 +15,7 @@ use crate::expression::update::BoundUpdate;
 use crate::expression::{Placeholders, condition, prepare_placeholders, update};
 use crate::item::NewItem;
 use crate::key_codec::stored_key;
+use crate::table::Table;
 use crate::throttle::{Resource, Use};
 use crate::validate::prepare_item;
 use crate::write::{Check, Granted, ItemWrite, Updated, Waiting};
@@ -141,7 +142,7 @@ impl Tables {
         let returned = request.return_values.unwrap_or_default();
         let mut attributes = None;
         // Of the items, only what is answered is kept until the commit has ended.
-        let change = |old: Option<Item>| -> Result<Option<NewItem>> {
+        let change = |table: &Table, old: Option<Item>| -> Result<Option<NewItem>> {
             if old.is_none()
                 && only_takes_away
                 && let Some(update) = &update

@@ -16,10 +16,10 @@ use crate::schema::{
 use crate::table::{CountsDelta, TableDelta};
 use crate::{TableError, TableErrorKind};
 
-const INDEX: &str = "by_n";
+pub(super) const INDEX: &str = "by_n";
 
 /// An index by the number `n`.
-fn creation(name: &str) -> GlobalSecondaryIndexUpdate {
+pub(super) fn creation(name: &str) -> GlobalSecondaryIndexUpdate {
     let element =
         |name: &str, key_type| KeySchemaElement { attribute_name: name.to_owned(), key_type };
     let projection =
@@ -33,11 +33,11 @@ fn creation(name: &str) -> GlobalSecondaryIndexUpdate {
     GlobalSecondaryIndexUpdate { create: Some(index), ..Default::default() }
 }
 
-fn deletion(name: &str) -> GlobalSecondaryIndexUpdate {
+pub(super) fn deletion(name: &str) -> GlobalSecondaryIndexUpdate {
     GlobalSecondaryIndexUpdate { delete: Some(name.to_owned()), ..Default::default() }
 }
 
-fn request(updates: Vec<GlobalSecondaryIndexUpdate>) -> UpdateTableRequest {
+pub(super) fn request(updates: Vec<GlobalSecondaryIndexUpdate>) -> UpdateTableRequest {
     let definition = |name: &str, attribute_type| AttributeDefinition {
         attribute_name: name.to_owned(),
         attribute_type,
@@ -53,7 +53,7 @@ fn request(updates: Vec<GlobalSecondaryIndexUpdate>) -> UpdateTableRequest {
     }
 }
 
-fn update(
+pub(super) fn update(
     tables: &Tables,
     change: GlobalSecondaryIndexUpdate,
 ) -> Result<TableDescription, TableError> {
@@ -65,19 +65,19 @@ fn refused(tables: &Tables, updates: Vec<GlobalSecondaryIndexUpdate>) -> (TableE
     (error.kind(), error.message().to_owned())
 }
 
-fn index(description: &TableDescription) -> &GlobalSecondaryIndexDescription {
+pub(super) fn index(description: &TableDescription) -> &GlobalSecondaryIndexDescription {
     &description.global_secondary_indexes[0]
 }
 
-fn numbered(id: u64, n: impl Into<AttributeValue>) -> Item {
+pub(super) fn numbered(id: u64, n: impl Into<AttributeValue>) -> Item {
     item([("pk", format!("item{id:03}").as_str().into()), ("n", n.into())])
 }
 
-fn key_of(id: u64) -> Item {
+pub(super) fn key_of(id: u64) -> Item {
     item([("pk", format!("item{id:03}").as_str().into())])
 }
 
-fn scan_index(tables: &Tables) -> Vec<Item> {
+pub(super) fn scan_index(tables: &Tables) -> Vec<Item> {
     let request = ScanRequest { index_name: Some(INDEX.to_owned()), ..Default::default() };
     let mut items = scan_all(tables, request);
     items.sort_by_key(|item| format!("{:?}", item["pk"]));
@@ -91,7 +91,7 @@ fn wait_until_active(tables: &Tables) {
 }
 
 /// A database whose work is done by the test.
-fn open_in(simulation: &Simulation) -> Result<Tables, TableError> {
+pub(super) fn open_in(simulation: &Simulation) -> Result<Tables, TableError> {
     let db = esker::Db::builder()
         .world(simulation.world())
         .background(Background::Manual)
@@ -221,6 +221,12 @@ fn a_table_whose_items_cannot_be_read_does_not_hold_up_the_others() {
     tables.db().drop_keyspace(&crate::catalog::items_keyspace(damaged)).unwrap();
     let steps: Vec<_> = (0..12).map(|_| tables.run_index_step()).collect();
     assert!(steps.iter().any(|step| step.is_err()));
+    let report = tables.index_work_report();
+    assert_eq!((report.pending, report.errors > 0), (1, true));
+    assert_eq!(
+        report.error.as_deref(),
+        Some("index 1 of table things: Requested resource not found")
+    );
     let status = |name: &str| {
         let request = DescribeTableRequest { table_name: name.to_owned() };
         tables.describe_table(request).unwrap().table.table_status
@@ -230,6 +236,8 @@ fn a_table_whose_items_cannot_be_read_does_not_hold_up_the_others() {
     update(&tables, deletion(INDEX)).unwrap();
     while tables.run_index_step().unwrap() {}
     assert_eq!(status(TABLE), TableStatus::Active);
+    let report = tables.index_work_report();
+    assert_eq!((report.pending, report.error), (0, None));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::capacity::{TRANSACTION_FACTOR, write_units};
 use crate::error::{CancellationReason, Result, TableError};
 use crate::expression::update::BoundUpdate;
 use crate::index::IndexUnits;
-use crate::item::NewItem;
+use crate::item::{ItemView, NewItem};
 use crate::item_lock::ItemLocks;
 use crate::key_codec::StoredKey;
 use crate::operation::as_update;
@@ -65,12 +65,18 @@ struct Judged<'r> {
 }
 
 impl<'r> Action<'r> {
-    /// Looks at the item. Only under its lock.
-    fn judge(self) -> Result<Judged<'r>> {
+    /// Looks at the item. Only under its lock. `is_other` is whether the table is no longer that by
+    /// which a new item was judged: an index that has come may not take it.
+    fn judge(self, is_other: bool) -> Result<Judged<'r>> {
         let Self { table, key, check, change } = self;
         let mut write =
             ItemWrite { table, key: key?, new: None, check, granted: Granted::Transaction };
         let is_update = matches!(change, Change::Update { .. });
+        if let Change::Put(new) = &change
+            && is_other
+        {
+            write.table.key.indexed().check(&ItemView::new(new.as_bytes())?.decode()?)?;
+        }
         let mut old = read_old(&write, is_update)?;
         let old_bytes = old.as_ref().map_or(0, |old| old.size_bytes);
         let is_change = match change {
@@ -141,9 +147,9 @@ impl Tables {
             if let Some(pace) = &mut pace {
                 pace.pause().await;
             }
-            to_latest(&mut action.table);
+            let is_other = to_latest(&mut action.table);
             let table = Arc::clone(&action.table);
-            let judged = action.judge().and_then(|judged| {
+            let judged = action.judge(is_other).and_then(|judged| {
                 match &judged.write {
                     Some(write) => self.admit_write(write)?,
                     None => self.admit(Resource::table(&table), Use::Write)?,
