@@ -257,9 +257,10 @@ impl Core {
         state: &KeyspaceState,
         garbage_percent: u64,
     ) -> Result<Built> {
-        let view = keyspace.view();
+        // Not the whole view: its memtables would be kept in memory for as long as the merge takes.
+        let levels = Arc::clone(&keyspace.view().levels);
         let open = |meta: &Arc<FileMeta>| -> Result<Arc<Reader>> {
-            let mut files = view.levels.0.iter().flatten();
+            let mut files = levels.0.iter().flatten();
             let file = files.find(|file| file.meta.number == meta.number).ok_or_else(|| {
                 Error::new(ErrorKind::NotFound, "the keyspace was dropped while it was merged")
             })?;
@@ -267,7 +268,7 @@ impl Core {
         };
         let snapshots = self.snapshots.list();
         let rules = Rules { snapshots: &snapshots, floor: None, keep_tombstones: false };
-        let known = view.levels.values();
+        let known = levels.values();
         let damaged = known.damaged();
         let limits = (garbage_percent, self.garbage_floor());
         let target = self.options.sstable_bytes;
@@ -280,7 +281,7 @@ impl Core {
             context.values.copy_bytes_max = copy_bytes_max;
             esker_compaction::compact(task, &state.levels, rules, &open, context)
         });
-        let built = built.inspect_err(|error| self.note_unreadable(&view, error))?;
+        let built = built.inspect_err(|error| self.note_unreadable(&levels, error))?;
         for (number, error) in &built.damaged {
             // To be left alone from now on, or it would be merged for ever.
             if known.find(*number).is_some_and(|file| file.set_damaged()) {
@@ -291,9 +292,9 @@ impl Core {
     }
 
     /// Remembers the sstable that a merge failed on, so that none is made again for the garbage behind it alone.
-    fn note_unreadable(&self, view: &View, error: &Error) {
+    fn note_unreadable(&self, levels: &Levels, error: &Error) {
         if error.is_unreadable() {
-            let mut files = view.levels.0.iter().flatten();
+            let mut files = levels.0.iter().flatten();
             let is_it = |path: &Path| files.find(|f| path == self.dir.join(f.meta.name()));
             if let Some(file) = error.path().and_then(is_it) {
                 file.set_damaged(true);

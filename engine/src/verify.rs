@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use esker_base::cursor::Cursor;
@@ -62,17 +63,17 @@ impl Core {
             }
         }
         for keyspace in self.keyspaces.all() {
-            let view = keyspace.view();
-            check_order(&view.levels)?;
-            for file in view.levels.0.iter().flatten() {
+            let levels = Arc::clone(&keyspace.view().levels);
+            check_order(&levels)?;
+            for file in levels.0.iter().flatten() {
                 let seen = file.reader()?.verify()?;
                 report.sstables += 1;
                 report.sstable_bytes += seen.bytes;
                 report.blocks += seen.blocks;
                 report.entries += seen.entries;
-                report.separated_values += verify_values(&view.levels, file)?;
+                report.separated_values += verify_values(&levels, file)?;
             }
-            for file in view.levels.values().all() {
+            for file in levels.values().all() {
                 file.reader()?.verify()?;
                 report.value_files += 1;
                 report.value_file_bytes += file.meta.len;

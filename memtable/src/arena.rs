@@ -7,7 +7,7 @@
 //! dropped.
 //!
 //! Invariants:
-//! - A1: `chunks` heads a list of live heap blocks of this arena alone, linked by `previous`; each
+//! - A1: `chunks` heads a list of live blocks of this arena alone, linked by `previous`; each
 //!   block begins with its [`ChunkHeader`], whose `size` is the size it was allocated with.
 //! - A2: `free..free + free_len` lies in one block of the list, has been given to nobody, and
 //!   `free` is aligned to [`ALIGN`] (or `free_len` is 0).
@@ -128,15 +128,7 @@ impl Arena {
     /// Adds a block of `size` bytes in all; returns the address behind its header, which is aligned
     /// to [`ALIGN`].
     fn add_chunk(&mut self, size: usize) -> NonNull<u8> {
-        let layout = chunk_layout(size);
-        // SAFETY: `layout` is not of size zero: every caller adds the header's size.
-        let block = unsafe { alloc(layout) };
-        if block.is_null() {
-            handle_alloc_error(layout);
-        }
-        if size == CHUNK_BYTES_MAX {
-            advise_huge(block);
-        }
+        let block = take_block(size);
         let header = block.cast::<ChunkHeader>();
         // SAFETY: the block is fresh, at least as large as a header and aligned for it; this
         // establishes A1.
@@ -155,8 +147,8 @@ impl Drop for Arena {
         while !chunk.is_null() {
             // SAFETY: A1: a live block of ours with an initialised header.
             let ChunkHeader { previous, size } = unsafe { chunk.read() };
-            // SAFETY: A1: allocated with this layout, and freed only here, once.
-            unsafe { dealloc(chunk.cast(), chunk_layout(size)) };
+            // SAFETY: A1: taken with this size, and given back only here, once.
+            unsafe { give_back_block(chunk.cast(), size) };
             chunk = previous;
         }
     }
@@ -167,15 +159,66 @@ fn chunk_layout(size: usize) -> Layout {
     Layout::from_size_align(size, align).expect("limits are checked by the caller")
 }
 
-/// Asks for a huge page at `block`, which is as long and as aligned as one. Without effect where there are none.
-fn advise_huge(block: *mut u8) {
+/// A fresh block of `size` bytes, which is not 0. Aborts like any allocation if the system has no memory.
+///
+/// Full chunks are mapped by themselves where that is possible. From a general allocator each would have to be cut out of
+/// twice its size, for the sake of its alignment, and what is cut off, or freed between what lives on, stays with the
+/// process: twice the memory of all memtables was held in a long fill.
+fn take_block(size: usize) -> *mut u8 {
     #[cfg(all(target_os = "linux", not(miri)))]
-    // SAFETY: the range is one live block of ours; the call changes no content.
-    unsafe {
-        libc::madvise(block.cast(), HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE);
+    if size == CHUNK_BYTES_MAX {
+        return map_huge().unwrap_or_else(|| handle_alloc_error(chunk_layout(size)));
     }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    let _ = block;
+    let layout = chunk_layout(size);
+    // SAFETY: the layout's size is not zero.
+    let block = unsafe { alloc(layout) };
+    if block.is_null() {
+        handle_alloc_error(layout);
+    }
+    block
+}
+
+/// Frees a block.
+///
+/// # Safety
+/// `block` is from [`take_block`] with this `size`, not freed yet, and nobody uses it any more.
+unsafe fn give_back_block(block: *mut u8, size: usize) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    if size == CHUNK_BYTES_MAX {
+        // SAFETY: the caller's promise: a whole mapping of ours.
+        unsafe { libc::munmap(block.cast(), size) };
+        return;
+    }
+    // SAFETY: the caller's promise: allocated with this layout.
+    unsafe { dealloc(block, chunk_layout(size)) };
+}
+
+/// A fresh mapping of a huge page's size and alignment, which is one huge page where the system has them.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn map_huge() -> Option<*mut u8> {
+    const MAPPED_BYTES: usize = 2 * HUGE_PAGE_BYTES;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at an address that the system chooses touches no other memory.
+    let mapped = unsafe { libc::mmap(ptr::null_mut(), MAPPED_BYTES, protection, flags, -1, 0) };
+    if mapped == libc::MAP_FAILED {
+        return None;
+    }
+    let mapped = mapped.cast::<u8>();
+    let ahead = mapped.addr().next_multiple_of(HUGE_PAGE_BYTES) - mapped.addr();
+    // SAFETY: what lies ahead of the block and behind it is part of the fresh mapping, in whole small pages, and nobody
+    // has an address of it; the block itself stays mapped.
+    unsafe {
+        let block = mapped.add(ahead);
+        if ahead > 0 {
+            libc::munmap(mapped.cast(), ahead);
+        }
+        if ahead < HUGE_PAGE_BYTES {
+            libc::munmap(block.add(HUGE_PAGE_BYTES).cast(), HUGE_PAGE_BYTES - ahead);
+        }
+        libc::madvise(block.cast(), HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE);
+        Some(block)
+    }
 }
 
 #[cfg(test)]

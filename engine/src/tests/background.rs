@@ -266,3 +266,41 @@ fn a_clock_that_jumps_does_not_reorder_writes() {
         sim = sim.crash(CrashPolicy::DropAll, at as u64);
     }
 }
+
+/// A merge and a verification used to keep the memtables of their beginning in memory until their ends.
+#[test]
+fn long_work_over_files_keeps_no_memtable() {
+    for verifies in [false, true] {
+        let (_sim, faults, db, ks) = start();
+        for at in 0..3 {
+            fill(&ks, &format!("{at}"));
+            db.flush().unwrap();
+        }
+        let dropped = Arc::new(AtomicU64::new(0));
+        let (counted, inner, keyspace) = (dropped.clone(), db.clone(), ks.clone());
+        let mut memtable = None;
+        let work = hook(move || match &memtable {
+            // Amid the work, not amid the flush before it.
+            None if inner.core().flushing.try_lock().is_none() => {}
+            None => {
+                let weak = Arc::downgrade(&keyspace.inner.view().active);
+                memtable = Some(weak.clone());
+                keyspace.put("later", "1").unwrap();
+                inner.flush().unwrap();
+                counted.store(1 + u64::from(weak.upgrade().is_none()), Ordering::Relaxed);
+            }
+            Some(_) => {}
+        });
+        match verifies {
+            true => {
+                faults.inject(work.on(&[Call::ReadAt]).suffix(".sst"));
+                db.verify().unwrap();
+            }
+            false => {
+                faults.inject(work.on(&[Call::CreateNew]).suffix(".sst"));
+                db.compact().unwrap();
+            }
+        }
+        assert_eq!(dropped.load(Ordering::Relaxed), 2, "verifies: {verifies}");
+    }
+}
