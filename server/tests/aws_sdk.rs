@@ -5,14 +5,14 @@
 // The rule that only `vfs` touches files and clocks is for the product, not for what drives it from outside.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "support/sdk.rs"]
+mod sdk;
+mod support;
+
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
@@ -21,70 +21,10 @@ use aws_sdk_dynamodb::types::{
     ReturnValue, ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus,
     TransactGetItem, TransactWriteItem, Update, WriteRequest,
 };
+use sdk::client;
+use support::Server;
 
 type Item = HashMap<String, AttributeValue>;
-
-/// The server process; killed and waited for when dropped.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    /// Starts the binary and waits until it has printed its address.
-    fn start(data_dir: &Path) -> Server {
-        let log_path = data_dir.with_extension("log");
-        let log = File::create(&log_path).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_esker"))
-            .args(["serve", "--host", "127.0.0.1", "--port", "0", "--data-dir"])
-            .arg(data_dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        loop {
-            let printed = std::fs::read_to_string(&log_path).unwrap();
-            if let Some(address) = printed_address(&printed) {
-                return Server { child, address };
-            }
-            let ended = child.try_wait().unwrap();
-            if ended.is_some() || started.elapsed() > Duration::from_secs(60) {
-                let _ = child.kill();
-                panic!("the server printed no address ({ended:?}):\n{printed}");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn client(&self) -> Client {
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .endpoint_url(&self.address)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-            // A retry would hide a first answer that was wrong.
-            .retry_config(RetryConfig::disabled())
-            .build();
-        Client::from_conf(config)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The first `http://127.0.0.1:port` in `text` that is complete: something follows it.
-fn printed_address(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("http://127.0.0.1:")?;
-    let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-    (digits > 0).then(|| format!("http://127.0.0.1:{}", &rest[..digits]))
-}
 
 fn s(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_string())
@@ -170,7 +110,7 @@ async fn get(client: &Client, key: Item) -> Option<Item> {
 async fn the_employee_directory() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
-    let client = server.client();
+    let client = client(&server);
     create_table(&client, "Employees").await;
     let (ada, grace) = ada_and_grace();
     put(&client, &ada).await;
@@ -266,7 +206,7 @@ async fn deletes(client: &Client, ada: &Item, grace: &Item) {
 async fn tables_are_listed_in_pages_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
-    let client = server.client();
+    let client = client(&server);
     let names: Vec<String> = (0..5).map(|number| format!("Table-{number}")).collect();
     for name in &names {
         create_table(&client, name).await;
@@ -294,7 +234,7 @@ async fn tables_are_listed_in_pages_and_deleted() {
 async fn errors_arrive_as_the_sdk_types_them() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
-    let client = server.client();
+    let client = client(&server);
     let missing = client
         .get_item()
         .table_name("Nowhere")
@@ -377,8 +317,8 @@ fn hire(employee: &Item) -> TransactWriteItem {
 #[tokio::test]
 async fn transactions_are_whole_and_done_once() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(&folder.path().join("data"));
-    let client = server.client();
+    let server = Server::start(&folder.path().join("data"));
+    let client = client(&server);
     create_table(&client, "Employees").await;
     let (ada, grace) = ada_and_grace();
     put(&client, &ada).await;
@@ -433,10 +373,9 @@ async fn transactions_are_whole_and_done_once() {
     };
     raises(&client, "5").await.unwrap();
     // An answer that the client may not have seen: the process is killed.
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    server.kill();
     let server = Server::start(&folder.path().join("data"));
-    let client = server.client();
+    let client = sdk::client(&server);
     raises(&client, "5").await.unwrap();
     let error = raises(&client, "6").await.unwrap_err().into_service_error();
     assert!(error.is_idempotent_parameter_mismatch_exception(), "{error:?}");

@@ -5,13 +5,14 @@
 // The rule that only `vfs` touches files and clocks is for the product, not for what drives it from outside.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "support/sdk.rs"]
+mod sdk;
 mod support;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, CreateGlobalSecondaryIndexAction,
@@ -19,24 +20,12 @@ use aws_sdk_dynamodb::types::{
     KeyType, Projection, ProjectionType, PutRequest, ScalarAttributeType, TableDescription,
     TableStatus, WriteRequest,
 };
+use sdk::client;
 use support::Server;
 
 const TABLE: &str = "Orders";
 const INDEX: &str = "by_customer";
 const ORDERS: usize = 2000;
-
-fn client(server: &Server) -> Client {
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .endpoint_url(format!("http://{}", server.address))
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-        // A retry would hide a first answer that was wrong.
-        .retry_config(RetryConfig::disabled())
-        .build();
-    Client::from_conf(config)
-}
 
 fn definition(name: &str) -> AttributeDefinition {
     let builder = AttributeDefinition::builder().attribute_name(name);

@@ -5,81 +5,24 @@
 // The rule that only `vfs` touches files and clocks is for the product, not for what drives it from outside.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "support/sdk.rs"]
+mod sdk;
+mod support;
+
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, IndexStatus,
     KeySchemaElement, KeyType, LocalSecondaryIndex, Projection, ProjectionType,
     ReturnConsumedCapacity, ScalarAttributeType, Select,
 };
+use sdk::client;
+use support::Server;
 
 type Item = HashMap<String, AttributeValue>;
-
-/// The server process; killed and waited for when dropped.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    /// Starts the binary and waits until it has printed its address.
-    fn start(data_dir: &Path) -> Server {
-        let log_path = data_dir.with_extension("log");
-        let log = File::create(&log_path).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_esker"))
-            .args(["serve", "--host", "127.0.0.1", "--port", "0", "--data-dir"])
-            .arg(data_dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        loop {
-            let printed = std::fs::read_to_string(&log_path).unwrap();
-            let address = printed.split_once("http://127.0.0.1:").and_then(|(_, rest)| {
-                let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-                (digits > 0).then(|| format!("http://127.0.0.1:{}", &rest[..digits]))
-            });
-            if let Some(address) = address {
-                return Server { child, address };
-            }
-            let ended = child.try_wait().unwrap();
-            if ended.is_some() || started.elapsed() > Duration::from_secs(60) {
-                let _ = child.kill();
-                panic!("the server printed no address ({ended:?}):\n{printed}");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn client(&self) -> Client {
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .endpoint_url(&self.address)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-            // A retry would hide a first answer that was wrong.
-            .retry_config(RetryConfig::disabled())
-            .build();
-        Client::from_conf(config)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn s(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_string())
@@ -187,7 +130,7 @@ async fn games_are_found_by_their_indexes() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let server = Server::start(&data);
-    let client = server.client();
+    let client = client(&server);
     create_games(&client).await;
     let tied: Vec<Item> = ["ada", "bea", "cem", "dan", "eva"]
         .iter()
@@ -231,7 +174,8 @@ async fn games_are_found_by_their_indexes() {
     drop(client);
     drop(server);
     let server = Server::start(&data);
-    let table = server.client().describe_table().table_name("Games").send().await.unwrap().table;
+    let table =
+        sdk::client(&server).describe_table().table_name("Games").send().await.unwrap().table;
     let table = table.unwrap();
     assert_eq!(table.attribute_definitions().len(), 7);
     let by_title = &table.global_secondary_indexes()[0];

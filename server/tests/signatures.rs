@@ -5,13 +5,14 @@
 // The rule that only `vfs` touches files and clocks is for the product, not for what drives it from outside.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "support/sdk.rs"]
+mod sdk;
 mod support;
 
 use std::path::Path;
 use std::process::Output;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
@@ -19,6 +20,7 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType,
 };
 
+use sdk::signing_client;
 use support::{Server, esker, post, request};
 
 const KEY: &str = "AKIATEST";
@@ -33,15 +35,7 @@ fn start(folder: &Path) -> Server {
 }
 
 fn client(server: &Server, key: &str, secret: &str) -> Client {
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .endpoint_url(format!("http://{}", server.address))
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(Credentials::new(key, secret, None, None, "test"))
-        .retry_config(RetryConfig::disabled())
-        .build();
-    Client::from_conf(config)
+    signing_client(server, "eu-central-1", key, secret)
 }
 
 async fn create_table(client: &Client) {
