@@ -9,41 +9,10 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 esker=${1:-$root/target/release/esker}
 tools=$("$root/scripts/venv.sh")
-folder=$(mktemp -d)
-server=
+script=aws_cli
 
-finish() {
-    local code=$?
-    if [[ -n $server ]]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
-    if [[ $code != 0 ]]; then
-        echo "aws_cli: FAILED; the server said:" >&2
-        cat "$folder/log" >&2 || true
-    fi
-    rm -rf "$folder"
-    exit "$code"
-}
-trap finish EXIT
-
-# Nothing of the caller's own AWS configuration may leak in.
-unset "${!AWS_@}"
-export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1
-export AWS_CONFIG_FILE=$folder/none AWS_SHARED_CREDENTIALS_FILE=$folder/none AWS_PAGER= AWS_MAX_ATTEMPTS=1
-
-"$esker" serve --host 127.0.0.1 --port 0 --data-dir "$folder/data" >"$folder/log" 2>&1 &
-server=$!
-endpoint=
-for _ in $(seq 600); do
-    # Only a complete line has the whole port in it.
-    endpoint=$(sed -nE 's|.*(http://127\.0\.0\.1:[0-9]+).*|\1|p;' "$folder/log" | head -n 1)
-    [[ -n $endpoint && $(wc -l <"$folder/log") -ge 1 ]] && break
-    kill -0 "$server" || exit 1
-    sleep 0.1
-done
-[[ -n $endpoint ]] || { echo "no address printed" >&2; exit 1; }
-echo "server at $endpoint"
+source "$root/scripts/served.sh"
+export AWS_PAGER= AWS_MAX_ATTEMPTS=1
 
 aws() { "$tools/aws" --endpoint-url "$endpoint" --output json dynamodb "$@"; }
 
@@ -123,7 +92,7 @@ aws wait table-not-exists --table-name Employees
 aws list-tables | expect "list-tables after it" 'answer["TableNames"] == []'
 
 # What people copy must work as it is, without what this script exported.
-copied() { (unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_DEFAULT_REGION; PATH=$tools:$PATH bash -euo pipefail -c "$1"); }
+copied() { (unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_DEFAULT_REGION; PATH=$tools:$PATH bash -euo pipefail -c "$1"); }
 
 printed=$(sed -nE 's/^ +try +//p' "$folder/log")
 [[ -n $printed ]] || { echo "aws_cli: the server printed no line to try" >&2; exit 1; }

@@ -12,23 +12,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 esker=$(realpath "${1:-$target/release/esker}")
 clients=$root/scripts/clients
 tools=$target/clients
-folder=$(mktemp -d)
-server=
-
-finish() {
-    local code=$?
-    if [[ -n $server ]]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
-    if [[ $code != 0 ]]; then
-        echo "clients: FAILED; the server said:" >&2
-        cat "$folder/log" >&2 2>/dev/null || true
-    fi
-    rm -rf "$folder"
-    exit "$code"
-}
-trap finish EXIT
+script=clients
 
 # What is installed is for exactly these files; anything else is installed anew.
 wanted=$(cat "$clients/requirements.txt" "$clients/package-lock.json")
@@ -45,26 +29,10 @@ fi
 # Node looks for packages beside the program and in the folders above it.
 cp "$clients"/*.mjs "$tools"
 
-# Nothing of the caller's own AWS configuration may leak in.
-unset "${!AWS_@}"
-export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
-export AWS_CONFIG_FILE=$folder/none AWS_SHARED_CREDENTIALS_FILE=$folder/none AWS_EC2_METADATA_DISABLED=true
+source "$root/scripts/served.sh"
 # The versions are pinned here; what comes after them is no concern of this run.
 export AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true
 export PYTHONDONTWRITEBYTECODE=1
-
-"$esker" serve --host 127.0.0.1 --port 0 --data-dir "$folder/data" >"$folder/log" 2>&1 &
-server=$!
-endpoint=
-for _ in $(seq 600); do
-    # Only a complete line has the whole port in it.
-    endpoint=$(sed -nE 's|.*(http://127\.0\.0\.1:[0-9]+).*|\1|p;' "$folder/log" | head -n 1)
-    [[ -n $endpoint && $(wc -l <"$folder/log") -ge 1 ]] && break
-    kill -0 "$server" || exit 1
-    sleep 0.1
-done
-[[ -n $endpoint ]] || { echo "no address printed" >&2; exit 1; }
-echo "server at $endpoint"
 export ESKER_ENDPOINT=$endpoint
 
 # day NAME COMMAND...: one client; it must not hang either.
@@ -80,7 +48,5 @@ day "PynamoDB" "$tools/venv/bin/python3" "$clients/pynamodb_models.py"
 day "AWS SDK for JavaScript v3" node "$tools/sdk.mjs"
 day "ElectroDB" node "$tools/electrodb.mjs"
 
-kill -TERM "$server"
-wait "$server" || { server=; echo "clients: the server did not end well" >&2; exit 1; }
-server=
+end_server
 echo "clients: all are served"

@@ -1,4 +1,5 @@
-// A team's projects and tasks in one table through ElectroDB: two entities, one service, versions, transactions.
+// A team's projects and tasks in one table through ElectroDB: entities of one service, a global index, versions,
+// transactions.
 //
 // Run by scripts/clients.sh with ESKER_ENDPOINT. Every answer is checked; the first wrong one ends the program.
 
@@ -42,14 +43,34 @@ const tasks = new Entity({
   indexes: { primary: index(["project", "task"]) },
 }, { client, table });
 
+const shifts = new Entity({
+  model: { service: "office", entity: "shift", version: "1" },
+  attributes: {
+    team: { type: "string", required: true },
+    shift: { type: "string", required: true },
+    person: { type: "string", required: true },
+    day: { type: "string", required: true },
+    hours: { type: "number" },
+  },
+  indexes: {
+    primary: { pk: { field: "pk", composite: ["team"] }, sk: { field: "sk", composite: ["shift"] } },
+    ofPerson: { index: "gsi1", pk: { field: "gsi1pk", composite: ["person"] }, sk: { field: "gsi1sk", composite: ["day"] } },
+  },
+}, { client, table });
+
 const office = new Service({ projects, tasks }, { client, table });
 const one = { team: "core", project: "atlas" };
 
 await client.send(new CreateTableCommand({
   TableName: table,
   BillingMode: "PAY_PER_REQUEST",
-  AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "S" }, { AttributeName: "sk", AttributeType: "S" }],
+  AttributeDefinitions: ["pk", "sk", "gsi1pk", "gsi1sk"].map((AttributeName) => ({ AttributeName, AttributeType: "S" })),
   KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }, { AttributeName: "sk", KeyType: "RANGE" }],
+  GlobalSecondaryIndexes: [{
+    IndexName: "gsi1",
+    KeySchema: [{ AttributeName: "gsi1pk", KeyType: "HASH" }, { AttributeName: "gsi1sk", KeyType: "RANGE" }],
+    Projection: { ProjectionType: "ALL" },
+  }],
 }));
 await waitUntilTableExists({ client, maxWaitTime: 20, minDelay: 1, maxDelay: 1 }, { TableName: table });
 
@@ -146,5 +167,22 @@ const pair = await office.transaction.get((of) => [
 equal("what the transactions left", [pair.data[0].item.state, pair.data[1].item.tasks, pair.data[2].item], ["open", 1, null]);
 equal("a removed task", (await tasks.remove(seven).go({ response: "all_old" })).data.points, 10);
 await refused("a delete of nothing", "ElectroError", tasks.remove(seven).go(), "The conditional request failed");
+
+// Shifts, found by person through a global index, where the tasks above have no place.
+const day = (at) => `2026-03-${String(at + 1).padStart(2, "0")}`;
+const people = ["ada", "bob", "cem"];
+const plan = Array.from({ length: 30 }, (_, at) => ({ team: "ops", shift: `s${at}`, person: people[at % 3], day: day(at), hours: at % 8 }));
+equal("what the shifts left", (await shifts.put(plan).go()).unprocessed, []);
+const of = (person) => plan.filter((shift) => shift.person === person);
+equal("a person's shifts", (await shifts.query.ofPerson({ person: "ada" }).go({ pages: "all" })).data, of("ada"));
+equal("their days", (await shifts.query.ofPerson({ person: "bob" }).between({ day: day(5) }, { day: day(20) }).go({ order: "desc" })).data,
+  of("bob").filter((shift) => shift.day >= day(5) && shift.day <= day(20)).toReversed());
+equal("pages of an index", (await shifts.query.ofPerson({ person: "cem" }).go({ limit: 3, pages: "all" })).data, of("cem"));
+const long = await shifts.query.ofPerson({ person: "ada" }).where(({ hours }, { gte }) => gte(hours, 5)).go({ pages: "all" });
+equal("a filter over an index", long.data, of("ada").filter(({ hours }) => hours >= 5));
+await shifts.patch({ team: "ops", shift: "s0" }).set({ person: "bob", day: day(30) }).go();
+await shifts.remove({ team: "ops", shift: "s3" }).go();
+equal("a shift that went to another", (await shifts.query.ofPerson({ person: "ada" }).go()).data, of("ada").slice(2));
+equal("whose it is", (await shifts.query.ofPerson({ person: "bob" }).go()).data.at(-1), { ...plan[0], person: "bob", day: day(30) });
 
 await client.send(new DeleteTableCommand({ TableName: table }));
