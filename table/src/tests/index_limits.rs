@@ -8,7 +8,7 @@ use crate::TableErrorKind;
 use crate::item::EncodedItem;
 use crate::operation::{
     BatchWriteItemRequest, Select, TransactAction, TransactWriteItem, TransactWriteItemsRequest,
-    WriteRequest,
+    UpdateItemRequest, WriteRequest,
 };
 use crate::schema::{GlobalSecondaryIndex, Projection, ProjectionType};
 
@@ -106,6 +106,24 @@ fn an_item_that_is_damaged_where_an_index_holds_it_can_be_written_over_and_delet
     });
     let damaged = damaged.unwrap();
     items.put(&key, &damaged).unwrap();
+    // What needs the rest of it is refused, and leaves it as it is: an update would make the damage its own.
+    let update = UpdateItemRequest {
+        table_name: TABLE.to_owned(),
+        key: task("a", 1, &[]),
+        update_expression: Some("SET due = :d".to_owned()),
+        expression_attribute_values: Some([(":d".to_owned(), 6.into())].into()),
+        ..Default::default()
+    };
+    let delete = DeleteItemRequest {
+        table_name: TABLE.to_owned(),
+        key: task("a", 1, &[]),
+        return_values: Some(ReturnValues::AllOld),
+        ..Default::default()
+    };
+    let internal = Some(TableErrorKind::Internal);
+    assert_eq!(tables.update_item(update).err().map(|error| error.kind()), internal);
+    assert_eq!(tables.delete_item(delete).err().map(|error| error.kind()), internal);
+    assert_eq!(items.get(&key).unwrap().as_deref(), Some(&damaged[..]));
     // Without asking for what was there.
     let request =
         PutItemRequest { table_name: TABLE.to_owned(), item: whole.clone(), ..Default::default() };
