@@ -1,6 +1,7 @@
 //! What a repair takes out of the indexes of tables, kept in a lost-and-found directory before it goes: an entry may be
-//! the only thing that is left of an item. One file per index, of lines that `esker import` reads; called by `repair.rs`,
-//! which changes nothing before all of it is durable.
+//! the only thing that is left of an item. Up to three files per index, by what has become of the items: a line of an item
+//! that is lost can be imported, one of an item that the table has would replace it. Called by `repair.rs`, which changes
+//! nothing before all of it is durable.
 
 #![allow(
     clippy::disallowed_methods,
@@ -18,9 +19,40 @@ use esker_table::{ReplacedEntry, TableError};
 
 use super::export::{self, Format};
 
-/// The entries of one index that are kept.
+/// What the table has of an entry's item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing: it is lost.
+    Lost,
+    /// The item, but another one than the entry says.
+    Differs,
+    /// Nobody knows: the entry cannot be read.
+    Unreadable,
+}
+
+impl Fate {
+    fn of(entry: &ReplacedEntry<'_>) -> Self {
+        match (&entry.item, entry.has_item) {
+            (None, _) => Self::Unreadable,
+            (Some(_), true) => Self::Differs,
+            (Some(_), false) => Self::Lost,
+        }
+    }
+
+    /// How the names of such files end.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Lost => "jsonl",
+            Self::Differs => "differs.jsonl",
+            Self::Unreadable => "unreadable.jsonl",
+        }
+    }
+}
+
+/// The entries of one index and one fate that are kept.
 #[derive(Debug)]
 pub(super) struct KeptEntries {
+    pub(super) fate: Fate,
     pub(super) table: String,
     pub(super) index: String,
     pub(super) path: PathBuf,
@@ -50,7 +82,8 @@ pub(super) fn keep(
     dir: &Path,
     aside: Option<&Path>,
 ) -> Result<Vec<KeptEntries>, KeepError> {
-    let mut keeper = Keeper { dir, aside: aside.map(Path::to_owned), file: None, kept: Vec::new() };
+    let mut keeper =
+        Keeper { dir, aside: aside.map(Path::to_owned), files: Vec::new(), kept: Vec::new() };
     let mut failed = None;
     esker_table::replaced_entries(db, |entry| {
         if failed.is_none() {
@@ -73,38 +106,45 @@ pub(super) fn keep(
 struct Keeper<'d> {
     dir: &'d Path,
     aside: Option<PathBuf>,
-    /// That of the last of `kept`.
-    file: Option<BufWriter<File>>,
+    /// Those of the last of `kept`, which are of one index, in their order.
+    files: Vec<BufWriter<File>>,
     kept: Vec<KeptEntries>,
 }
 
 impl Keeper<'_> {
     fn add(&mut self, entry: &ReplacedEntry<'_>) -> io::Result<()> {
+        let fate = Fate::of(entry);
         if self.kept.last().is_none_or(|last| last.keyspace != entry.keyspace) {
-            self.end_file()?;
-            let path = self.aside()?.join(format!("{}.jsonl", entry.keyspace));
-            self.file = Some(BufWriter::new(File::create_new(&path)?));
-            self.kept.push(KeptEntries {
-                table: entry.table.to_owned(),
-                index: entry.index.to_owned(),
-                path,
-                count: 0,
-                is_whole: entry.is_whole,
-                keyspace: entry.keyspace.to_owned(),
-            });
+            self.end_files()?;
         }
-        if let (Some(file), Some(last)) = (&mut self.file, self.kept.last_mut()) {
-            last.count += 1;
-            match &entry.item {
-                Some(item) => export::write_line(item, Format::Dynamodb, file)?,
-                // No item can be made of it, but perhaps somebody can.
-                None => {
-                    let (key, value) = (STANDARD.encode(entry.key), STANDARD.encode(entry.value));
-                    writeln!(file, "{{\"Key\":\"{key}\",\"Value\":\"{value}\"}}")?;
-                }
+        let first = self.kept.len() - self.files.len();
+        let at = match self.kept[first..].iter().position(|kept| kept.fate == fate) {
+            Some(at) => at,
+            None => {
+                let path = self.aside()?.join(format!("{}.{}", entry.keyspace, fate.suffix()));
+                self.files.push(BufWriter::new(File::create_new(&path)?));
+                self.kept.push(KeptEntries {
+                    fate,
+                    table: entry.table.to_owned(),
+                    index: entry.index.to_owned(),
+                    path,
+                    count: 0,
+                    is_whole: entry.is_whole,
+                    keyspace: entry.keyspace.to_owned(),
+                });
+                self.files.len() - 1
+            }
+        };
+        let file = &mut self.files[at];
+        self.kept[first + at].count += 1;
+        match &entry.item {
+            Some(item) => export::write_line(item, Format::Dynamodb, file),
+            // No item can be made of it, but perhaps somebody can.
+            None => {
+                let (key, value) = (STANDARD.encode(entry.key), STANDARD.encode(entry.value));
+                writeln!(file, "{{\"Key\":\"{key}\",\"Value\":\"{value}\"}}")
             }
         }
-        Ok(())
     }
 
     /// The directory, which is made at the first need.
@@ -123,16 +163,16 @@ impl Keeper<'_> {
         }
     }
 
-    fn end_file(&mut self) -> io::Result<()> {
-        match self.file.take() {
-            Some(file) => file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all(),
-            None => Ok(()),
+    fn end_files(&mut self) -> io::Result<()> {
+        for file in self.files.drain(..) {
+            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         }
+        Ok(())
     }
 
     /// Makes everything durable.
     fn finish(&mut self) -> io::Result<()> {
-        self.end_file()?;
+        self.end_files()?;
         if let Some(aside) = self.aside.as_ref().filter(|_| !self.kept.is_empty()) {
             File::open(aside)?.sync_all()?;
             File::open(self.dir)?.sync_all()?;

@@ -10,7 +10,9 @@ use crate::catalog::{self, IndexRecord, TableRecord};
 use crate::error::Result;
 use crate::index::IndexShape;
 use crate::item::EncodedItem;
-use crate::key_codec::{decode_global_index_key, decode_local_index_key, local_index_base_key};
+use crate::key_codec::{
+    base_key, decode_global_index_key, decode_local_index_key, local_index_base_key,
+};
 use crate::message;
 use crate::schema::{ProjectionType, ScalarAttributeType, TableStatus};
 use crate::table::Counts;
@@ -45,8 +47,11 @@ pub struct ReplacedEntry<'d> {
     pub key: &'d [u8],
     /// Its stored value.
     pub value: &'d [u8],
-    /// What it holds of its item, if that can be read.
+    /// What it holds of its item, if that can be read and has the item's key.
     pub item: Option<Item>,
+    /// Whether the table has an item with that key that can be read. If not, the entry is all that is
+    /// left of it.
+    pub has_item: bool,
     /// Whether the index holds whole items.
     pub is_whole: bool,
 }
@@ -68,13 +73,24 @@ pub fn replaced_entries(db: &Db, mut on_entry: impl FnMut(&ReplacedEntry<'_>)) -
     let tell = |place: &Place<'_>, difference: Difference| {
         let Some(value) = difference.present else { return Ok(()) };
         let item = EncodedItem::from_bytes(value.clone()).and_then(|item| item.decode()).ok();
+        let table_key = place.record.table_key()?;
+        let key_of = |item: &Item| {
+            let (partition, sort) = table_key.of_stored(item).ok()?;
+            Some(base_key(&partition, sort.as_ref()))
+        };
+        let stored_under = item.as_ref().and_then(key_of);
+        let living = match (&stored_under, &place.items) {
+            (Some(key), Some(items)) => items.get(key)?,
+            _ => None,
+        };
         on_entry(&ReplacedEntry {
             table: place.table,
             index: &place.index.name,
             keyspace: &place.keyspace,
             key: &difference.key,
             value: &value,
-            item,
+            item: item.filter(|_| stored_under.is_some()),
+            has_item: living.is_some_and(|living| EncodedItem::from_bytes(living).is_ok()),
             is_whole: place.index.projection_type == ProjectionType::All,
         });
         Ok(())
@@ -139,6 +155,9 @@ pub fn make_keyspaces(db: &Db) -> Result<()> {
 /// Where a difference is.
 struct Place<'p> {
     table: &'p str,
+    record: &'p TableRecord,
+    /// As of `entries`.
+    items: Option<Keyspace>,
     index: &'p IndexRecord,
     keyspace: String,
     /// `None` where the keyspace is not there.
@@ -161,10 +180,11 @@ fn each_index(
             let existing = db.existing_keyspace(&keyspace)?;
             let is_missing = existing.is_none();
             let entries = existing.map_or_else(|| make(&keyspace), |there| Ok(Some(there)))?;
-            let place = Place { table: &entry.name, index, keyspace, entries };
-            let (record, items) = (&entry.record, items.as_ref());
+            let (table, record, items) = (&entry.name, &entry.record, items.clone());
+            let place = Place { table, record, items, index, keyspace, entries };
             let mut count = 0;
-            let compared = IndexOfTable { record, index, items, entries: place.entries.as_ref() };
+            let (items, entries) = (place.items.as_ref(), place.entries.as_ref());
+            let compared = IndexOfTable { record, index, items, entries };
             compared.differences(|difference| {
                 count += 1;
                 on_difference(&place, difference)

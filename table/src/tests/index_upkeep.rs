@@ -62,10 +62,16 @@ fn every_way_in_which_an_index_can_differ_is_reported_and_corrected() {
     let mut replaced = Vec::new();
     crate::replaced_entries(&db, |entry| {
         assert_eq!((entry.table, entry.keyspace), (TABLE, "esker.t.1.4"));
-        replaced.push((entry.index.to_owned(), entry.item.is_some(), entry.value.to_vec()));
+        replaced.push((
+            entry.index.to_owned(),
+            entry.item.is_some(),
+            entry.has_item,
+            entry.value.to_vec(),
+        ));
     })
     .unwrap();
-    let by_worker_had = |is_item, value: &[u8]| ("by_worker".to_owned(), is_item, value.to_vec());
+    let by_worker_had =
+        |is_item, value: &[u8]| ("by_worker".to_owned(), is_item, is_item, value.to_vec());
     replaced.sort();
     let mut had = [
         by_worker_had(true, &entries[2].1),
