@@ -311,9 +311,7 @@ pub fn local_index_key(
 
 /// As [`local_index_key`], from the item's key in the table, which has a sort key.
 pub(crate) fn local_index_key_of(base_key: &[u8], index_sort: &KeyPart<'_>) -> Result<Vec<u8>> {
-    let mut reader = KeyReader::new(base_key)?;
-    reader.length_prefixed()?;
-    let (prefix, base_sort) = base_key.split_at(base_key.len() - reader.rest.len());
+    let (prefix, base_sort) = base_key.split_at(collection_prefix(base_key)?.len());
     let mut out = prefix.to_vec();
     index_sort.put_delimited(&mut out);
     out.extend_from_slice(base_sort);
@@ -348,6 +346,18 @@ pub fn decode_local_index_key<'a>(
         index_sort: reader.delimited(index_sort)?,
         base_sort: reader.raw_to_end(base_sort)?,
     })
+}
+
+/// What the keys of an item collection, in its table and in local indexes, start with: the partition key with its hash.
+pub(crate) fn collection_prefix(base_key: &[u8]) -> Result<&[u8]> {
+    let mut reader = KeyReader::new(base_key)?;
+    reader.length_prefixed()?;
+    Ok(&base_key[..base_key.len() - reader.rest.len()])
+}
+
+/// The hash of the partition key, as the key starts with it; 0 of what is no key.
+pub(crate) fn collection_hash(base_key: &[u8]) -> u64 {
+    base_key.first_chunk().map_or(0, |hash| u64::from_be_bytes(*hash))
 }
 
 /// Reads parts from the front of a key.

@@ -8,6 +8,7 @@
 mod block_on;
 mod capacity;
 mod catalog;
+mod collection;
 mod error;
 mod expression;
 #[doc(hidden)]
@@ -36,6 +37,7 @@ mod validate;
 mod value;
 mod write;
 
+pub use collection::MAX_ITEM_COLLECTION_BYTES;
 pub use error::{CancellationReason, TableError, TableErrorKind};
 pub use index::work::IndexWorkReport;
 pub use number::Number;

@@ -426,6 +426,13 @@ pub(crate) fn index_key_type_mismatch(
     )
 }
 
+pub(crate) fn index_key_size(name: &str, actual: usize, most: usize, index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Size limit exceeded for Index Key {name} Actual Size: {actual} bytes \
+         Max Size: {most} bytes IndexName: {index}"
+    )
+}
+
 /// `kind` is `string` or `binary`.
 pub(crate) fn empty_index_key(name: &str, kind: &str, index: &str) -> String {
     format!(
@@ -607,6 +614,14 @@ pub(crate) fn key_in_filter(name: &str) -> String {
     )
 }
 
+/// `kind` is `Key` or `IndexKey`.
+pub(crate) fn key_not_scalar(kind: &str, name: &str) -> String {
+    format!(
+        "Key attributes must be scalars; list random access '[]' and map lookup '.' are not \
+         allowed: {kind}: {name}"
+    )
+}
+
 pub(crate) fn start_key_invalid(why: &str) -> String {
     format!("The provided starting key is invalid: {why}")
 }
@@ -624,6 +639,8 @@ pub(crate) fn segment_too_large(segment: i32, total: i32) -> String {
          Segment: {segment} is not less than TotalSegments: {total}"
     )
 }
+
+pub(crate) const COLLECTION_SIZE: &str = "Collection size exceeded.";
 
 // Batches.
 pub(crate) const BATCH_DUPLICATES: &str = "Provided list of item keys contains duplicates";

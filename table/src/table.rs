@@ -270,6 +270,16 @@ impl Table {
         self.record.table_id
     }
 
+    pub(crate) fn local_indexes(&self) -> impl Iterator<Item = &Index> {
+        self.indexes.iter().filter(|index| !index.shape.is_global)
+    }
+
+    /// The committed bytes of the items and of their entries in local indexes.
+    pub(crate) fn collected_bytes(&self) -> u64 {
+        let local: u64 = self.local_indexes().map(|index| index.counts().bytes).sum();
+        self.shared.published.counts().bytes + local
+    }
+
     /// What may be used of it.
     pub(crate) fn buckets(&self) -> &Buckets {
         &self.shared.buckets

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::TableError;
 use crate::catalog::{self, Entry};
+use crate::collection::Collections;
 use crate::error::Result;
 use crate::index::work::IndexWork;
 use crate::index::worker::Keeper;
@@ -109,6 +110,7 @@ struct Inner {
     tokens: Tokens,
     /// Whether capacity limits requests: `throttle.rs`.
     throttling: AtomicBool,
+    collections: Collections,
     /// The next table id. Held by the operations that make, change and delete tables from the first
     /// look to the last change, before any other lock.
     control: Mutex<u64>,
@@ -199,6 +201,7 @@ impl Tables {
             transactions: Arc::default(),
             tokens: Tokens::default(),
             throttling: AtomicBool::new(false),
+            collections: Collections::default(),
             control: Mutex::new(contents.next_table_id),
             tables: RwLock::new(tables),
             index_work,
@@ -241,6 +244,11 @@ impl Tables {
     /// The transactions that are under way.
     pub(crate) fn transactions(&self) -> &Arc<Transactions> {
         &self.inner.transactions
+    }
+
+    /// What is known of item collections.
+    pub(crate) fn collections(&self) -> &Collections {
+        &self.inner.collections
     }
 
     /// The tokens of those that have ended.

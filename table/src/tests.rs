@@ -3,6 +3,7 @@
 
 mod answers;
 mod batches;
+mod collections;
 mod concurrency;
 mod control;
 mod crash;

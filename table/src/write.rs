@@ -14,6 +14,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::capacity;
+use crate::collection::check_item_with_entries;
 use crate::error::{Result, TableError, TableErrorKind};
 use crate::expression::condition::BoundCondition;
 use crate::index::{Entries, IndexUnits, entries_of, old_entries_of, put_change};
@@ -99,6 +100,11 @@ pub(crate) struct OldItem {
 }
 
 impl OldItem {
+    /// The bytes of its entry in the index at a position.
+    pub(crate) fn entry_bytes(&self, at: usize) -> u32 {
+        self.entries.get(at).and_then(Option::as_ref).map_or(0, |entry| entry.size_bytes)
+    }
+
     /// Keeps only what a deletion needs: of what the indexes have, the keys and sizes.
     pub(crate) fn forget_values(&mut self) {
         self.entries.iter_mut().flatten().for_each(|entry| entry.value.clear());
@@ -195,9 +201,13 @@ impl Tables {
             if let Some(pace) = &mut pace {
                 pace.pause().await;
             }
+            if let Some(new) = &write.new {
+                check_item_with_entries(&write.table.indexes, &write.key, new, message::ITEM_SIZE)?;
+            }
             let old = read_old(write, wants_old).inspect_err(|e| self.account_failed(write, e))?;
             written.push(Written::over(old));
         }
+        self.check_collections(writes, &written).map_err(|(_, error)| error)?;
         self.finish(writes, &mut written, None, guard, waiting).await?;
         Ok(written)
     }
@@ -218,7 +228,11 @@ impl Tables {
         let old_item = written[0].old.as_mut().and_then(|old| old.item.take());
         write.new = change(&write.table, old_item)?;
         let new_bytes = write.new.as_ref().map(NewItem::logical_size);
-        if new_bytes.is_some() {
+        if let Some(new) = &write.new {
+            let (table, refusal) = (&write.table, message::UPDATED_ITEM_SIZE);
+            check_item_with_entries(&table.indexes, &write.key, new, refusal)?;
+            let writes = std::slice::from_ref(&write);
+            self.check_collections(writes, &written).map_err(|(_, error)| error)?;
             match waiting {
                 Waiting::Blocks => self.write(&[write], &mut written, None, guard)?,
                 Waiting::Polls => {
@@ -424,7 +438,9 @@ fn changes(
         }
         let mut apart = mutant!("index_written_apart").then(|| tables.db().batch());
         let own = apart.as_mut().unwrap_or(&mut *batch);
-        *index_units = index_changes(own, write, old.as_ref(), sum)?;
+        let local_bytes;
+        (*index_units, local_bytes) = index_changes(own, write, old.as_ref(), sum)?;
+        tables.collections().add(write.table.id(), &write.key, delta.bytes + local_bytes);
         if let Some(apart) = apart {
             tables.db().write(apart)?;
         }
@@ -433,14 +449,16 @@ fn changes(
     Ok(deltas)
 }
 
-/// Puts what a write changes in the indexes of its table into a batch; what that costs each of them.
+/// Puts what a write changes in the indexes of its table into a batch; what that costs each of them, and how many bytes
+/// it adds to the local ones.
 fn index_changes(
     batch: &mut Batch,
     write: &ItemWrite<'_>,
     old: Option<&OldItem>,
     sum: &mut TableDelta,
-) -> Result<IndexUnits> {
+) -> Result<(IndexUnits, i64)> {
     let indexes = &write.table.indexes;
+    let mut local_bytes = 0;
     let mut new = match &write.new {
         Some(item) => entries_of(indexes, &write.key, ItemView::new(item.as_bytes())?)?,
         None => Entries::new(),
@@ -452,8 +470,11 @@ fn index_changes(
         let (delta, cost) = put_change(batch, &index.entries, old, new.as_ref());
         sum.add_of_index(index.id(), delta);
         units.push((index.id(), cost));
+        if !index.shape.is_global {
+            local_bytes += delta.bytes;
+        }
     }
-    Ok(units)
+    Ok((units, local_bytes))
 }
 
 /// Locks the counters of the tables, and puts their new counts into the batch.

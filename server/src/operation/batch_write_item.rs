@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 
 use super::constraint::Constraints;
 use super::shared::{
-    CapacitiesOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS, Writer,
-    serialize_members,
+    COLLECTION_METRICS, CapacitiesOut, CollectionsOut, RETURN_CONSUMED_CAPACITY,
+    RETURN_ITEM_COLLECTION_METRICS, Writer, serialize_members,
 };
 use super::{Awaited, Operation};
 use crate::error::WireError;
@@ -107,6 +107,10 @@ serialize_members!(Output, BatchWriteItemResponse, |response, writer| {
     writer
         .member("UnprocessedItems", UnprocessedOut(&response.unprocessed_items))?
         .optional("ConsumedCapacity", response.consumed_capacity.as_deref().map(CapacitiesOut))?
+        .optional(
+            COLLECTION_METRICS,
+            response.item_collection_metrics.as_ref().map(CollectionsOut),
+        )?
 });
 
 /// The `RequestItems` (or `UnprocessedItems`) of a batch.
@@ -210,14 +214,18 @@ impl Operation for BatchWriteItem {
             "returnConsumedCapacity",
             RETURN_CONSUMED_CAPACITY,
         );
-        checks.choice(
+        let return_item_collection_metrics = checks.choice(
             input.return_item_collection_metrics.as_deref(),
             "returnItemCollectionMetrics",
             RETURN_ITEM_COLLECTION_METRICS,
         );
         checks.check()?;
         let request_items = judged(wanted)?;
-        Ok(BatchWriteItemRequest { request_items, return_consumed_capacity })
+        Ok(BatchWriteItemRequest {
+            request_items,
+            return_consumed_capacity,
+            return_item_collection_metrics,
+        })
     }
 
     fn response(response: &Self::Response) -> impl Serialize {

@@ -12,8 +12,8 @@ use serde::de::MapAccess;
 use super::constraint::Constraints;
 use super::legacy::{self, ByName, ExpectedIn};
 use super::shared::{
-    CapacityOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS,
-    RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
+    COLLECTION_METRICS, CapacityOut, CollectionOut, RETURN_CONSUMED_CAPACITY,
+    RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
 use super::{Awaited, Operation, single_write};
 use crate::error::WireError;
@@ -70,6 +70,10 @@ serialize_members!(Output, DeleteItemResponse, |response, writer| {
     writer
         .optional("Attributes", response.attributes.as_ref().map(ItemOut))?
         .optional("ConsumedCapacity", response.consumed_capacity.as_ref().map(CapacityOut))?
+        .optional(
+            COLLECTION_METRICS,
+            response.item_collection_metrics.as_ref().map(CollectionOut),
+        )?
 });
 
 impl Operation for DeleteItem {
@@ -89,7 +93,7 @@ impl Operation for DeleteItem {
         );
         let return_values =
             single_write::return_values(&mut checks, input.return_values.as_deref());
-        checks.choice(
+        let return_item_collection_metrics = checks.choice(
             input.return_item_collection_metrics.as_deref(),
             "returnItemCollectionMetrics",
             RETURN_ITEM_COLLECTION_METRICS,
@@ -131,6 +135,7 @@ impl Operation for DeleteItem {
             return_values_on_condition_check_failure,
             return_values,
             return_consumed_capacity,
+            return_item_collection_metrics,
         })
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use esker_table::operation::{
     CapacityUse, ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues,
-    ReturnConsumedCapacity, ReturnValues, ReturnValuesOnConditionCheckFailure, Select,
-    prepare_placeholders,
+    ItemCollectionMetrics, ReturnConsumedCapacity, ReturnItemCollectionMetrics, ReturnValues,
+    ReturnValuesOnConditionCheckFailure, Select, prepare_placeholders,
 };
 use esker_table::schema::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -17,7 +17,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::index::{GlobalOut, LocalOut};
 use super::table_options::{OnDemandOut, SseOut, TableClassOut, WarmOut};
 use crate::error::WireError;
-use crate::json::ExpressionValues;
+use crate::json::{ExpressionValues, ItemOut};
 
 pub(super) const RETURN_CONSUMED_CAPACITY: &[(&str, ReturnConsumedCapacity)] = &[
     ("INDEXES", ReturnConsumedCapacity::Indexes),
@@ -25,8 +25,8 @@ pub(super) const RETURN_CONSUMED_CAPACITY: &[(&str, ReturnConsumedCapacity)] = &
     ("NONE", ReturnConsumedCapacity::None),
 ];
 
-/// Nothing is reported of item collections: both values mean the same.
-pub(super) const RETURN_ITEM_COLLECTION_METRICS: &[(&str, ())] = &[("SIZE", ()), ("NONE", ())];
+pub(super) const RETURN_ITEM_COLLECTION_METRICS: &[(&str, ReturnItemCollectionMetrics)] =
+    &[("SIZE", ReturnItemCollectionMetrics::Size), ("NONE", ReturnItemCollectionMetrics::None)];
 
 pub(super) const RETURN_VALUES_ON_FAILURE: &[(&str, ReturnValuesOnConditionCheckFailure)] = &[
     ("ALL_OLD", ReturnValuesOnConditionCheckFailure::AllOld),
@@ -176,6 +176,34 @@ pub(super) struct CapacitiesOut<'a>(pub(super) &'a [ConsumedCapacity]);
 impl Serialize for CapacitiesOut<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(CapacityOut))
+    }
+}
+
+/// The member of responses.
+pub(super) const COLLECTION_METRICS: &str = "ItemCollectionMetrics";
+
+/// `ItemCollectionMetrics`.
+pub(super) struct CollectionOut<'a>(pub(super) &'a ItemCollectionMetrics);
+
+impl Serialize for CollectionOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Writer::start(serializer)?
+            .member("ItemCollectionKey", ItemOut(&self.0.item_collection_key))?
+            .member("SizeEstimateRangeGB", self.0.size_estimate_range_gb)?
+            .end()
+    }
+}
+
+/// The same of several tables.
+pub(super) struct CollectionsOut<'a>(pub(super) &'a BTreeMap<String, Vec<ItemCollectionMetrics>>);
+
+impl Serialize for CollectionsOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            self.0
+                .iter()
+                .map(|(table, found)| (table, found.iter().map(CollectionOut).collect::<Vec<_>>())),
+        )
     }
 }
 

@@ -47,9 +47,27 @@ fn put_item_is_read() {
         item: item("a", "x"),
         return_values: Some(ReturnValues::AllOld),
         return_consumed_capacity: Some(ReturnConsumedCapacity::Total),
+        return_item_collection_metrics: Some(ReturnItemCollectionMetrics::Size),
         ..Default::default()
     };
     assert_eq!(read, Ok(expected));
+    let metrics = ItemCollectionMetrics {
+        item_collection_key: item("a", "x"),
+        size_estimate_range_gb: [0.0, 1.0],
+    };
+    let shown =
+        PutItemResponse { item_collection_metrics: Some(metrics.clone()), ..Default::default() };
+    let collection = r#"{"ItemCollectionKey":{"a":{"S":"x"}},"SizeEstimateRangeGB":[0.0,1.0]}"#;
+    assert_eq!(
+        response::<super::PutItem>(&shown),
+        format!(r#"{{"ItemCollectionMetrics":{collection}}}"#)
+    );
+    let item_collection_metrics = Some(BTreeMap::from([("T".to_owned(), vec![metrics])]));
+    let shown = TransactWriteItemsResponse { item_collection_metrics, ..Default::default() };
+    assert_eq!(
+        response::<super::TransactWriteItems>(&shown),
+        format!(r#"{{"ItemCollectionMetrics":{{"T":[{collection}]}}}}"#)
+    );
 }
 
 #[test]
@@ -69,11 +87,12 @@ fn update_item_goes_both_ways() {
         expression_attribute_values: Some(item(":b", "y")),
         return_values: Some(ReturnValues::UpdatedNew),
         return_consumed_capacity: Some(ReturnConsumedCapacity::Indexes),
+        return_item_collection_metrics: Some(ReturnItemCollectionMetrics::None),
         return_values_on_condition_check_failure: Some(ReturnValuesOnConditionCheckFailure::AllOld),
         ..Default::default()
     };
     assert_eq!(read, Ok(expected));
-    let shown = UpdateItemResponse { attributes: Some(item("b", "y")), consumed_capacity: None };
+    let shown = UpdateItemResponse { attributes: Some(item("b", "y")), ..Default::default() };
     assert_eq!(response::<super::UpdateItem>(&shown), r#"{"Attributes":{"b":{"S":"y"}}}"#);
     assert_eq!(response::<super::UpdateItem>(&UpdateItemResponse::default()), "{}");
 
@@ -147,7 +166,7 @@ fn batches_go_both_ways() {
     let unprocessed_items = BTreeMap::from([("T".to_owned(), writes)]);
     let answer = BatchWriteItemResponse {
         unprocessed_items: unprocessed_items.clone(),
-        consumed_capacity: None,
+        ..Default::default()
     };
     let text = response::<super::BatchWriteItem>(&answer);
     let again = text.replace("UnprocessedItems", "RequestItems");

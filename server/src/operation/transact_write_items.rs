@@ -13,8 +13,8 @@ use serde::de::MapAccess;
 
 use super::constraint::Constraints;
 use super::shared::{
-    CapacitiesOut, RETURN_CONSUMED_CAPACITY, RETURN_ITEM_COLLECTION_METRICS,
-    RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
+    COLLECTION_METRICS, CapacitiesOut, CollectionsOut, RETURN_CONSUMED_CAPACITY,
+    RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
 use super::{Awaited, Operation};
 use crate::error::WireError;
@@ -232,7 +232,9 @@ impl Wanted {
 }
 
 serialize_members!(Output, TransactWriteItemsResponse, |response, writer| {
-    writer.optional("ConsumedCapacity", response.consumed_capacity.as_deref().map(CapacitiesOut))?
+    writer
+        .optional("ConsumedCapacity", response.consumed_capacity.as_deref().map(CapacitiesOut))?
+        .optional(COLLECTION_METRICS, response.item_collection_metrics.as_ref().map(CollectionsOut))?
 });
 
 impl Operation for TransactWriteItems {
@@ -257,7 +259,7 @@ impl Operation for TransactWriteItems {
             "returnConsumedCapacity",
             RETURN_CONSUMED_CAPACITY,
         );
-        checks.choice(
+        let return_item_collection_metrics = checks.choice(
             input.return_item_collection_metrics.as_deref(),
             "returnItemCollectionMetrics",
             RETURN_ITEM_COLLECTION_METRICS,
@@ -277,6 +279,7 @@ impl Operation for TransactWriteItems {
             transact_items,
             client_request_token: token,
             return_consumed_capacity,
+            return_item_collection_metrics,
         })
     }
 

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{ConsumedCapacity, ReturnConsumedCapacity, check_batch};
+use super::{
+    ConsumedCapacity, ItemCollectionMetrics, ReturnConsumedCapacity, ReturnItemCollectionMetrics,
+    check_batch,
+};
 use crate::block_on::block_on;
-use crate::error::{Result, TableError};
+use crate::error::{Result, TableError, TableErrorKind};
 use crate::index::IndexUnits;
-use crate::item::NewItem;
-use crate::key_codec::stored_key;
+use crate::item::{ItemView, NewItem};
+use crate::key_codec::{decode_base_key, stored_key};
 use crate::schema::check::table_name;
 use crate::table::Table;
+use crate::throttle::{Resource, Use};
 use crate::validate::prepare_item;
 use crate::write::{Granted, ItemWrite, Waiting, Written};
 use crate::{Item, Tables, capacity, message};
@@ -35,6 +39,8 @@ pub struct BatchWriteItemRequest {
     pub request_items: BTreeMap<String, Vec<WriteRequest>>,
     /// Which capacity to report.
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+    /// Whether to report the size of the item collection.
+    pub return_item_collection_metrics: Option<ReturnItemCollectionMetrics>,
 }
 
 /// What BatchWriteItem did.
@@ -44,6 +50,8 @@ pub struct BatchWriteItemResponse {
     pub unprocessed_items: BTreeMap<String, Vec<WriteRequest>>,
     /// The capacity used, by table, if it was asked for.
     pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+    /// The sizes of the collections of its items by table, if they were asked for, of tables with local indexes.
+    pub item_collection_metrics: Option<BTreeMap<String, Vec<ItemCollectionMetrics>>>,
 }
 
 /// What is not done, by table.
@@ -75,11 +83,19 @@ struct Prepared {
     new: Option<NewItem>,
 }
 
+/// Whether the same request may succeed a moment later.
+fn is_retryable(error: &TableError) -> bool {
+    matches!(
+        error.kind(),
+        TableErrorKind::ProvisionedThroughputExceeded | TableErrorKind::Throttling
+    )
+}
+
 impl Tables {
     /// Writes and deletes up to 25 items of one or more tables. As many of them are committed together
     /// as go into one commit with their indexes, which is more than the service promises; only what
-    /// there is no capacity for is left unprocessed, unless that is all of it. After a failure, some may
-    /// be written.
+    /// there is no capacity for, or what the engine has no room for after the first commit, is left
+    /// unprocessed, unless that is all of it. After a failure of another kind, some may be written.
     ///
     /// # Errors
     /// `Validation` for a wrong request or an item that occurs twice; `ResourceNotFound` if there
@@ -107,14 +123,27 @@ impl Tables {
         request: BatchWriteItemRequest,
         waiting: Waiting,
     ) -> Result<BatchWriteItemResponse> {
-        let (mut writes, unprocessed_items) = self.prepare_writes(request.request_items)?;
+        let (mut writes, mut unprocessed_items) = self.prepare_writes(request.request_items)?;
         let mut written = Vec::with_capacity(writes.len());
-        let mut rest = &mut writes[..];
-        while !rest.is_empty() {
-            let (part, others) = rest.split_at_mut(first_commit(rest));
-            written.extend(self.commit(part, false, waiting).await?);
-            rest = others;
+        while written.len() < writes.len() {
+            let rest = &mut writes[written.len()..];
+            let part = first_commit(rest);
+            match self.commit(&mut rest[..part], false, waiting).await {
+                Ok(done) => written.extend(done),
+                Err(error) => {
+                    self.leave(rest, &mut unprocessed_items)?;
+                    // Of what is written already the call must not say that it failed.
+                    if written.is_empty() || !is_retryable(&error) {
+                        return Err(error);
+                    }
+                    writes.truncate(written.len());
+                }
+            }
         }
+        let item_collection_metrics = self.collections_metrics(
+            request.return_item_collection_metrics,
+            writes.iter().map(|write| (&*write.table, &write.key[..])),
+        );
         let mut costs: BTreeMap<&str, (&Table, f64, IndexUnits)> = BTreeMap::new();
         for (write, Written { old, index_units }) in writes.iter().zip(written) {
             let old_bytes = old.map_or(0, |old| u64::from(old.size_bytes));
@@ -134,7 +163,27 @@ impl Tables {
         Ok(BatchWriteItemResponse {
             unprocessed_items,
             consumed_capacity: (!consumed.is_empty()).then_some(consumed),
+            item_collection_metrics,
         })
+    }
+
+    /// Adds writes that were not made to those that are to be asked for again, and gives back what they were granted.
+    fn leave(&self, writes: &[ItemWrite<'_>], unprocessed: &mut Unprocessed) -> Result<()> {
+        for write in writes {
+            let table = &write.table;
+            if let Granted::Units(units) = write.granted {
+                self.charge(Resource::table(table), Use::Write, -units);
+            }
+            let request = match &write.new {
+                Some(new) => WriteRequest::Put(ItemView::new(new.as_bytes())?.decode()?),
+                None => {
+                    let sort = table.key.sort.as_ref().map(|sort| sort.scalar_type);
+                    WriteRequest::Delete(table.key.to_item(decode_base_key(&write.key, sort)?))
+                }
+            };
+            unprocessed.entry(table.name.clone()).or_default().push(request);
+        }
+        Ok(())
     }
 
     /// Checks everything, first without and then with the tables; what is to be written, and what there
@@ -192,5 +241,32 @@ impl Tables {
             Some(error) if granted.is_empty() => Err(error),
             _ => Ok((granted, left)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::ScalarAttributeType;
+    use crate::tests::{create, item, open};
+
+    #[test]
+    fn what_is_left_of_a_batch_can_be_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = open(&dir);
+        create(&tables, "things", Some(ScalarAttributeType::N));
+        let key = |sk: i64| item([("pk", "a".into()), ("sk", sk.into())]);
+        let mut whole = key(1);
+        whole.insert("l".to_owned(), crate::AttributeValue::L(vec![1.into(), "x".into()]));
+        let requests = BTreeMap::from([(
+            "things".to_owned(),
+            vec![WriteRequest::Put(whole), WriteRequest::Delete(key(2))],
+        )]);
+        let (writes, mut left) = tables.prepare_writes(requests.clone()).unwrap();
+        tables.leave(&writes, &mut left).unwrap();
+        assert_eq!(left, requests);
+        let busy = TableError::new(TableErrorKind::ProvisionedThroughputExceeded, "busy");
+        assert!(is_retryable(&busy));
+        assert!(!is_retryable(&TableError::internal("disk")));
     }
 }

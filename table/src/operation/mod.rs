@@ -55,7 +55,7 @@ use crate::error::{Result, TableError};
 pub use crate::expression::legacy::check_parameters;
 pub use crate::expression::prepare_placeholders;
 pub use crate::transaction::check_action_count;
-use crate::{AttributeValue, message};
+use crate::{AttributeValue, Item, message};
 
 /// `ExpressionAttributeNames`: what each `#name` stands for (the keys include the `#`).
 pub type ExpressionAttributeNames = BTreeMap<String, String>;
@@ -99,6 +99,25 @@ pub enum ReturnConsumedCapacity {
     Total,
     /// The sum of each table, and the table's and each index's own share.
     Indexes,
+}
+
+/// Whether a write reports the sizes of the item collections that it changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReturnItemCollectionMetrics {
+    /// No.
+    #[default]
+    None,
+    /// Of tables with local indexes.
+    Size,
+}
+
+/// How large an item collection is: what a table with local indexes, and those, have under one partition key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemCollectionMetrics {
+    /// The partition key.
+    pub item_collection_key: Item,
+    /// Between how many gigabytes it is, by estimation.
+    pub size_estimate_range_gb: [f64; 2],
 }
 
 /// What Query and Scan return.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     ConditionalOperator, ConsumedCapacity, Expected, ExpressionAttributeNames,
-    ExpressionAttributeValues, ReturnConsumedCapacity, ReturnValues,
-    ReturnValuesOnConditionCheckFailure, returns_old,
+    ExpressionAttributeValues, ItemCollectionMetrics, ReturnConsumedCapacity,
+    ReturnItemCollectionMetrics, ReturnValues, ReturnValuesOnConditionCheckFailure, returns_old,
 };
 use crate::block_on::block_on;
 use crate::error::Result;
@@ -41,6 +41,8 @@ pub struct PutItemRequest {
     pub return_values: Option<ReturnValues>,
     /// Which capacity to report.
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+    /// Whether to report the size of the item collection.
+    pub return_item_collection_metrics: Option<ReturnItemCollectionMetrics>,
 }
 
 /// What PutItem did.
@@ -50,6 +52,8 @@ pub struct PutItemResponse {
     pub attributes: Option<Item>,
     /// The capacity used, if it was asked for.
     pub consumed_capacity: Option<ConsumedCapacity>,
+    /// The size of the item's collection, if it was asked for and the table has local indexes.
+    pub item_collection_metrics: Option<ItemCollectionMetrics>,
 }
 
 impl Tables {
@@ -131,6 +135,11 @@ impl Tables {
                 table,
                 units,
                 &index_units,
+            ),
+            item_collection_metrics: self.collection_metrics(
+                request.return_item_collection_metrics,
+                table,
+                &writes[0].key,
             ),
         })
     }

@@ -1,10 +1,12 @@
 //! TransactWriteItems: its request, its response and what it does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
     CapacityUse, ConsumedCapacity, ExpressionAttributeNames, ExpressionAttributeValues,
-    ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+    ItemCollectionMetrics, ReturnConsumedCapacity, ReturnItemCollectionMetrics,
+    ReturnValuesOnConditionCheckFailure,
 };
 use crate::block_on::block_on;
 use crate::capacity::{Transacted, read_units, write_units};
@@ -73,6 +75,8 @@ pub struct TransactWriteItemsRequest {
     pub client_request_token: Option<String>,
     /// Which capacity to report.
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+    /// Whether to report the size of the item collection.
+    pub return_item_collection_metrics: Option<ReturnItemCollectionMetrics>,
 }
 
 /// What TransactWriteItems did.
@@ -81,6 +85,8 @@ pub struct TransactWriteItemsResponse {
     /// The capacity used, by table, if it was asked for: of writes, or where the token was known, of
     /// reads.
     pub consumed_capacity: Option<Vec<ConsumedCapacity>>,
+    /// The sizes of the collections of its items by table, if they were asked for, of tables with local indexes.
+    pub item_collection_metrics: Option<BTreeMap<String, Vec<ItemCollectionMetrics>>>,
 }
 
 /// The expressions of an action.
@@ -152,7 +158,10 @@ impl Tables {
                 Some(record) if record.payload_hash != payload_hash => return Err(token_mismatch()),
                 Some(record) => {
                     let consumed_capacity = replayed(&names, &record).consumed(asked);
-                    return Ok(TransactWriteItemsResponse { consumed_capacity });
+                    return Ok(TransactWriteItemsResponse {
+                        consumed_capacity,
+                        ..Default::default()
+                    });
                 }
                 None => {
                     let write = self.tokens().prepare(self.db(), token, now_ms)?;
@@ -161,14 +170,24 @@ impl Tables {
             }
         }
         let actions = self.actions(sound)?;
+        let reports = request.return_item_collection_metrics.is_some();
+        let targets = actions.iter().filter(|action| reports && action.is_write());
+        let targets: Vec<_> = targets
+            .filter_map(|action| Some((Arc::clone(&action.table), action.key.clone().ok()?)))
+            .collect();
         let committed = self.commit_transaction(actions, ongoing, token_write, waiting).await?;
+        let item_collection_metrics = self.collections_metrics(
+            request.return_item_collection_metrics,
+            targets.iter().map(|(table, key)| (&**table, &key[..])),
+        );
         let mut capacity = Transacted::new(CapacityUse::Writes);
         for (name, Committed { table, sizes: (old, new), index_units }) in
             names.iter().zip(committed)
         {
             capacity.add_write(name, write_units(old.into(), new.into()), table, index_units);
         }
-        Ok(TransactWriteItemsResponse { consumed_capacity: capacity.consumed(asked) })
+        let consumed_capacity = capacity.consumed(asked);
+        Ok(TransactWriteItemsResponse { consumed_capacity, item_collection_metrics })
     }
 
     /// Holds the actions against their tables.

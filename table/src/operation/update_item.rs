@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     AttributeUpdates, ConditionalOperator, ConsumedCapacity, Expected, ExpressionAttributeNames,
-    ExpressionAttributeValues, ReturnConsumedCapacity, ReturnValues,
-    ReturnValuesOnConditionCheckFailure,
+    ExpressionAttributeValues, ItemCollectionMetrics, ReturnConsumedCapacity,
+    ReturnItemCollectionMetrics, ReturnValues, ReturnValuesOnConditionCheckFailure,
 };
 use crate::block_on::block_on;
 use crate::error::{Result, TableError};
@@ -48,6 +48,8 @@ pub struct UpdateItemRequest {
     pub return_values: Option<ReturnValues>,
     /// Which capacity to report.
     pub return_consumed_capacity: Option<ReturnConsumedCapacity>,
+    /// Whether to report the size of the item collection.
+    pub return_item_collection_metrics: Option<ReturnItemCollectionMetrics>,
 }
 
 /// What UpdateItem did.
@@ -57,6 +59,8 @@ pub struct UpdateItemResponse {
     pub attributes: Option<Item>,
     /// The capacity used, if it was asked for.
     pub consumed_capacity: Option<ConsumedCapacity>,
+    /// The size of the item's collection, if it was asked for and the table has local indexes.
+    pub item_collection_metrics: Option<ItemCollectionMetrics>,
 }
 
 impl Tables {
@@ -171,6 +175,7 @@ impl Tables {
             };
             Ok(Some(new))
         };
+        let collection_key = key.clone();
         let write = ItemWrite {
             table: Arc::clone(table),
             key,
@@ -192,6 +197,11 @@ impl Tables {
                 table,
                 units,
                 &index_units,
+            ),
+            item_collection_metrics: self.collection_metrics(
+                request.return_item_collection_metrics,
+                table,
+                &collection_key,
             ),
         })
     }

@@ -36,6 +36,7 @@ fn write(
         transact_items,
         client_request_token: token.map(str::to_owned),
         return_consumed_capacity: Some(ReturnConsumedCapacity::Indexes),
+        ..Default::default()
     })
 }
 

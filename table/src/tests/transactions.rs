@@ -66,6 +66,7 @@ pub(super) fn request(
         transact_items,
         client_request_token: token.map(str::to_owned),
         return_consumed_capacity: Some(ReturnConsumedCapacity::Total),
+        ..Default::default()
     }
 }
 

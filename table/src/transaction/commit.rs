@@ -9,6 +9,7 @@ use esker::mutant;
 use super::token::{Record, TokenWrite};
 use super::{Ongoing, Volume, ongoing};
 use crate::capacity::{TRANSACTION_FACTOR, write_units};
+use crate::collection::check_item_with_entries;
 use crate::error::{CancellationReason, Result, TableError};
 use crate::expression::update::BoundUpdate;
 use crate::index::IndexUnits;
@@ -65,6 +66,11 @@ struct Judged<'r> {
 }
 
 impl<'r> Action<'r> {
+    /// Whether it is more than a condition check.
+    pub(crate) fn is_write(&self) -> bool {
+        !matches!(self.change, Change::Nothing)
+    }
+
     /// Looks at the item. Only under its lock. `is_other` is whether the table is no longer that by
     /// which a new item was judged: an index that has come may not take it.
     fn judge(self, is_other: bool) -> Result<Judged<'r>> {
@@ -72,10 +78,14 @@ impl<'r> Action<'r> {
         let mut write =
             ItemWrite { table, key: key?, new: None, check, granted: Granted::Transaction };
         let is_update = matches!(change, Change::Update { .. });
-        if let Change::Put(new) = &change
-            && is_other
-        {
-            write.table.key.indexed().check(&ItemView::new(new.as_bytes())?.decode()?)?;
+        let fits = |write: &ItemWrite<'_>, new: &NewItem, refusal: &str| {
+            check_item_with_entries(&write.table.indexes, &write.key, new, refusal)
+        };
+        if let Change::Put(new) = &change {
+            fits(&write, new, message::ITEM_SIZE)?;
+            if is_other {
+                write.table.key.indexed().check(&ItemView::new(new.as_bytes())?.decode()?)?;
+            }
         }
         let mut old = read_old(&write, is_update)?;
         let old_bytes = old.as_ref().map_or(0, |old| old.size_bytes);
@@ -101,6 +111,9 @@ impl<'r> Action<'r> {
                 let mut item = update.apply(item.unwrap_or_else(|| key.clone()))?;
                 write.new = Some(NewItem::encode(&mut item).map_err(as_update)?);
                 write.table.key.indexed().check_updated(&indexed, &item)?;
+                if let Some(new) = &write.new {
+                    fits(&write, new, message::UPDATED_ITEM_SIZE)?;
+                }
                 true
             }
         };
@@ -176,6 +189,13 @@ impl Tables {
             }
         }
         if judgements.len() < reasons.len() {
+            return Err(TableError::transaction_canceled(reasons));
+        }
+        if let Err((at, error)) = self.check_collections(&writes, &written) {
+            let mut writing = judgements.iter().enumerate().filter(|(_, (.., writes))| *writes);
+            if let Some((position, _)) = writing.nth(at) {
+                reasons[position] = CancellationReason::of(error)?;
+            }
             return Err(TableError::transaction_canceled(reasons));
         }
         let token = token.map(|(payload_hash, write)| {

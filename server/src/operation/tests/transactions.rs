@@ -41,6 +41,7 @@ fn transactions_are_read() {
         ],
         client_request_token: Some("t".to_owned()),
         return_consumed_capacity: Some(ReturnConsumedCapacity::Total),
+        return_item_collection_metrics: Some(ReturnItemCollectionMetrics::Size),
     };
     assert_eq!(read, Ok(expected));
     let read = request::<crate::operation::TransactGetItems>(
@@ -69,8 +70,10 @@ fn transactions_answer() {
         capacity_use: Some(capacity_use),
         ..Default::default()
     };
-    let written =
-        TransactWriteItemsResponse { consumed_capacity: Some(vec![units(CapacityUse::Writes)]) };
+    let written = TransactWriteItemsResponse {
+        consumed_capacity: Some(vec![units(CapacityUse::Writes)]),
+        ..Default::default()
+    };
     assert_eq!(
         response::<crate::operation::TransactWriteItems>(&written),
         r#"{"ConsumedCapacity":[{"TableName":"T","CapacityUnits":4.0,"WriteCapacityUnits":4.0,"Table":{"CapacityUnits":4.0,"WriteCapacityUnits":4.0}}]}"#
