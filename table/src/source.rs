@@ -61,6 +61,19 @@ impl<'t> Source<'t> {
         self.index.map_or(&self.table.items, |index| &index.entries)
     }
 
+    /// Refuses a filter that looks into an attribute of the key, which is never a document.
+    pub(crate) fn check_scalars(self, filter: Option<&BoundCondition<'_>>) -> Result<()> {
+        let Some(filter) = filter else { return Ok(()) };
+        let found = match filter.looks_into_one_of(&self.table.key.names()) {
+            Some(name) => Some(("Key", name)),
+            None => filter.looks_into_one_of(&self.attributes().names()).map(|n| ("IndexKey", n)),
+        };
+        match found {
+            Some((kind, name)) => Err(TableError::validation(message::key_not_scalar(kind, name))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether whole items have to be read from the table, because a local index does not hold what
     /// is asked for.
     ///

@@ -46,7 +46,7 @@ impl IndexedAttributes {
                     refused(index_name, attribute, value)?;
                 }
             }
-            check_sizes(hash, range, item)?;
+            check_sizes(index_name, hash, range, item)?;
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl IndexedAttributes {
                 }
             }
             if is_changed {
-                check_sizes(hash, range, item)?;
+                check_sizes(index_name, hash, range, item)?;
             }
         }
         Ok(())
@@ -104,17 +104,36 @@ fn refusal(
     }
 }
 
-/// The parts of a kind share its limit.
-fn check_sizes(hash: &[KeyAttribute], range: &[KeyAttribute], item: &Item) -> Result<()> {
-    let size = |attributes: &[KeyAttribute]| {
-        let values = attributes.iter().filter_map(|attribute| item.get(&attribute.name));
-        values.map(AttributeValue::size_bytes).sum::<usize>()
-    };
-    if size(hash) > MAX_PARTITION_KEY_BYTES {
-        return Err(TableError::validation(message::HASH_KEY_SIZE));
+/// Refuses a key that is too long. Each part is held to the limit of its kind whatever else the item has. The parts of a
+/// kind also share the limit, but only an item that has all of the key is in the index.
+fn check_sizes(
+    index: &str,
+    hash: &[KeyAttribute],
+    range: &[KeyAttribute],
+    item: &Item,
+) -> Result<()> {
+    let refuse = |text: String| Err(TableError::validation(text));
+    let mut is_whole = true;
+    let mut sums = [0, 0];
+    let kinds = [(hash, MAX_PARTITION_KEY_BYTES), (range, MAX_SORT_KEY_BYTES)];
+    for ((attributes, most), sum) in kinds.into_iter().zip(&mut sums) {
+        for attribute in attributes {
+            let Some(value) = item.get(&attribute.name) else {
+                is_whole = false;
+                continue;
+            };
+            let size = value.size_bytes();
+            if size > most {
+                return refuse(message::index_key_size(&attribute.name, size, most, index));
+            }
+            *sum += size;
+        }
     }
-    if size(range) > MAX_SORT_KEY_BYTES {
-        return Err(TableError::validation(message::RANGE_KEY_SIZE));
+    if is_whole && sums[0] > MAX_PARTITION_KEY_BYTES {
+        return refuse(message::HASH_KEY_SIZE.to_owned());
+    }
+    if is_whole && sums[1] > MAX_SORT_KEY_BYTES {
+        return refuse(message::RANGE_KEY_SIZE.to_owned());
     }
     Ok(())
 }

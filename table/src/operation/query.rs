@@ -153,6 +153,7 @@ impl Tables {
         if let Some(name) = filter.as_ref().and_then(|f| f.names_one_of(&key_names)) {
             return Err(TableError::validation(message::key_in_filter(name)));
         }
+        source.check_scalars(filter.as_ref())?;
         if let Some(name) = query_filter.as_ref().and_then(|f| f.names_one_of(&key_names)) {
             return Err(TableError::validation(message::legacy::key_in_filter(name)));
         }

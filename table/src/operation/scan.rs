@@ -122,7 +122,6 @@ impl Tables {
         )?;
         let filter = filter(request.filter_expression.as_deref())?;
         let filter = filter.as_ref().map(|filter| filter.bind(&mut placeholders)).transpose()?;
-        let filter = filter.or(scan_filter);
         let count_only =
             counts_only(request.select, has_projection, has_names, index_name.is_some())?;
         let (segment, total) = which_segment(&request)?;
@@ -132,6 +131,8 @@ impl Tables {
         placeholders.check_all_used()?;
         let table = self.table(name)?;
         let source = Source::new(&table, index_name, request.consistent_read)?;
+        source.check_scalars(filter.as_ref())?;
+        let filter = filter.or(scan_filter);
         let fetches = source.fetches(request.select, parts.as_ref())?;
         let range = segment_range(segment, total);
         let start_after = match &request.exclusive_start_key {

@@ -218,6 +218,20 @@ fn wrong_queries_and_scans_are_refused() {
         assert!(message(tables.query(request)).starts_with("1 validation error detected: "));
     }
 
+    let looking_into = |expression: &str| ScanRequest {
+        table_name: TABLE.to_owned(),
+        filter_expression: Some(expression.to_owned()),
+        ..Default::default()
+    };
+    for expression in ["attribute_exists(sk.a)", "sk[0] = a OR attribute_exists(pk)"] {
+        assert_eq!(
+            message(tables.scan(looking_into(expression))),
+            "Key attributes must be scalars; list random access '[]' and map lookup '.' are not \
+             allowed: Key: sk"
+        );
+    }
+    tables.scan(looking_into("attribute_exists(sk) AND attribute_exists(a.sk)")).unwrap();
+
     let scan = |segment, total_segments, start: Option<Item>| {
         tables.scan(ScanRequest {
             table_name: TABLE.to_owned(),

@@ -258,6 +258,12 @@ fn an_index_key_that_is_empty_null_or_of_a_wrong_type_is_refused_and_an_absent_o
              Expected: {expected} Actual: {actual} IndexName: {index}"
         )
     };
+    let size = |index: &str, name: &str, actual: usize, most: usize| {
+        format!(
+            "One or more parameter values were invalid: Size limit exceeded for Index Key {name} \
+             Actual Size: {actual} bytes Max Size: {most} bytes IndexName: {index}"
+        )
+    };
     for (name, value, wanted) in [
         ("worker", "".into(), empty("by_worker", "worker", "string")),
         ("stamp", AttributeValue::B(vec![]), empty("by_stamp", "stamp", "binary")),
@@ -266,8 +272,8 @@ fn an_index_key_that_is_empty_null_or_of_a_wrong_type_is_refused_and_an_absent_o
         // Of two indexes, the first by name tells.
         ("due", "5".into(), mismatch("by_due", "due", "N", "S")),
         ("house", true.into(), mismatch("by_place", "house", "N", "BOOL")),
-        ("worker", "x".repeat(2049).into(), crate::message::HASH_KEY_SIZE.to_owned()),
-        ("stamp", AttributeValue::B(vec![1; 1025]), crate::message::RANGE_KEY_SIZE.to_owned()),
+        ("worker", "x".repeat(2049).into(), size("by_worker", "worker", 2049, 2048)),
+        ("stamp", AttributeValue::B(vec![1; 1025]), size("by_stamp", "stamp", 1025, 1024)),
     ] {
         let wrong = task("a", 1, &[(name, value.clone())]);
         assert_eq!(message(tables.put_item(put_request(wrong.clone()))), wanted);
@@ -287,7 +293,7 @@ fn an_index_key_that_is_empty_null_or_of_a_wrong_type_is_refused_and_an_absent_o
             assert_eq!(of_update, wanted);
         }
     }
-    // The RANGE attributes share their limit.
+    // The RANGE attributes share their limit, in an item that is in the index.
     let streets = [
         ("country", "x".into()),
         ("city", "x".into()),
@@ -297,6 +303,8 @@ fn an_index_key_that_is_empty_null_or_of_a_wrong_type_is_refused_and_an_absent_o
     let shared = message(tables.put_item(put_request(task("a", 1, &streets))));
     assert_eq!(shared, crate::message::RANGE_KEY_SIZE);
     assert_eq!(describe(tables).item_count, 0);
+    put(tables, task("a", 1, &streets[1..]));
+    assert_eq!(scan(tables, "by_place"), []);
 
     // What is not a key of an index may be empty, and what is absent is stored and not indexed.
     put(tables, task("a", 1, &[("title", "".into())]));
@@ -382,6 +390,7 @@ fn a_changed_index_key_costs_the_index_two_units_and_an_identical_overwrite_none
     let request = BatchWriteItemRequest {
         request_items: BTreeMap::from([(TABLE.to_owned(), writes(3))]),
         return_consumed_capacity: asked,
+        ..Default::default()
     };
     let consumed = tables.batch_write_item(request).unwrap().consumed_capacity.unwrap();
     assert_eq!(consumed, [units(6.0, 3.0, &[("by_due", 3.0)], &[]).unwrap()]);

@@ -60,10 +60,21 @@ impl ConditionExpression {
 impl<'r> BoundCondition<'r> {
     /// The first of these attributes that the condition names, if it names one.
     pub(crate) fn names_one_of(&self, names: &[&str]) -> Option<&'r str> {
+        self.has_one_of(names, 1)
+    }
+
+    /// The first of these attributes that the condition looks into, as if it were a document.
+    pub(crate) fn looks_into_one_of(&self, names: &[&str]) -> Option<&'r str> {
+        self.has_one_of(names, 2)
+    }
+
+    /// The first of these attributes that starts a path of so many steps or more.
+    fn has_one_of(&self, names: &[&str], steps: usize) -> Option<&'r str> {
         let mut found = None;
         let mut visit = |path: &BoundPath<'r>| {
             if let Some(BoundStep::Name(name)) = path.first()
                 && names.contains(name)
+                && path.len() >= steps
             {
                 found.get_or_insert(*name);
             }
