@@ -123,7 +123,7 @@ class Difference:
         """Whether a known difference covers this one."""
         operations = rule.get("operations")
         return ((not operations or self.operation in operations) and rule.get("server", self.server) == self.server
-                and self.side in rule.get("sides", [self.side]) and rule.get("order", self.order) == self.order
+                and (self.side is None or self.side in rule.get("sides", [self.side])) and rule.get("order", self.order) == self.order
                 and self.what() in rule.get("what", [self.what()])
                 and (not rule.get("envelope") or plain(self.esker) == plain(self.other))
                 and all(re.search(rule[name], text, re.S) for name, text in (("esker", self.esker), ("other", self.other)) if name in rule)
