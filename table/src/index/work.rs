@@ -298,6 +298,10 @@ impl Tables {
         if batch.is_empty() {
             return Ok(());
         }
+        // Without locks, what others do between is what goes wrong.
+        if esker::mutant!("index_filled_without_locks") {
+            self.db().sync()?;
+        }
         let deltas = smallvec![(Arc::clone(&table), delta)];
         self.write_batch(&mut batch, deltas, guard, Some(Durability::Buffered))
     }
