@@ -38,10 +38,7 @@ pub(crate) const TABLES: Interface = Interface {
         ("CreateGlobalTable", Absent),
         (
             "CreateTable",
-            Partial(
-                "streams, policies, OnDemandThroughput and WarmThroughput of single indexes; encryption is shown, files \
-                 are not encrypted by it",
-            ),
+            Partial("streams, policies; encryption is shown, files are not encrypted by it"),
         ),
         ("DeleteBackup", Absent),
         ("DeleteItem", Full),
@@ -100,12 +97,7 @@ pub(crate) const TABLES: Interface = Interface {
         ("UpdateGlobalTableSettings", Absent),
         ("UpdateItem", Full),
         ("UpdateKinesisStreamingDestination", Absent),
-        (
-            "UpdateTable",
-            Partial(
-                "streams, replicas; warm and on-demand throughput of indexes; quotas of changes a day",
-            ),
-        ),
+        ("UpdateTable", Partial("streams, replicas; quotas of changes a day")),
         ("UpdateTableReplicaAutoScaling", Absent),
         ("UpdateTimeToLive", Absent),
     ],

@@ -315,7 +315,7 @@ fn table_request(name: &str) -> CreateTableRequest {
             index_name: "of_n".to_string(),
             key_schema: vec![element("n", KeyType::Hash)],
             projection: projection(ProjectionType::KeysOnly),
-            provisioned_throughput: None,
+            ..Default::default()
         }]),
         billing_mode: Some(BillingMode::PayPerRequest),
         ..Default::default()

@@ -277,6 +277,8 @@ impl TableRecord {
             index_size_bytes: counts.bytes,
             item_count: counts.items,
             index_arn: format!("{table_arn}/index/{}", index.name),
+            on_demand_throughput: None,
+            warm_throughput: None,
         };
         TableDescription {
             table_name: name.to_owned(),

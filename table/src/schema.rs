@@ -137,21 +137,29 @@ pub struct GlobalSecondaryIndex {
     pub projection: Projection,
     /// Needed with `PROVISIONED`, refused with `PAY_PER_REQUEST`.
     pub provisioned_throughput: Option<ProvisionedThroughput>,
+    /// Limits, where the table is on-demand.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    /// What it is to be ready for.
+    pub warm_throughput: Option<WarmThroughput>,
 }
 
-/// The capacity that a global index is to have.
+/// What a global index is to have. What is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpdateGlobalSecondaryIndexAction {
     /// The index.
     pub index_name: String,
-    /// Its capacity.
-    pub provisioned_throughput: ProvisionedThroughput,
+    /// Its capacity; refused with `PAY_PER_REQUEST`.
+    pub provisioned_throughput: Option<ProvisionedThroughput>,
+    /// Limits, where the table is on-demand.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    /// What it is to be ready for; it is never lowered.
+    pub warm_throughput: Option<WarmThroughput>,
 }
 
 /// A change of one global index. One of these is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GlobalSecondaryIndexUpdate {
-    /// Changes the capacity of one.
+    /// Changes the throughput of one.
     pub update: Option<UpdateGlobalSecondaryIndexAction>,
     /// Makes a new one.
     pub create: Option<GlobalSecondaryIndex>,
@@ -197,6 +205,10 @@ pub struct GlobalSecondaryIndexDescription {
     pub item_count: u64,
     /// The Amazon resource name.
     pub index_arn: String,
+    /// Limits, where the table is on-demand.
+    pub on_demand_throughput: Option<OnDemandThroughput>,
+    /// What it is ready for.
+    pub warm_throughput: Option<WarmThroughputDescription>,
 }
 
 /// A table as DescribeTable shows it.

@@ -1,13 +1,21 @@
 //! What UpdateTable changes of a table: billing, capacity, protection and the other options that
 //! DescribeTable shows. A table has them in memory; the catalog keeps the first three in the table's
-//! record and the rest in an entry of its own. Keys and indexes are not here.
+//! record and the rest in an entry of its own. What UpdateTable changes of an index beside its
+//! capacity is here too, by the index's id; keys are not.
 
-use crate::catalog::{self, TableRecord};
+mod index;
+
+use std::collections::BTreeMap;
+
+use crate::catalog::{self, IndexRecord, TableRecord};
 use crate::operation::CreateTableRequest;
 use crate::schema::{
-    BillingMode, OnDemandThroughput, ProvisionedThroughput, SseDescription, SseSpecification,
-    TableClass, TableClassSummary, TableDescription, TableOptions, WarmThroughputDescription,
+    BillingMode, GlobalSecondaryIndex, OnDemandThroughput, ProvisionedThroughput, SseDescription,
+    SseSpecification, TableClass, TableClassSummary, TableDescription, TableOptions,
+    WarmThroughputDescription,
 };
+pub(crate) use index::IndexSettings;
+use index::initial_units;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// What every on-demand table is ready for.
@@ -34,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) on_demand: OnDemandThroughput,
     pub(crate) warm_read_units: i64,
     pub(crate) warm_write_units: i64,
+    /// Of the global indexes, by their ids.
+    pub(crate) indexes: BTreeMap<u32, IndexSettings>,
 }
 
 impl Settings {
@@ -52,11 +62,13 @@ impl Settings {
             on_demand: OnDemandThroughput::default(),
             warm_read_units: 0,
             warm_write_units: 0,
+            indexes: BTreeMap::new(),
         };
         if record.billing_mode == BillingMode::PayPerRequest {
             settings.last_pay_per_request_ms = Some(record.created_ms);
         }
         settings.warm_up();
+        settings.follow_indexes(record);
         settings
     }
 
@@ -74,18 +86,42 @@ impl Settings {
             settings.warm_read_units = of(warm.read_units_per_second, settings.warm_read_units);
             settings.warm_write_units = of(warm.write_units_per_second, settings.warm_write_units);
         }
+        let global = record.indexes.iter().filter(|index| index.is_global);
+        for (index, asked) in global.zip(request.global_secondary_indexes.iter().flatten()) {
+            settings.add_index(index, asked);
+        }
         settings
+    }
+
+    /// Adds those of a new index.
+    pub(crate) fn add_index(&mut self, record: &IndexRecord, asked: &GlobalSecondaryIndex) {
+        let settings = IndexSettings::of_new(record, self.billing_mode, asked);
+        self.indexes.insert(record.index_id, settings);
+    }
+
+    /// Has those of the global indexes of a record, and of no others, each ready for what it has to be
+    /// ready for.
+    pub(crate) fn follow_indexes(&mut self, record: &TableRecord) {
+        let mut known = std::mem::take(&mut self.indexes);
+        for index in record.indexes.iter().filter(|index| index.is_global) {
+            let mut settings = (known.remove(&index.index_id))
+                .unwrap_or_else(|| IndexSettings::of_record(index, self.billing_mode));
+            settings.warm_up(index, self.billing_mode);
+            self.indexes.insert(index.index_id, settings);
+        }
+    }
+
+    /// Lifts all limits: a provisioned table has none, and neither have its indexes.
+    pub(crate) fn lift_limits(&mut self) {
+        self.on_demand = OnDemandThroughput::default();
+        for index in self.indexes.values_mut() {
+            index.on_demand = OnDemandThroughput::default();
+        }
     }
 
     /// Raises the warm throughput to what the table has to be ready for.
     pub(crate) fn warm_up(&mut self) {
-        let (read, write) = match self.billing_mode {
-            BillingMode::PayPerRequest => (WARM_READ_UNITS, WARM_WRITE_UNITS),
-            BillingMode::Provisioned => {
-                let throughput = self.provisioned_throughput;
-                (throughput.read_capacity_units, throughput.write_capacity_units)
-            }
-        };
+        let (read, write) = initial_units(self.billing_mode, self.provisioned_throughput);
         self.warm_read_units = self.warm_read_units.max(read);
         self.warm_write_units = self.warm_write_units.max(write);
     }
@@ -112,8 +148,13 @@ impl Settings {
         record
     }
 
-    /// The table as DescribeTable shows it, of what its record shows.
-    pub(crate) fn describe(&self, of_record: TableDescription, now_ms: u64) -> TableDescription {
+    /// The table as DescribeTable shows it, of its record and what that shows.
+    pub(crate) fn describe(
+        &self,
+        record: &TableRecord,
+        of_record: TableDescription,
+        now_ms: u64,
+    ) -> TableDescription {
         let is_provisioned = self.billing_mode == BillingMode::Provisioned;
         let decreases = self.decreases_today(now_ms);
         let options = TableOptions {
@@ -140,9 +181,13 @@ impl Settings {
             options,
             ..of_record
         };
-        if !is_provisioned {
-            for index in &mut description.global_secondary_indexes {
-                index.provisioned_throughput = ProvisionedThroughput::default();
+        for shown in &mut description.global_secondary_indexes {
+            if !is_provisioned {
+                shown.provisioned_throughput = ProvisionedThroughput::default();
+            }
+            let index = record.indexes.iter().find(|index| index.name == shown.index_name);
+            if let Some(settings) = index.and_then(|index| self.indexes.get(&index.index_id)) {
+                settings.describe(shown);
             }
         }
         description

@@ -307,7 +307,7 @@ impl Table {
                 shown.backfilling = Some(index.is_backfilling());
             }
         }
-        self.settings().describe(of_record, now_ms)
+        self.settings().describe(&self.record, of_record, now_ms)
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {

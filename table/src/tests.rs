@@ -10,6 +10,7 @@ mod crash;
 mod expressions;
 mod index_limits;
 mod index_model;
+mod index_options;
 mod index_races;
 mod index_transactions;
 mod index_updates;

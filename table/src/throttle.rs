@@ -3,9 +3,10 @@
 //! here before it works, and says what it used when it has. Times are those of the database's clock,
 //! so that tests need not wait.
 //!
-//! A table has a bucket for reads and one for writes, and so has each global index; a local index
-//! uses those of its table. A bucket fills at the rate of the capacity, and holds what was not used
-//! of the last 300 seconds (that of a limit of an on-demand table: of the last second). What a
+//! A table has a bucket for reads and one for writes, and so has each global index, with its own
+//! capacity or limits; a local index uses those of its table. A bucket fills at the rate of the
+//! capacity, and holds what was not used of the last 300 seconds (that of a limit of an on-demand
+//! table or its index: of the last second). What a
 //! request uses is known when it has worked, so one is let in while there is anything in the bucket,
 //! and may leave it in debt, which the next ones wait for. Buckets are in memory alone: after an open
 //! each has what one second brings.
@@ -27,7 +28,7 @@ use crate::write::{Granted, ItemWrite};
 
 /// Of provisioned capacity.
 const BURST_SECONDS: f64 = 300.0;
-/// Of the limits of an on-demand table.
+/// Of the limits of an on-demand table and its indexes.
 const LIMIT_BURST_SECONDS: f64 = 1.0;
 
 /// What capacity is used for.
@@ -83,10 +84,14 @@ impl<'t> Resource<'t> {
                 // None: an index from before a change of billing that is being made.
                 (units > 0).then_some((units as f64, BURST_SECONDS))
             }
-            BillingMode::PayPerRequest if self.index.is_some() => None,
             BillingMode::PayPerRequest => {
-                let OnDemandThroughput { max_read_request_units, max_write_request_units } =
-                    settings.on_demand;
+                let limits = match self.index {
+                    None => settings.on_demand,
+                    Some(index) => {
+                        settings.indexes.get(&index.id()).map(|i| i.on_demand).unwrap_or_default()
+                    }
+                };
+                let OnDemandThroughput { max_read_request_units, max_write_request_units } = limits;
                 let units = match used_for {
                     Use::Read => max_read_request_units,
                     Use::Write => max_write_request_units,

@@ -310,7 +310,7 @@ mod tests {
                         projection_type: Some(ProjectionType::All),
                         non_key_attributes: None,
                     },
-                    provisioned_throughput: None,
+                    ..Default::default()
                 }]),
                 billing_mode: Some(BillingMode::PayPerRequest),
                 ..Default::default()

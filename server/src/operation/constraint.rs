@@ -107,11 +107,6 @@ impl Unsupported {
         }
     }
 
-    /// The first that was noted.
-    pub(super) fn name(&self) -> Option<&'static str> {
-        self.0
-    }
-
     /// The verdict.
     pub(super) fn check(self) -> Result<(), WireError> {
         self.0.map_or(Ok(()), |name| Err(WireError::validation(message::not_supported(name))))

@@ -182,9 +182,6 @@ impl Operation for CreateTable {
 
     fn request(input: Input) -> Result<Self::Request, WireError> {
         let mut checks = Constraints::default();
-        let local = input.local_secondary_indexes.iter().flatten();
-        let indexes = local.chain(input.global_secondary_indexes.iter().flatten());
-        let unsupported_of_indexes: Vec<_> = indexes.filter_map(IndexIn::unsupported).collect();
         let mut request = CreateTableRequest {
             table_name: checks.required(input.table_name, "tableName"),
             attribute_definitions: {
@@ -206,11 +203,7 @@ impl Operation for CreateTable {
         let options = input.options.checked(&mut checks);
         checks.check()?;
         let options = options.with_class()?;
-        let mut unsupported = input.unsupported;
-        for index in unsupported_of_indexes {
-            unsupported.note(index, true);
-        }
-        unsupported.check()?;
+        input.unsupported.check()?;
         request.table_class = options.table_class;
         request.sse_specification = options.sse;
         request.stream_specification = options.stream;

@@ -9,9 +9,10 @@ use esker_table::schema::{
 use serde::de::MapAccess;
 use serde::ser::{Serialize, Serializer};
 
-use super::constraint::{Constraints, Unsupported, or_unsupported};
+use super::constraint::Constraints;
 use super::create_table::{KeyElement, Throughput, key_schema, throughput};
 use super::shared::{KeyElementOut, TABLE_STATUS, Writer, name_of, serialize_members};
+use super::table_options::{OnDemandIn, OnDemandOut, WarmIn, WarmOut};
 use crate::json::{self, Members};
 
 const PROJECTION_TYPE: &[(&str, ProjectionType)] = &[
@@ -27,14 +28,8 @@ pub(super) struct IndexIn {
     key_schema: Option<Vec<KeyElement>>,
     projection: Option<ProjectionIn>,
     provisioned_throughput: Option<Throughput>,
-    unsupported: Unsupported,
-}
-
-impl IndexIn {
-    /// A parameter that this version does not have.
-    pub(super) fn unsupported(&self) -> Option<&'static str> {
-        self.unsupported.name()
-    }
+    on_demand_throughput: Option<OnDemandIn>,
+    warm_throughput: Option<WarmIn>,
 }
 
 impl Members for IndexIn {
@@ -46,7 +41,9 @@ impl Members for IndexIn {
             "KeySchema" => self.key_schema = json::list(map)?,
             "Projection" => self.projection = json::structure(map)?,
             "ProvisionedThroughput" => self.provisioned_throughput = json::structure(map)?,
-            _ => or_unsupported!(self, name, map, ["OnDemandThroughput", "WarmThroughput"]),
+            "OnDemandThroughput" => self.on_demand_throughput = json::structure(map)?,
+            "WarmThroughput" => self.warm_throughput = json::structure(map)?,
+            _ => json::skip(map)?,
         }
         Ok(())
     }
@@ -58,13 +55,6 @@ pub(super) struct UpdateIn {
     update: Option<IndexIn>,
     create: Option<IndexIn>,
     delete: Option<IndexIn>,
-}
-
-impl UpdateIn {
-    /// A parameter that this version does not have.
-    pub(super) fn unsupported(&self) -> Option<&'static str> {
-        self.update.iter().chain(&self.create).find_map(IndexIn::unsupported)
-    }
 }
 
 impl Members for UpdateIn {
@@ -132,6 +122,8 @@ fn global_index(input: IndexIn, path: &str, checks: &mut Constraints) -> GlobalS
         projection,
         provisioned_throughput: (input.provisioned_throughput)
             .map(|input| throughput(input, &path("provisionedThroughput"), checks)),
+        on_demand_throughput: input.on_demand_throughput.map(OnDemandIn::limits),
+        warm_throughput: input.warm_throughput.map(WarmIn::units),
     }
 }
 
@@ -146,12 +138,13 @@ pub(super) fn updates(
         let update = input.update.map(|update| {
             let given_at = path("update.provisionedThroughput");
             let given = update.provisioned_throughput;
-            let provisioned_throughput = match given {
-                Some(given) => throughput(given, &given_at, checks),
-                None => checks.required(None, &given_at),
-            };
-            let index_name = checks.required(update.index_name, &path("update.indexName"));
-            UpdateGlobalSecondaryIndexAction { index_name, provisioned_throughput }
+            let provisioned_throughput = given.map(|given| throughput(given, &given_at, checks));
+            UpdateGlobalSecondaryIndexAction {
+                index_name: checks.required(update.index_name, &path("update.indexName")),
+                provisioned_throughput,
+                on_demand_throughput: update.on_demand_throughput.map(OnDemandIn::limits),
+                warm_throughput: update.warm_throughput.map(WarmIn::units),
+            }
         });
         let create = input.create.map(|index| global_index(index, &path("create"), checks));
         let delete =
@@ -206,6 +199,8 @@ serialize_members!(pub(super) GlobalOut, GlobalSecondaryIndexDescription, |index
         .member("IndexSizeBytes", index.index_size_bytes)?
         .member("ItemCount", index.item_count)?
         .member("IndexArn", &index.index_arn)?
+        .optional("OnDemandThroughput", index.on_demand_throughput.map(OnDemandOut))?
+        .optional("WarmThroughput", index.warm_throughput.map(WarmOut))?
 });
 
 /// `ProvisionedThroughputDescription`.

@@ -77,14 +77,8 @@ impl OptionsIn {
             table_class: None,
             sse,
             stream,
-            on_demand: self.on_demand.map(|limits| OnDemandThroughput {
-                max_read_request_units: limits.read,
-                max_write_request_units: limits.write,
-            }),
-            warm: self.warm.map(|warm| WarmThroughput {
-                read_units_per_second: warm.read,
-                write_units_per_second: warm.write,
-            }),
+            on_demand: self.on_demand.map(OnDemandIn::limits),
+            warm: self.warm.map(WarmIn::units),
         }
     }
 }
@@ -116,7 +110,7 @@ impl Options {
 macro_rules! members_in {
     ($type:ident, $name:literal, { $($field:ident: $kind:ty = $member:literal as $read:ident,)* }) => {
         #[derive(Default)]
-        struct $type {
+        pub(super) struct $type {
             $($field: Option<$kind>,)*
         }
 
@@ -158,6 +152,21 @@ members_in!(WarmIn, "WarmThroughput", {
     read: i64 = "ReadUnitsPerSecond" as long,
     write: i64 = "WriteUnitsPerSecond" as long,
 });
+
+impl OnDemandIn {
+    pub(super) fn limits(self) -> OnDemandThroughput {
+        OnDemandThroughput {
+            max_read_request_units: self.read,
+            max_write_request_units: self.write,
+        }
+    }
+}
+
+impl WarmIn {
+    pub(super) fn units(self) -> WarmThroughput {
+        WarmThroughput { read_units_per_second: self.read, write_units_per_second: self.write }
+    }
+}
 
 /// A tag as it was sent.
 #[derive(Default)]

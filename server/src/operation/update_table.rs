@@ -78,10 +78,6 @@ impl Operation for UpdateTable {
             .provisioned_throughput
             .map(|input| throughput(input, "provisionedThroughput", &mut checks));
         let options = input.options.checked(&mut checks);
-        let mut unsupported = input.unsupported;
-        for name in input.index_updates.iter().flatten().filter_map(UpdateIn::unsupported) {
-            unsupported.note(name, true);
-        }
         let changes_indexes = input.index_updates.as_ref().is_some_and(|list| !list.is_empty());
         let attribute_definitions = input
             .attribute_definitions
@@ -91,7 +87,7 @@ impl Operation for UpdateTable {
             .map(|list| index::updates(list, "globalSecondaryIndexUpdates", &mut checks));
         checks.check()?;
         let options = options.with_class()?;
-        unsupported.check()?;
+        input.unsupported.check()?;
         Ok(UpdateTableRequest {
             table_name,
             billing_mode,

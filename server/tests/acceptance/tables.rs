@@ -179,6 +179,75 @@ fn limits_of_requests_and_warm_throughput_come_back() {
 }
 
 #[test]
+fn limits_and_warm_throughput_of_an_index_come_back_and_go_with_it() {
+    let mut wire = Wire::new();
+    let index = json!({"IndexName": "by_a", "KeySchema": key_schema("a=S"),
+        "Projection": {"ProjectionType": "ALL"}, "OnDemandThroughput": {"MaxReadRequestUnits": 50},
+        "WarmThroughput": {"ReadUnitsPerSecond": 13000, "WriteUnitsPerSecond": 5000}});
+    wire.ok(
+        "CreateTable",
+        json!({"TableName": "Tab", "KeySchema": key_schema("pk=S"), "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": definitions(["pk=S", "a=S"].into_iter()),
+            "GlobalSecondaryIndexes": [index]}),
+    );
+    let shown = |wire: &Wire| wire.until_active("Tab")["GlobalSecondaryIndexes"][0].take();
+    let warm = |read, write| json!({"ReadUnitsPerSecond": read, "WriteUnitsPerSecond": write, "Status": "ACTIVE"});
+    assert_eq!(shown(&wire)["OnDemandThroughput"], json!({"MaxReadRequestUnits": 50}));
+    assert_eq!(shown(&wire)["WarmThroughput"], warm(13000, 5000));
+    assert_eq!(wire.until_active("Tab")["OnDemandThroughput"], Value::Null);
+
+    let change = |of: Value| {
+        let mut update = json!({"IndexName": "by_a"});
+        update.as_object_mut().unwrap().extend(of.as_object().unwrap().clone());
+        json!({"TableName": "Tab", "GlobalSecondaryIndexUpdates": [{"Update": update}]})
+    };
+    let answer = wire.ok(
+        "UpdateTable",
+        change(
+            json!({"OnDemandThroughput": {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 7},
+            "WarmThroughput": {"WriteUnitsPerSecond": 5001}}),
+        ),
+    );
+    let updating = &answer["TableDescription"]["GlobalSecondaryIndexes"][0];
+    assert_eq!(
+        updating["WarmThroughput"],
+        json!({"ReadUnitsPerSecond": 13000, "WriteUnitsPerSecond": 5000, "Status": "UPDATING"})
+    );
+    wire.kill_and_start();
+    assert_eq!(shown(&wire)["OnDemandThroughput"], json!({"MaxWriteRequestUnits": 7}));
+    assert_eq!(shown(&wire)["WarmThroughput"], warm(13000, 5001));
+    let lower = change(json!({"WarmThroughput": {"ReadUnitsPerSecond": 1}}));
+    let told = "Requested ReadUnitsPerSecond for WarmThroughput for index by_a is lower than current WarmThroughput";
+    wire.invalid("UpdateTable", lower, told);
+    let none = "WarmThroughput must have at least one of ReadUnitsPerSecond or WriteUnitsPerSecond specified";
+    wire.invalid("UpdateTable", change(json!({"WarmThroughput": {}})), none);
+    let only =
+        "The only Updates for index: by_a when TableThroughputMode is PAY_PER_REQUEST can be to";
+    wire.invalid("UpdateTable", change(json!({})), only);
+
+    let provisioned = json!({"ReadCapacityUnits": 2, "WriteCapacityUnits": 3});
+    let mut switch = change(json!({"ProvisionedThroughput": provisioned}));
+    switch["BillingMode"] = json!("PROVISIONED");
+    switch["ProvisionedThroughput"] = provisioned;
+    wire.ok("UpdateTable", switch);
+    assert_eq!(shown(&wire)["OnDemandThroughput"], Value::Null);
+    assert_eq!(shown(&wire)["WarmThroughput"], warm(13000, 5001));
+    let delete = json!([{"Delete": {"IndexName": "by_a"}}]);
+    wire.ok("UpdateTable", json!({"TableName": "Tab", "GlobalSecondaryIndexUpdates": delete}));
+    // Until it is gone, no other is created.
+    while wire.until_active("Tab")["GlobalSecondaryIndexes"].is_array() {}
+    let create = json!([{"Create": {"IndexName": "by_a", "KeySchema": key_schema("a=S"),
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 4, "WriteCapacityUnits": 1}}}]);
+    wire.ok(
+        "UpdateTable",
+        json!({"TableName": "Tab", "GlobalSecondaryIndexUpdates": create,
+            "AttributeDefinitions": definitions(["a=S"].into_iter())}),
+    );
+    assert_eq!(shown(&wire)["WarmThroughput"], warm(4, 1));
+}
+
+#[test]
 fn what_terraform_asks_for_is_off_or_empty_and_never_unknown() {
     let wire = Wire::with_table("pk=S");
     let name = json!({"TableName": "Tab"});

@@ -12,6 +12,9 @@
 //! decreases on the day of the last, last switch to billing by request; times in milliseconds since
 //! 1970-01-01 UTC, each optional), the class with the time of its change (1 standard, 2 infrequent
 //! access), the ARN of the key, the limits of on-demand throughput, and the warm throughput.
+//! Version 2 is version 1 and a list of global indexes in the order of their ids, each its id, its
+//! limits and its warm throughput. An index that is not in it has what its record implies; what is of
+//! no index of the record belongs to nobody. A table without global indexes is written as version 1.
 //!
 //! Tags, version 1: a list of keys with their values, in the order of the keys.
 
@@ -20,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::format::{Numbered, TableRecord, damaged, decode, encode};
 use crate::error::Result;
 use crate::schema::{OnDemandThroughput, TableClass, TableClassSummary, Tag};
-use crate::settings::Settings;
+use crate::settings::{IndexSettings, Settings};
 
 const SETTINGS: u8 = 4;
 const TAGS: u8 = 5;
@@ -42,6 +45,7 @@ pub(super) fn tags_key(table_id: u64) -> [u8; 9] {
 #[derive(Serialize, Deserialize)]
 enum SettingsOnDisk {
     V1(SettingsV1),
+    V2(SettingsV1, Vec<IndexSettingsV1>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +57,15 @@ struct SettingsV1 {
     /// The number and when it was chosen, where that was after the table was made.
     table_class: Option<(u8, Option<u64>)>,
     kms_key_arn: Option<String>,
+    max_read_request_units: Option<i64>,
+    max_write_request_units: Option<i64>,
+    warm_read_units: i64,
+    warm_write_units: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IndexSettingsV1 {
+    index_id: u32,
     max_read_request_units: Option<i64>,
     max_write_request_units: Option<i64>,
     warm_read_units: i64,
@@ -73,7 +86,7 @@ impl Numbered for TableClass {
 pub(super) fn encode_settings(settings: &Settings) -> Result<Vec<u8>> {
     let class =
         |class: TableClassSummary| (class.table_class.number(), class.last_update_date_time_ms);
-    encode(&SettingsOnDisk::V1(SettingsV1 {
+    let of_table = SettingsV1 {
         last_increase_ms: settings.last_increase_ms,
         last_decrease_ms: settings.last_decrease_ms,
         decreases: settings.decreases,
@@ -84,14 +97,43 @@ pub(super) fn encode_settings(settings: &Settings) -> Result<Vec<u8>> {
         max_write_request_units: settings.on_demand.max_write_request_units,
         warm_read_units: settings.warm_read_units,
         warm_write_units: settings.warm_write_units,
-    }))
+    };
+    if settings.indexes.is_empty() {
+        return encode(&SettingsOnDisk::V1(of_table));
+    }
+    let of_index = |(index_id, index): (&u32, &IndexSettings)| IndexSettingsV1 {
+        index_id: *index_id,
+        max_read_request_units: index.on_demand.max_read_request_units,
+        max_write_request_units: index.on_demand.max_write_request_units,
+        warm_read_units: index.warm_read_units,
+        warm_write_units: index.warm_write_units,
+    };
+    encode(&SettingsOnDisk::V2(of_table, settings.indexes.iter().map(of_index).collect()))
 }
 
 /// The settings of a table from its record and its entry.
 pub(super) fn decode_settings(record: &TableRecord, bytes: Option<&[u8]>) -> Result<Settings> {
-    let implied = Settings::of_record(record);
+    let mut implied = Settings::of_record(record);
     let Some(bytes) = bytes else { return Ok(implied) };
-    let SettingsOnDisk::V1(stored) = decode(bytes)?;
+    let (stored, indexes) = match decode(bytes)? {
+        SettingsOnDisk::V1(stored) => (stored, Vec::new()),
+        SettingsOnDisk::V2(stored, indexes) => (stored, indexes),
+    };
+    if !indexes.is_sorted_by(|one, next| one.index_id < next.index_id) {
+        return Err(damaged("the settings of a table's indexes are not in order"));
+    }
+    for index in indexes {
+        if let Some(known) = implied.indexes.get_mut(&index.index_id) {
+            *known = IndexSettings {
+                on_demand: OnDemandThroughput {
+                    max_read_request_units: index.max_read_request_units,
+                    max_write_request_units: index.max_write_request_units,
+                },
+                warm_read_units: index.warm_read_units,
+                warm_write_units: index.warm_write_units,
+            };
+        }
+    }
     let class = |(number, last_update_date_time_ms): (u8, Option<u64>)| -> Result<_> {
         let table_class = TableClass::from_number(number)?;
         Ok(TableClassSummary { table_class, last_update_date_time_ms })

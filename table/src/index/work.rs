@@ -328,11 +328,12 @@ impl Tables {
         &self,
         table: &Arc<Table>,
         record: TableRecord,
-        settings: Settings,
+        mut settings: Settings,
     ) -> Result<Arc<Table>> {
         let db = self.db();
         // What UpdateTable changes beside indexes is not in the record that the table was opened with.
         let record = settings.record(&record);
+        settings.follow_indexes(&record);
         let is_known = |id: u32| table.record.indexes.iter().any(|known| known.index_id == id);
         let added = record.indexes.iter().find(|index| !is_known(index.index_id));
         let added = added.map(|index| catalog::index_keyspace(table.id(), index.index_id));

@@ -40,8 +40,6 @@ pub(crate) const EMPTY_INDEX_UPDATE: &str = "One or more parameter values were i
      GlobalSecondaryIndexUpdate.Delete must not be null";
 pub(crate) const ONE_ONLINE_INDEX: &str = "Subscriber limit exceeded: Only 1 online index can be \
      created or deleted simultaneously per table";
-pub(crate) const UPDATE_OF_UNKNOWN_INDEX: &str = "This operation cannot be performed with given \
-     input values. Please contact DynamoDB service team for more info: Action Blocked: IndexUpdate";
 pub(crate) const INDEX_EXISTS: &str = "Attempting to create an index which already exists";
 const IN_USE: &str = "Attempt to change a resource which is still in use: ";
 
@@ -52,7 +50,7 @@ pub(crate) fn repeated_index_update(index: &str) -> String {
     )
 }
 
-pub(crate) fn deleted_index_not_found(index: &str, table: &str) -> String {
+pub(crate) fn changed_index_not_found(index: &str, table: &str) -> String {
     format!("Requested resource not found: Index {index} for table {table}")
 }
 
@@ -112,32 +110,69 @@ pub(crate) fn on_demand_of_provisioned(which: &str) -> String {
     )
 }
 
-pub(crate) fn on_demand_out_of_range(which: &str) -> String {
+/// `whose` is "table" or, as the service spells it here, "index : NAME".
+pub(crate) fn on_demand_out_of_range(which: &str, whose: &str) -> String {
     format!(
-        "{INVALID_PARAMETERS}Requested {which} for OnDemandThroughput for table is outside of \
+        "{INVALID_PARAMETERS}Requested {which} for OnDemandThroughput for {whose} is outside of \
          valid range"
     )
 }
 
-pub(crate) fn warm_below_initial(which: &str) -> String {
+pub(crate) fn index_on_demand_of_new_provisioned(which: &str, index: &str) -> String {
     format!(
-        "{INVALID_PARAMETERS}Requested {which} for WarmThroughput for table is lower than initial \
+        "{INVALID_PARAMETERS}{which} for OnDemandThroughput for index: {index} cannot be specified \
+         when table BillingMode is PROVISIONED."
+    )
+}
+
+pub(crate) fn index_on_demand_of_provisioned(which: &str, index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}{which} for OnDemandThroughput for index : {index} cannot be specified \
+         when the table BillingMode is PROVISIONED"
+    )
+}
+
+pub(crate) fn only_on_demand_updates(index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}The only Updates for index: {index} when TableThroughputMode is \
+         PAY_PER_REQUEST can be to OnDemandThroughput, WarmThroughput"
+    )
+}
+
+pub(crate) fn index_update_needs_units(index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Both ReadCapacityUnits and WriteCapacityUnits must be specified for \
+         index: {index}"
+    )
+}
+
+pub(crate) fn warm_without_units(index: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}WarmThroughput must have at least one of ReadUnitsPerSecond or \
+         WriteUnitsPerSecond specified for index: {index}"
+    )
+}
+
+/// `whose` is "table" or "index NAME", here and below.
+pub(crate) fn warm_below_initial(which: &str, whose: &str) -> String {
+    format!(
+        "{INVALID_PARAMETERS}Requested {which} for WarmThroughput for {whose} is lower than initial \
          throughput for OnDemand. See: https://docs.aws.amazon.com/amazondynamodb/latest/\
          developerguide/on-demand-capacity-mode.html#on-demand-capacity-mode-initial"
     )
 }
 
 /// `units` is the member of the provisioned throughput that goes with it.
-pub(crate) fn warm_below_provisioned(which: &str, units: &str) -> String {
+pub(crate) fn warm_below_provisioned(which: &str, whose: &str, units: &str) -> String {
     format!(
-        "{INVALID_PARAMETERS}Requested {which} for WarmThroughput for table is lower than {units} \
+        "{INVALID_PARAMETERS}Requested {which} for WarmThroughput for {whose} is lower than {units} \
          of ProvisionedThroughput"
     )
 }
 
-pub(crate) fn warm_below_current(which: &str) -> String {
+pub(crate) fn warm_below_current(which: &str, whose: &str) -> String {
     format!(
-        "{INVALID_PARAMETERS}Requested {which} for WarmThroughput for table is lower than current \
+        "{INVALID_PARAMETERS}Requested {which} for WarmThroughput for {whose} is lower than current \
          WarmThroughput, decreasing WarmThroughput is not supported"
     )
 }

@@ -78,7 +78,7 @@ impl Tables {
         // Marks a random UUID (version 4, variant 1).
         uuid[6] = uuid[6] & 0x0F | 0x40;
         uuid[8] = uuid[8] & 0x3F | 0x80;
-        let indexes = index_records(&mut request);
+        let indexes = index_records(&request);
         let tags = tags::sorted(request.tags.take().unwrap_or_default());
         let record = TableRecord {
             table_id: *next_table_id,
@@ -142,6 +142,7 @@ impl Tables {
         }
         for index in &mut table_description.global_secondary_indexes {
             index.index_status = TableStatus::Creating;
+            index.warm_throughput = None;
         }
         self.add(table);
         Ok(CreateTableResponse { table_description })
@@ -149,18 +150,14 @@ impl Tables {
 }
 
 /// The request's indexes, the local ones first, with ids from 1.
-fn index_records(request: &mut CreateTableRequest) -> Vec<IndexRecord> {
-    let local = request.local_secondary_indexes.take().into_iter().flatten();
+fn index_records(request: &CreateTableRequest) -> Vec<IndexRecord> {
+    let local = request.local_secondary_indexes.iter().flatten().cloned();
     let local = local.map(|LocalSecondaryIndex { index_name, key_schema, projection }| {
-        let index = GlobalSecondaryIndex {
-            index_name,
-            key_schema,
-            projection,
-            provisioned_throughput: None,
-        };
+        let index =
+            GlobalSecondaryIndex { index_name, key_schema, projection, ..Default::default() };
         IndexRecord { is_global: false, ..IndexRecord::global(0, index) }
     });
-    let global = request.global_secondary_indexes.take().into_iter().flatten();
+    let global = request.global_secondary_indexes.iter().flatten().cloned();
     let global = global.map(|index| IndexRecord::global(0, index));
     (1..)
         .zip(local.chain(global))

@@ -8,9 +8,10 @@ use crate::error::{Result, TableError};
 use crate::message::{self, control};
 use crate::schema::check_options::{WARM_READ, WARM_WRITE, check_update_table, on_demand_members};
 use crate::schema::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndexUpdate, OnDemandThroughput,
-    ProvisionedThroughput, SseDescription, SseSpecification, StreamSpecification, TableClass,
-    TableClassSummary, TableDescription, TableStatus, WarmThroughput, WarmThroughputDescription,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate,
+    OnDemandThroughput, ProvisionedThroughput, SseDescription, SseSpecification,
+    StreamSpecification, TableClass, TableClassSummary, TableDescription, TableStatus,
+    UpdateGlobalSecondaryIndexAction, WarmThroughput, WarmThroughputDescription,
 };
 use crate::settings::{Settings, key_arn};
 use crate::{Tables, table::Table};
@@ -92,20 +93,26 @@ impl Tables {
         if let Some(warm) = request.warm_throughput {
             change_warm(warm, &mut after, &mut answer)?;
         }
-        let record = self.changed_indexes(&table, &request, &after)?;
-        if record == table.record {
+        let record = self.changed_indexes(&table, &request, &mut after)?;
+        let indexes = if record == table.record {
             self.store_settings(&table, after)?;
+            table.describe(now_ms).global_secondary_indexes
         } else {
             let now = self.store_record(&table, record, after)?.describe(now_ms);
             answer.table_status = TableStatus::Updating;
             answer.attribute_definitions = now.attribute_definitions;
-            answer.global_secondary_indexes = now.global_secondary_indexes;
-            let updates = request.global_secondary_index_updates.iter().flatten();
-            for updated in updates.filter_map(|update| update.update.as_ref()) {
-                let mut shown = answer.global_secondary_indexes.iter_mut();
-                if let Some(shown) = shown.find(|shown| shown.index_name == updated.index_name) {
-                    shown.index_status = TableStatus::Updating;
-                }
+            now.global_secondary_indexes
+        };
+        let before = std::mem::replace(&mut answer.global_secondary_indexes, indexes);
+        let updates = request.global_secondary_index_updates.iter().flatten();
+        for updated in updates.filter_map(|update| update.update.as_ref()) {
+            let named = |shown: &&mut GlobalSecondaryIndexDescription| {
+                shown.index_name == updated.index_name
+            };
+            let before = before.iter().find(|shown| shown.index_name == updated.index_name);
+            let shown = answer.global_secondary_indexes.iter_mut().find(named);
+            if let (Some(before), Some(shown)) = (before, shown) {
+                show_index_update(updated, before, shown);
             }
         }
         Ok(UpdateTableResponse { table_description: answer })
@@ -173,7 +180,7 @@ fn change_billing(
     }
     after.billing_mode = mode;
     after.provisioned_throughput = throughput;
-    after.on_demand = OnDemandThroughput::default();
+    after.lift_limits();
     after.warm_up();
     Ok(())
 }
@@ -186,7 +193,8 @@ fn check_indexes_of_switch(
 ) -> Result<()> {
     let updates = || request.global_secondary_index_updates.iter().flatten();
     let has_own = |name: &str| {
-        updates().filter_map(|update| update.update.as_ref()).any(|u| u.index_name == name)
+        let mut changed = updates().filter_map(|update| update.update.as_ref());
+        changed.any(|update| update.index_name == name && update.provisioned_throughput.is_some())
             || updates().any(|update| update.delete.as_deref() == Some(name))
     };
     let mut without = (table.record.indexes.iter())
@@ -210,27 +218,36 @@ fn change_on_demand(
             Some(_) if after.billing_mode == BillingMode::Provisioned => {
                 return refuse(control::on_demand_of_provisioned(which));
             }
-            Some(0 | ..=-2) => return refuse(control::on_demand_out_of_range(which)),
+            Some(0 | ..=-2) => return refuse(control::on_demand_out_of_range(which, "table")),
             _ => {}
         }
     }
-    let lifted = |asked: Option<i64>, now: Option<i64>| match asked {
-        Some(-1) => None,
-        Some(units) => Some(units),
-        None => now,
-    };
-    let OnDemandThroughput { max_read_request_units: read, max_write_request_units: write } =
-        after.on_demand;
-    after.on_demand = OnDemandThroughput {
-        max_read_request_units: lifted(limits.max_read_request_units, read),
-        max_write_request_units: lifted(limits.max_write_request_units, write),
-    };
-    let shown = OnDemandThroughput {
-        max_read_request_units: limits.max_read_request_units.or(read),
-        max_write_request_units: limits.max_write_request_units.or(write),
-    };
-    answer.options.on_demand_throughput = Some(shown).filter(|shown| !shown.is_empty());
+    answer.options.on_demand_throughput = after.on_demand.shown_for(limits);
+    after.on_demand = after.on_demand.changed_by(limits);
     Ok(())
+}
+
+/// Has an answer show a changed index as the service does: capacity and limits as they are now, what
+/// it is ready for as it was.
+fn show_index_update(
+    asked: &UpdateGlobalSecondaryIndexAction,
+    before: &GlobalSecondaryIndexDescription,
+    shown: &mut GlobalSecondaryIndexDescription,
+) {
+    if let Some(limits) = asked.on_demand_throughput {
+        let now = before.on_demand_throughput.unwrap_or_default();
+        shown.on_demand_throughput = now.shown_for(limits);
+    }
+    if asked.provisioned_throughput.is_some() || asked.on_demand_throughput.is_some() {
+        shown.index_status = TableStatus::Updating;
+    }
+    if asked.warm_throughput.is_some() {
+        let is_updating = before.warm_throughput != shown.warm_throughput;
+        shown.warm_throughput = before.warm_throughput.map(|warm| WarmThroughputDescription {
+            is_updating: warm.is_updating || is_updating,
+            ..warm
+        });
+    }
 }
 
 fn change_encryption(
@@ -272,7 +289,7 @@ fn change_warm(
     ] {
         let Some(asked) = asked else { continue };
         if asked < *now {
-            return refuse(control::warm_below_current(which));
+            return refuse(control::warm_below_current(which, "table"));
         }
         *now = asked;
     }

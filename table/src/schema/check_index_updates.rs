@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 
 use super::check::{check_throughput, name_errors, refuse, throughput_errors_at};
 use super::check_index::{check_index, check_new_throughput, index_errors, too_many};
-use super::{AttributeDefinition, BillingMode, GlobalSecondaryIndex, GlobalSecondaryIndexUpdate};
+use super::check_options::{check_new_index_options, limits_of_index, on_demand_members};
+use super::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, GlobalSecondaryIndexUpdate,
+    UpdateGlobalSecondaryIndexAction, WarmThroughput,
+};
 use crate::catalog::{IndexRecord, TableRecord};
 use crate::error::{Result, TableError, TableErrorKind};
-use crate::message::{self, control};
+use crate::message::control;
 use crate::operation::UpdateTableRequest;
-use crate::schema::{ProvisionedThroughput, TableStatus};
+use crate::schema::TableStatus;
 
 /// Lists what is wrong with the members of a request's changes.
 pub(super) fn member_errors(request: &UpdateTableRequest, errors: &mut Vec<String>) {
@@ -20,7 +24,7 @@ pub(super) fn member_errors(request: &UpdateTableRequest, errors: &mut Vec<Strin
         if let Some(index) = &update.update {
             let path = format!("{path}.update");
             errors.extend(name_errors(&index.index_name, &format!("{path}.indexName")));
-            let throughput = Some(&index.provisioned_throughput);
+            let throughput = index.provisioned_throughput.as_ref();
             throughput_errors_at(throughput, &format!("{path}.provisionedThroughput"), errors);
         }
         if let Some(index) = &update.create {
@@ -30,6 +34,17 @@ pub(super) fn member_errors(request: &UpdateTableRequest, errors: &mut Vec<Strin
             errors.extend(name_errors(name, &format!("{path}.delete.indexName")));
         }
     }
+}
+
+/// Refuses a change of what an index is ready for that asks for nothing, whatever else there is.
+pub(super) fn check_warm(request: &UpdateTableRequest) -> Result<()> {
+    let updates = request.global_secondary_index_updates.iter().flatten();
+    for update in updates.filter_map(|update| update.update.as_ref()) {
+        if update.warm_throughput.is_some_and(WarmThroughput::is_empty) {
+            return refuse(&control::warm_without_units(&update.index_name));
+        }
+    }
+    Ok(())
 }
 
 /// Checks what needs no table.
@@ -63,15 +78,17 @@ pub(crate) fn check_with_table(
     let known = |name: &str| record.indexes.iter().find(|index| index.name == name);
     for update in updates {
         let is_there = |name: &str| known(name).is_some_and(|index| index.is_global);
-        if update.update.as_ref().is_some_and(|update| !is_there(&update.index_name)) {
-            return refuse(control::UPDATE_OF_UNKNOWN_INDEX);
+        if let Some(update) = update.update.as_ref().filter(|update| !is_there(&update.index_name))
+        {
+            let text = control::changed_index_not_found(&update.index_name, table);
+            return Err(TableError::not_found(text));
         }
     }
     let under_way = record.indexes.iter().find(|index| index.status != TableStatus::Active);
     for update in updates {
         if let Some(name) = &update.delete {
             let Some(index) = known(name).filter(|index| index.is_global) else {
-                let text = control::deleted_index_not_found(name, table);
+                let text = control::changed_index_not_found(name, table);
                 return Err(TableError::not_found(text));
             };
             check_deletion(table, index, under_way, &is_backfilling)?;
@@ -89,7 +106,7 @@ pub(crate) fn check_with_table(
             if index.status == TableStatus::Deleting {
                 return Err(in_use(control::index_being_deleted(table, &index.name)));
             }
-            check_new_capacity(index, update.provisioned_throughput, billing_mode)?;
+            check_update(index, update, billing_mode)?;
         }
     }
     Ok(())
@@ -128,21 +145,41 @@ fn check_creation(
     let lists = others.map(|other| &other.non_key_attributes);
     let lists = lists.chain([&index.projection.non_key_attributes]).flatten();
     too_many(global_count + 1, lists.map(Vec::len).sum())?;
-    check_new_throughput(index, billing_mode)
+    check_new_throughput(index, billing_mode)?;
+    check_new_index_options(index, billing_mode, control::index_on_demand_of_provisioned)
 }
 
-fn check_new_capacity(
+/// Checks a change of an index but for what depends on its settings.
+fn check_update(
     index: &IndexRecord,
-    asked: ProvisionedThroughput,
+    asked: &UpdateGlobalSecondaryIndexAction,
     billing_mode: BillingMode,
 ) -> Result<()> {
+    let name = &index.name;
+    let limits = asked.on_demand_throughput.unwrap_or_default();
+    let is_warmed = asked.warm_throughput.is_some();
     if billing_mode == BillingMode::PayPerRequest {
-        return refuse(message::ON_DEMAND_HAS_NO_THROUGHPUT);
+        if asked.provisioned_throughput.is_some() || (limits.is_empty() && !is_warmed) {
+            return refuse(&control::only_on_demand_updates(name));
+        }
+        for (which, units) in on_demand_members(limits) {
+            if let Some(0 | ..=-2) = units {
+                return refuse(&control::on_demand_out_of_range(which, &limits_of_index(name)));
+            }
+        }
+        return Ok(());
     }
-    check_throughput(&asked)?;
-    if asked == index.provisioned_throughput {
-        let (read, write) = (asked.read_capacity_units, asked.write_capacity_units);
-        return refuse(&control::index_throughput_unchanged(&index.name, read, write));
+    let limit = on_demand_members(limits).into_iter().find(|(_, units)| units.is_some());
+    if let Some((which, _)) = limit {
+        return refuse(&control::index_on_demand_of_provisioned(which, name));
+    }
+    let Some(throughput) = asked.provisioned_throughput else {
+        return if is_warmed { Ok(()) } else { refuse(&control::index_update_needs_units(name)) };
+    };
+    check_throughput(&throughput)?;
+    if throughput == index.provisioned_throughput {
+        let (read, write) = (throughput.read_capacity_units, throughput.write_capacity_units);
+        return refuse(&control::index_throughput_unchanged(name, read, write));
     }
     Ok(())
 }

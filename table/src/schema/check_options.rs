@@ -6,7 +6,8 @@ use super::check::{
 };
 use super::check_index_updates;
 use super::{
-    BillingMode, OnDemandThroughput, SseSpecification, SseType, StreamSpecification, WarmThroughput,
+    BillingMode, GlobalSecondaryIndex, OnDemandThroughput, ProvisionedThroughput, SseSpecification,
+    SseType, StreamSpecification, WarmThroughput,
 };
 use crate::error::Result;
 use crate::message::{self, control};
@@ -32,19 +33,12 @@ pub(crate) fn check_new_options(request: &CreateTableRequest) -> Result<()> {
     key_errors(request.sse_specification.as_ref(), &mut errors);
     refuse_listed(errors)?;
     let mode = request.billing_mode.unwrap_or_default();
-    if let Some(limits) = request.on_demand_throughput {
-        for (which, units) in on_demand_members(limits) {
-            match units {
-                Some(_) if mode == BillingMode::Provisioned => {
-                    return refuse(&control::on_demand_of_new_provisioned(which));
-                }
-                Some(..=0) => return refuse(&control::on_demand_out_of_range(which)),
-                _ => {}
-            }
-        }
-    }
-    if let Some(warm) = request.warm_throughput {
-        check_new_warm(warm, request)?;
+    let refused = control::on_demand_of_new_provisioned;
+    check_new_limits(request.on_demand_throughput, mode, "table", refused)?;
+    let throughput = request.provisioned_throughput.unwrap_or_default();
+    check_new_warm(request.warm_throughput, mode, "table", throughput)?;
+    for index in request.global_secondary_indexes.iter().flatten() {
+        check_new_index_options(index, mode, control::index_on_demand_of_new_provisioned)?;
     }
     if let Some(stream) = request.stream_specification {
         match (stream.stream_enabled, stream.stream_view_type) {
@@ -62,8 +56,54 @@ pub(crate) fn check_new_options(request: &CreateTableRequest) -> Result<()> {
     }
 }
 
-fn check_new_warm(warm: WarmThroughput, request: &CreateTableRequest) -> Result<()> {
-    let provisioned = request.provisioned_throughput.unwrap_or_default();
+/// Checks the limits of a new table or index. `refused` tells of one that a provisioned table has none.
+fn check_new_limits(
+    limits: Option<OnDemandThroughput>,
+    mode: BillingMode,
+    whose: &str,
+    refused: impl Fn(&str) -> String,
+) -> Result<()> {
+    for (which, units) in on_demand_members(limits.unwrap_or_default()) {
+        match units {
+            Some(_) if mode == BillingMode::Provisioned => return refuse(&refused(which)),
+            Some(..=0) => return refuse(&control::on_demand_out_of_range(which, whose)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a new global index is to have beside capacity. `refused` tells, of one of the limits
+/// and the index, that a provisioned table has none.
+pub(super) fn check_new_index_options(
+    index: &GlobalSecondaryIndex,
+    mode: BillingMode,
+    refused: fn(&str, &str) -> String,
+) -> Result<()> {
+    let name = &index.index_name;
+    let refused = |which: &str| refused(which, name);
+    check_new_limits(index.on_demand_throughput, mode, &limits_of_index(name), refused)?;
+    let throughput = index.provisioned_throughput.unwrap_or_default();
+    check_new_warm(index.warm_throughput, mode, &warmth_of_index(name), throughput)
+}
+
+/// How the service calls an index where it tells of its limits.
+pub(crate) fn limits_of_index(name: &str) -> String {
+    format!("index : {name}")
+}
+
+/// How the service calls an index where it tells of what it is ready for.
+pub(crate) fn warmth_of_index(name: &str) -> String {
+    format!("index {name}")
+}
+
+fn check_new_warm(
+    warm: Option<WarmThroughput>,
+    mode: BillingMode,
+    whose: &str,
+    provisioned: ProvisionedThroughput,
+) -> Result<()> {
+    let Some(warm) = warm else { return Ok(()) };
     let of_members = [
         (
             (WARM_READ, warm.read_units_per_second, WARM_READ_UNITS),
@@ -76,12 +116,12 @@ fn check_new_warm(warm: WarmThroughput, request: &CreateTableRequest) -> Result<
     ];
     for ((which, asked, initial), (name, units)) in of_members {
         let Some(asked) = asked else { continue };
-        match request.billing_mode.unwrap_or_default() {
+        match mode {
             BillingMode::PayPerRequest if asked < initial => {
-                return refuse(&control::warm_below_initial(which));
+                return refuse(&control::warm_below_initial(which, whose));
             }
             BillingMode::Provisioned if asked < units => {
-                return refuse(&control::warm_below_provisioned(which, name));
+                return refuse(&control::warm_below_provisioned(which, whose, name));
             }
             _ => {}
         }
@@ -119,6 +159,7 @@ pub(crate) fn check_update_table(request: &UpdateTableRequest) -> Result<()> {
         return refuse(message::ON_DEMAND_HAS_NO_THROUGHPUT);
     }
     throughput.map_or(Ok(()), |throughput| check_throughput(&throughput))?;
+    check_index_updates::check_warm(request)?;
     check_alone(request)?;
     check_index_updates::check_updates(request)?;
     if let Some(stream) = request.stream_specification {

@@ -33,6 +33,34 @@ impl OnDemandThroughput {
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
+
+    /// The limits with those of a request of UpdateTable, which lifts with -1.
+    pub(crate) fn changed_by(self, asked: Self) -> Self {
+        let lifted = |asked: Option<i64>, now: Option<i64>| match asked {
+            Some(-1) => None,
+            Some(units) => Some(units),
+            None => now,
+        };
+        Self {
+            max_read_request_units: lifted(
+                asked.max_read_request_units,
+                self.max_read_request_units,
+            ),
+            max_write_request_units: lifted(
+                asked.max_write_request_units,
+                self.max_write_request_units,
+            ),
+        }
+    }
+
+    /// What UpdateTable answers to a request for these limits: -1 for what has none any more.
+    pub(crate) fn shown_for(self, asked: Self) -> Option<Self> {
+        let shown = Self {
+            max_read_request_units: asked.max_read_request_units.or(self.max_read_request_units),
+            max_write_request_units: asked.max_write_request_units.or(self.max_write_request_units),
+        };
+        Some(shown).filter(|shown| !shown.is_empty())
+    }
 }
 
 /// What a table is to be ready for at once, in units per second.

@@ -23,7 +23,7 @@ fn create_with_indexes(tables: &Tables, count: usize) {
             projection_type: Some(ProjectionType::All),
             non_key_attributes: None,
         },
-        provisioned_throughput: None,
+        ..Default::default()
     };
     let request = CreateTableRequest {
         table_name: TABLE.to_owned(),

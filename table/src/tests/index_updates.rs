@@ -28,7 +28,7 @@ pub(super) fn creation(name: &str) -> GlobalSecondaryIndexUpdate {
         index_name: name.to_owned(),
         key_schema: vec![element("n", KeyType::Hash), element("pk", KeyType::Range)],
         projection,
-        provisioned_throughput: None,
+        ..Default::default()
     };
     GlobalSecondaryIndexUpdate { create: Some(index), ..Default::default() }
 }
@@ -302,14 +302,19 @@ fn what_is_wrong_with_a_change_is_told_as_the_service_tells_it() {
     let capacity = |name: &str, units| GlobalSecondaryIndexUpdate {
         update: Some(UpdateGlobalSecondaryIndexAction {
             index_name: name.to_owned(),
-            provisioned_throughput: ProvisionedThroughput {
+            provisioned_throughput: Some(ProvisionedThroughput {
                 read_capacity_units: units,
                 write_capacity_units: units,
-            },
+            }),
+            ..Default::default()
         }),
         ..Default::default()
     };
-    assert!(told(vec![capacity("nothing", 1)]).ends_with("Action Blocked: IndexUpdate"));
+    let unknown = "Requested resource not found: Index nothing for table things";
+    assert_eq!(
+        refused(&tables, vec![capacity("nothing", 1)]),
+        (TableErrorKind::ResourceNotFound, unknown.to_owned())
+    );
     assert!(told(vec![capacity("x", 0)]).starts_with("3 validation errors detected: "));
     let mut short = creation("x");
     short.create.as_mut().unwrap().key_schema.clear();
@@ -335,7 +340,11 @@ fn what_is_wrong_with_a_change_is_told_as_the_service_tells_it() {
     // Capacity of indexes goes with that of the table.
     update(&tables, creation(INDEX)).unwrap();
     while tables.run_index_step().unwrap() {}
-    assert_eq!(told(vec![capacity(INDEX, 5)]), crate::message::ON_DEMAND_HAS_NO_THROUGHPUT);
+    assert_eq!(
+        told(vec![capacity(INDEX, 5)]),
+        "One or more parameter values were invalid: The only Updates for index: by_n when \
+         TableThroughputMode is PAY_PER_REQUEST can be to OnDemandThroughput, WarmThroughput"
+    );
     let switch = |updates| UpdateTableRequest {
         billing_mode: Some(BillingMode::Provisioned),
         provisioned_throughput: Some(ProvisionedThroughput {

@@ -40,7 +40,7 @@ fn global(
         index_name: name.to_owned(),
         key_schema: key(elements),
         projection,
-        provisioned_throughput: None,
+        ..Default::default()
     }
 }
 

@@ -14,7 +14,8 @@ use crate::operation::{
     UpdateTableRequest, WriteRequest,
 };
 use crate::schema::{
-    GlobalSecondaryIndex, OnDemandThroughput, Projection, ProjectionType, ProvisionedThroughput,
+    GlobalSecondaryIndex, GlobalSecondaryIndexUpdate, OnDemandThroughput, Projection,
+    ProjectionType, ProvisionedThroughput, UpdateGlobalSecondaryIndexAction,
 };
 use crate::{TableError, TableErrorKind, message};
 
@@ -49,6 +50,7 @@ impl Throttled {
                 non_key_attributes: None,
             },
             provisioned_throughput: Some(throughput(units, units)),
+            ..Default::default()
         };
         let mut attribute_definitions = vec![attribute("pk")];
         attribute_definitions.extend(of_index.map(|_| attribute("a")));
@@ -163,6 +165,60 @@ fn a_change_of_capacity_is_felt_at_once() {
     for _ in 0..1_000 {
         throttled.get("0").unwrap();
     }
+}
+
+#[test]
+fn limits_of_an_index_hold_beside_those_of_its_table() {
+    let throttled = Throttled::new(100, Some(100));
+    let limits = |read, write| {
+        Some(OnDemandThroughput { max_read_request_units: read, max_write_request_units: write })
+    };
+    let of_index = |on_demand_throughput| {
+        Some(vec![GlobalSecondaryIndexUpdate {
+            update: Some(UpdateGlobalSecondaryIndexAction {
+                index_name: INDEX.to_owned(),
+                on_demand_throughput,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }])
+    };
+    let request = UpdateTableRequest {
+        table_name: TABLE.to_owned(),
+        global_secondary_index_updates: of_index(limits(Some(1), Some(3))),
+        ..Default::default()
+    };
+    let by_request =
+        UpdateTableRequest { billing_mode: Some(BillingMode::PayPerRequest), ..request.clone() };
+    throttled.tables.update_table(by_request).unwrap();
+    throttled.seconds(1_000);
+    let indexed = |n: u64| item([("pk", format!("i{n}").as_str().into()), ("a", "x".into())]);
+    let puts = || (0..1_000).take_while(|n| throttled.put(indexed(*n)).is_ok()).count();
+    assert_eq!(puts(), 3);
+    let error = throttled.put(indexed(1_001)).unwrap_err();
+    assert_eq!(error.kind(), TableErrorKind::Throttling);
+    assert_eq!(error.message(), message::control::ON_DEMAND_LIMIT);
+    // What is not in the index uses nothing of it, and the table's own reads have no limit.
+    assert_eq!(throttled.puts(), 10_000);
+    for _ in 0..100 {
+        throttled.get("i0").unwrap();
+    }
+    let scan = || {
+        throttled.tables.scan(ScanRequest {
+            table_name: TABLE.to_owned(),
+            index_name: Some(INDEX.to_owned()),
+            ..Default::default()
+        })
+    };
+    while scan().is_ok() {}
+    assert_eq!(scan().unwrap_err().kind(), TableErrorKind::Throttling);
+    let lifted = UpdateTableRequest {
+        global_secondary_index_updates: of_index(limits(Some(-1), Some(-1))),
+        ..request
+    };
+    throttled.tables.update_table(lifted).unwrap();
+    scan().unwrap();
+    assert_eq!(puts(), 1_000);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(crate) fn open(directory: &Path, clients: u64) -> Result<Vec<Box<dyn Peer>>,
             projection_type: Some(ProjectionType::All),
             non_key_attributes: None,
         },
-        provisioned_throughput: None,
+        ..Default::default()
     };
     tables.create_table(CreateTableRequest {
         global_secondary_indexes: Some(vec![index]),

@@ -20,11 +20,6 @@ fn create_table_is_read() {
         refusal::<crate::operation::CreateTable>(policy)
             .contains("ResourcePolicy is not supported")
     );
-    let warm = r#"{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"GlobalSecondaryIndexes":[{"IndexName":
-        "idx","KeySchema":[],"Projection":{},"WarmThroughput":{"ReadUnitsPerSecond":1}}]}"#;
-    assert!(
-        refusal::<crate::operation::CreateTable>(warm).contains("WarmThroughput is not supported")
-    );
     let body = r#"{"TableName":"T","AttributeDefinitions":[{"AttributeName":"h","AttributeType":"X"}],
         "KeySchema":[{"AttributeName":"h"}]}"#;
     let refusal = refusal::<crate::operation::CreateTable>(body);
@@ -40,7 +35,8 @@ fn indexes_of_create_table_are_read() {
     let body = r##"{"TableName":"T","AttributeDefinitions":[],"KeySchema":[],"GlobalSecondaryIndexes":[{"IndexName":"g",
         "KeySchema":[{"AttributeName":"h","KeyType":"HASH"},{"AttributeName":"r","KeyType":"RANGE"}],"Projection":
         {"ProjectionType":"INCLUDE","NonKeyAttributes":["a","b"]},"ProvisionedThroughput":{"ReadCapacityUnits":1,
-        "WriteCapacityUnits":2},"WarmThroughput":null}],"LocalSecondaryIndexes":[{"IndexName":"l","KeySchema":
+        "WriteCapacityUnits":2},"WarmThroughput":{"ReadUnitsPerSecond":3},"OnDemandThroughput":
+        {"MaxWriteRequestUnits":4}}],"LocalSecondaryIndexes":[{"IndexName":"l","KeySchema":
         [{"AttributeName":"h","KeyType":"HASH"}],"Projection":{"ProjectionType":"KEYS_ONLY"}}]}"##;
     let element =
         |name: &str, key_type| KeySchemaElement { attribute_name: name.to_owned(), key_type };
@@ -54,6 +50,14 @@ fn indexes_of_create_table_are_read() {
         provisioned_throughput: Some(ProvisionedThroughput {
             read_capacity_units: 1,
             write_capacity_units: 2,
+        }),
+        on_demand_throughput: Some(OnDemandThroughput {
+            max_read_request_units: None,
+            max_write_request_units: Some(4),
+        }),
+        warm_throughput: Some(WarmThroughput {
+            read_units_per_second: Some(3),
+            write_units_per_second: None,
         }),
     };
     let local = LocalSecondaryIndex {
@@ -257,7 +261,7 @@ fn changes_of_indexes_are_read() {
     assert_eq!(read.attribute_definitions.unwrap().len(), 1);
     let updates = read.global_secondary_index_updates.unwrap();
     assert_eq!(updates[0].create.as_ref().unwrap().index_name, "g");
-    let throughput = updates[1].update.as_ref().unwrap().provisioned_throughput;
+    let throughput = updates[1].update.as_ref().unwrap().provisioned_throughput.unwrap();
     assert_eq!((throughput.read_capacity_units, throughput.write_capacity_units), (1, 2));
     assert_eq!(updates[2].delete.as_deref(), Some("d"));
     let found = refusal::<crate::operation::UpdateTable>(
@@ -269,11 +273,22 @@ fn changes_of_indexes_are_read() {
         let wanted = format!("Value null at 'globalSecondaryIndexUpdates.{member}' failed");
         assert!(found.contains(&wanted), "{found}");
     }
-    let warm = r#"{"TableName":"T","GlobalSecondaryIndexUpdates":[{"Update":{"IndexName":"g","ProvisionedThroughput":
-        {"ReadCapacityUnits":1,"WriteCapacityUnits":2},"WarmThroughput":{"ReadUnitsPerSecond":1}}}]}"#;
-    assert!(
-        refusal::<crate::operation::UpdateTable>(warm).contains("WarmThroughput is not supported")
-    );
+    let options = r#"{"TableName":"T","GlobalSecondaryIndexUpdates":[{"Update":{"IndexName":"g","OnDemandThroughput":
+        {"MaxReadRequestUnits":-1},"WarmThroughput":{"ReadUnitsPerSecond":1}}}]}"#;
+    let read = request::<crate::operation::UpdateTable>(options).unwrap();
+    let wanted = UpdateGlobalSecondaryIndexAction {
+        index_name: "g".to_owned(),
+        provisioned_throughput: None,
+        on_demand_throughput: Some(OnDemandThroughput {
+            max_read_request_units: Some(-1),
+            max_write_request_units: None,
+        }),
+        warm_throughput: Some(WarmThroughput {
+            read_units_per_second: Some(1),
+            write_units_per_second: None,
+        }),
+    };
+    assert_eq!(read.global_secondary_index_updates.unwrap()[0].update, Some(wanted));
 }
 
 #[test]
@@ -316,11 +331,20 @@ fn indexes_are_described_and_charged() {
         index_size_bytes: 7,
         item_count: 1,
         index_arn: "arn".to_owned(),
+        on_demand_throughput: Some(OnDemandThroughput {
+            max_read_request_units: Some(3),
+            max_write_request_units: None,
+        }),
+        warm_throughput: Some(WarmThroughputDescription {
+            read_units_per_second: 4,
+            write_units_per_second: 5,
+            is_updating: false,
+        }),
     };
     assert_eq!(
         String::from_utf8(json::to_bytes(&crate::operation::index::GlobalOut(&description("g"))))
             .unwrap(),
-        r#"{"IndexName":"g","KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["a"]},"IndexStatus":"ACTIVE","ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":0,"WriteCapacityUnits":0},"IndexSizeBytes":7,"ItemCount":1,"IndexArn":"arn"}"#
+        r#"{"IndexName":"g","KeySchema":[{"AttributeName":"h","KeyType":"HASH"}],"Projection":{"ProjectionType":"INCLUDE","NonKeyAttributes":["a"]},"IndexStatus":"ACTIVE","ProvisionedThroughput":{"NumberOfDecreasesToday":0,"ReadCapacityUnits":0,"WriteCapacityUnits":0},"IndexSizeBytes":7,"ItemCount":1,"IndexArn":"arn","OnDemandThroughput":{"MaxReadRequestUnits":3},"WarmThroughput":{"ReadUnitsPerSecond":4,"WriteUnitsPerSecond":5,"Status":"ACTIVE"}}"#
     );
     let local = LocalSecondaryIndexDescription {
         index_name: "l".to_owned(),

@@ -33,7 +33,7 @@ pub(crate) fn record() -> TableRecord {
     }
 }
 
-fn record_with_indexes() -> TableRecord {
+pub(crate) fn record_with_indexes() -> TableRecord {
     let index = IndexRecord {
         index_id: 1,
         name: "by_sk".to_owned(),

@@ -31,7 +31,7 @@ fn global(name: &str, elements: &[(&str, KeyType)]) -> GlobalSecondaryIndex {
         index_name: name.to_owned(),
         key_schema: key(elements),
         projection: all(),
-        provisioned_throughput: None,
+        ..Default::default()
     }
 }
 

@@ -207,3 +207,50 @@ fn one_request_changes_one_thing() {
         assert_eq!(refused(&request), wanted);
     }
 }
+
+#[test]
+fn options_of_new_indexes_follow_the_billing() {
+    let with = |request: CreateTableRequest, limits, warm| {
+        let index = GlobalSecondaryIndex {
+            index_name: "idx".to_owned(),
+            provisioned_throughput: request.provisioned_throughput,
+            on_demand_throughput: limits,
+            warm_throughput: warm,
+            ..Default::default()
+        };
+        CreateTableRequest { global_secondary_indexes: Some(vec![index]), ..request }
+    };
+    for (limits, warm) in [
+        (limits(Some(1), None), warm(None, Some(4_000))),
+        (limits(None, None), warm(None, None)),
+        (None, None),
+    ] {
+        assert_eq!(check_new_options(&with(on_demand(), limits, warm)), Ok(()));
+    }
+    let told = |request| refused_new(&request);
+    assert_eq!(
+        told(with(on_demand(), limits(None, Some(-1)), None)),
+        format!(
+            "{INVALID}Requested MaxWriteRequestUnits for OnDemandThroughput for index : idx is \
+             outside of valid range"
+        )
+    );
+    assert_eq!(
+        told(with(provisioned(), limits(Some(10), Some(10)), None)),
+        format!(
+            "{INVALID}MaxReadRequestUnits for OnDemandThroughput for index: idx cannot be specified \
+             when table BillingMode is PROVISIONED."
+        )
+    );
+    assert!(told(with(on_demand(), None, warm(Some(11_999), None))).starts_with(&format!(
+        "{INVALID}Requested ReadUnitsPerSecond for WarmThroughput for index idx is lower than \
+         initial throughput for OnDemand. See: https://"
+    )));
+    assert_eq!(
+        told(with(provisioned(), None, warm(Some(10), Some(9)))),
+        format!(
+            "{INVALID}Requested WriteUnitsPerSecond for WarmThroughput for index idx is lower than \
+             WriteCapacityUnits of ProvisionedThroughput"
+        )
+    );
+}
