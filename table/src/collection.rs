@@ -3,23 +3,24 @@
 //!
 //! Nothing is stored about them. A table whose items and local entries are together below the limit (or below the first
 //! gigabyte, where the size is asked for) has no collection that is not; that is told from counts which are in memory. Only
-//! beyond that are the items and entries of one partition summed up, once, and what writes change is added to the sum from
-//! then on; so many sums are kept. They are estimates: a write that another one overtakes or that fails may be missing or
-//! too many in them.
+//! beyond that are collections summed up, those that are asked for, and never by whoever asks (`collection/sums.rs`). A
+//! write to a collection whose size is not known yet goes through, and is told that the size may be any up to that of the
+//! table.
 //!
 //! Called by the write path (`write.rs`, `transaction/commit.rs`) and by the operations that report sizes.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub(crate) mod sums;
 
-use esker::Keyspace;
-use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use smallvec::SmallVec;
 
+use self::sums::CollectionId;
 use crate::error::{Result, TableError, TableErrorKind};
 use crate::index::Index;
 use crate::item::{ItemView, NewItem};
-use crate::key_codec::{collection_hash, collection_prefix, decode_base_key};
+use crate::key_codec::{collection_hash, decode_base_key};
 use crate::operation::{ItemCollectionMetrics, ReturnItemCollectionMetrics};
 use crate::table::Table;
 use crate::validate::MAX_ITEM_SIZE_BYTES;
@@ -31,119 +32,57 @@ pub const MAX_ITEM_COLLECTION_BYTES: u64 = 10 << 30;
 
 const GIGABYTE: u64 = 1 << 30;
 
-/// So many sums are kept; then all are forgotten.
-const SUMS_MAX: usize = 1 << 16;
-
-/// Table id and hash of the partition key.
-type CollectionId = (u64, u64);
-
-/// The sums that are known, and the limit.
-pub(crate) struct Collections {
-    limit_bytes: AtomicU64,
-    /// A leaf.
-    sums: Mutex<BTreeMap<CollectionId, u64>>,
-    sums_count: AtomicUsize,
-}
-
-impl Default for Collections {
-    fn default() -> Self {
-        Self {
-            limit_bytes: AtomicU64::new(MAX_ITEM_COLLECTION_BYTES),
-            sums: Mutex::default(),
-            sums_count: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl Collections {
-    /// Says what a write changes.
-    pub(crate) fn add(&self, table_id: u64, key: &[u8], bytes: i64) {
-        if self.sums_count.load(Ordering::Relaxed) == 0 || bytes == 0 {
-            return;
-        }
-        if let Some(sum) = self.sums.lock().get_mut(&(table_id, collection_hash(key))) {
-            *sum = sum.saturating_add_signed(bytes);
-        }
-    }
-
-    fn known(&self, id: CollectionId) -> Option<u64> {
-        self.sums.lock().get(&id).copied()
-    }
-
-    fn learn(&self, id: CollectionId, bytes: u64) {
-        let mut sums = self.sums.lock();
-        if sums.len() >= SUMS_MAX {
-            sums.clear();
-        }
-        sums.insert(id, bytes);
-        self.sums_count.store(sums.len(), Ordering::Relaxed);
-    }
-}
-
 impl Tables {
     /// Lowers the limit of item collections, which is [`MAX_ITEM_COLLECTION_BYTES`] at first: a program under test sees
-    /// what it will see at 10 GB. Of all handles on the database.
+    /// what it will see at 10 GB. It holds for a collection once that is summed up, which a write to it asks for where
+    /// the table is larger, and [`Tables::run_index_step`] does. Of all handles on the database.
     pub fn set_item_collection_limit(&self, bytes: u64) {
         self.collections().limit_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Refuses writes that make a collection larger than it may be; the first such write is told by its position. Only
-    /// under the item locks.
+    /// Refuses writes that make a collection larger than it may be, where its size is known; the first such write is
+    /// told by its position. Only under the item locks. What others have locked at the same time is not counted.
     pub(crate) fn check_collections(
         &self,
         writes: &[ItemWrite<'_>],
         written: &[Written],
     ) -> std::result::Result<(), (usize, TableError)> {
         let limit = self.collections().limit_bytes.load(Ordering::Relaxed);
-        let mut most = 0;
+        let most_of =
+            |write: &ItemWrite<'_>| match (write.table.local_indexes().count(), &write.new) {
+                (0, _) | (_, None) => 0,
+                (locals, Some(new)) => u64::from(new.logical_size()) * (1 + locals as u64),
+            };
+        // No collection grows by more than this.
+        let most: u64 = writes.iter().map(most_of).sum();
+        let may_exceed = |bytes: u64| most > 0 && bytes.saturating_add(most) > limit;
         let mut grown: SmallVec<[(CollectionId, i64); 1]> = SmallVec::new();
         for (at, (write, Written { old, .. })) in writes.iter().zip(written).enumerate() {
             let (table, Some(new)) = (&write.table, &write.new) else { continue };
-            let locals = table.local_indexes().count() as u64;
-            if locals == 0 {
+            if most_of(write) == 0 || !may_exceed(table.collected_bytes()) {
                 continue;
             }
-            most += u64::from(new.logical_size()) * (1 + locals);
-            if table.collected_bytes().saturating_add(most) <= limit {
+            let Some(size) =
+                self.collection_bytes(table, &write.key).filter(|size| may_exceed(*size))
+            else {
                 continue;
-            }
-            let checked = || -> Result<()> {
-                let growth = growth(write, new, old.as_ref())?;
-                if growth <= 0 {
-                    return Ok(());
-                }
-                let id = (table.id(), collection_hash(&write.key));
-                let at = grown.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
-                    grown.push((id, 0));
-                    grown.len() - 1
-                });
-                grown[at].1 += growth;
-                let size = self.collection_bytes(table, &write.key)?;
-                if size.saturating_add_signed(grown[at].1) > limit {
-                    let kind = TableErrorKind::ItemCollectionSizeLimitExceeded;
-                    return Err(TableError::new(kind, message::COLLECTION_SIZE));
-                }
-                Ok(())
             };
-            let mut checked = checked;
-            checked().map_err(|error| (at, error))?;
+            let growth = growth(write, new, old.as_ref()).map_err(|error| (at, error))?;
+            if growth <= 0 {
+                continue;
+            }
+            let id = (table.id(), collection_hash(&write.key));
+            let sum = grown.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
+                grown.push((id, 0));
+                grown.len() - 1
+            });
+            grown[sum].1 += growth;
+            if size.saturating_add_signed(grown[sum].1) > limit {
+                let kind = TableErrorKind::ItemCollectionSizeLimitExceeded;
+                return Err((at, TableError::new(kind, message::COLLECTION_SIZE)));
+            }
         }
         Ok(())
-    }
-
-    /// The bytes of the collection that a key is in.
-    fn collection_bytes(&self, table: &Table, key: &[u8]) -> Result<u64> {
-        let id = (table.id(), collection_hash(key));
-        if let Some(bytes) = self.collections().known(id) {
-            return Ok(bytes);
-        }
-        let prefix = collection_prefix(key)?;
-        let mut bytes = sum(&table.items, prefix)?;
-        for index in table.local_indexes() {
-            bytes += sum(&index.entries, prefix)?;
-        }
-        self.collections().learn(id, bytes);
-        Ok(bytes)
     }
 
     /// What a write reports of the collection of its item; nothing of a table without local indexes.
@@ -159,21 +98,21 @@ impl Tables {
             return None;
         }
         let of_table = table.collected_bytes();
-        // The write is made, and must not be told to have failed because its collection cannot be read.
-        let bytes = if of_table < GIGABYTE {
-            of_table
-        } else {
-            self.collection_bytes(table, key).unwrap_or(of_table)
+        let known =
+            if of_table < GIGABYTE { Some(of_table) } else { self.collection_bytes(table, key) };
+        let range = match known {
+            Some(bytes) => [bytes / GIGABYTE, bytes / GIGABYTE + 1],
+            // It is anything up to the whole table.
+            None => [0, of_table.div_ceil(GIGABYTE)],
         };
         let sort = table.key.sort.as_ref().map(|sort| sort.scalar_type);
         let (partition, _) = decode_base_key(key, sort).ok()?;
-        let lower = (bytes / GIGABYTE) as f64;
         Some(ItemCollectionMetrics {
             item_collection_key: Item::from([(
                 table.key.partition.name.clone(),
                 partition.into_value(),
             )]),
-            size_estimate_range_gb: [lower, lower + 1.0],
+            size_estimate_range_gb: range.map(|gigabytes| gigabytes as f64),
         })
     }
 
@@ -233,12 +172,4 @@ pub(crate) fn check_item_with_entries(
         return Err(TableError::validation(refusal));
     }
     Ok(())
-}
-
-/// The logical bytes of all items or entries with a prefix.
-fn sum(keyspace: &Keyspace, prefix: &[u8]) -> Result<u64> {
-    keyspace.prefix(prefix).try_fold(0, |bytes, entry| {
-        let (_, value) = entry?;
-        Ok(bytes + u64::from(ItemView::new(&value)?.logical_size()))
-    })
 }

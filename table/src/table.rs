@@ -70,6 +70,8 @@ pub(crate) struct TableDelta {
     pub(crate) table: CountsDelta,
     /// By the ids of the indexes; those that are not there do not change.
     pub(crate) indexes: Vec<(u32, CountsDelta)>,
+    /// Bytes by the hashes of item collections, in a table with local indexes. They are not counts, and in no batch.
+    pub(crate) collections: Vec<(u64, i64)>,
 }
 
 impl TableDelta {
@@ -90,6 +92,7 @@ impl TableDelta {
         Self {
             table: self.table.negated(),
             indexes: self.indexes.iter().map(|(id, delta)| (*id, delta.negated())).collect(),
+            collections: Vec::new(),
         }
     }
 }

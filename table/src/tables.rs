@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::TableError;
 use crate::catalog::{self, Entry};
-use crate::collection::Collections;
+use crate::collection::sums::Collections;
 use crate::error::Result;
 use crate::index::work::IndexWork;
 use crate::index::worker::Keeper;
@@ -165,7 +165,7 @@ impl Tables {
         tables
     }
 
-    /// Has the thread do the work on indexes, where there may be one.
+    /// Has the thread do the work on indexes and collections, where there may be one.
     pub(crate) fn begin_index_work(&self) {
         if let Some(keeper) = self.keeper.as_ref().filter(|_| self.db().has_background_threads()) {
             keeper.begin(Self { inner: Arc::clone(&self.inner), keeper: None });

@@ -20,7 +20,7 @@ use crate::expression::condition::BoundCondition;
 use crate::index::{Entries, IndexUnits, entries_of, old_entries_of, put_change};
 use crate::item::{ItemView, NewItem};
 use crate::item_lock::{ItemGuard, ItemLocks};
-use crate::key_codec::StoredKey;
+use crate::key_codec::{StoredKey, collection_hash};
 use crate::operation::ReturnValuesOnConditionCheckFailure;
 use crate::spare::Spare;
 use crate::table::{Counter, CountsDelta, Table, TableCounts, TableDelta};
@@ -440,7 +440,9 @@ fn changes(
         let own = apart.as_mut().unwrap_or(&mut *batch);
         let local_bytes;
         (*index_units, local_bytes) = index_changes(own, write, old.as_ref(), sum)?;
-        tables.collections().add(write.table.id(), &write.key, delta.bytes + local_bytes);
+        if let Some(local_bytes) = local_bytes {
+            sum.collections.push((collection_hash(&write.key), delta.bytes + local_bytes));
+        }
         if let Some(apart) = apart {
             tables.db().write(apart)?;
         }
@@ -450,15 +452,15 @@ fn changes(
 }
 
 /// Puts what a write changes in the indexes of its table into a batch; what that costs each of them, and how many bytes
-/// it adds to the local ones.
+/// it adds to the local ones, if there are such.
 fn index_changes(
     batch: &mut Batch,
     write: &ItemWrite<'_>,
     old: Option<&OldItem>,
     sum: &mut TableDelta,
-) -> Result<(IndexUnits, i64)> {
+) -> Result<(IndexUnits, Option<i64>)> {
     let indexes = &write.table.indexes;
-    let mut local_bytes = 0;
+    let mut local_bytes = None;
     let mut new = match &write.new {
         Some(item) => entries_of(indexes, &write.key, ItemView::new(item.as_bytes())?)?,
         None => Entries::new(),
@@ -471,7 +473,7 @@ fn index_changes(
         sum.add_of_index(index.id(), delta);
         units.push((index.id(), cost));
         if !index.shape.is_global {
-            local_bytes += delta.bytes;
+            *local_bytes.get_or_insert(0) += delta.bytes;
         }
     }
     Ok((units, local_bytes))
@@ -530,6 +532,7 @@ fn settle(tables: &Tables, deltas: Deltas, guard: ItemGuard, committed: bool) {
     for (table, delta) in deltas {
         if committed {
             table.publish(&delta);
+            tables.collections().add(table.id(), &delta);
         } else {
             table.withdraw(tables.db(), tables.catalog(), &delta);
         }

@@ -46,8 +46,8 @@ const STEP_BYTES: usize = 256 << 10;
 /// The work on indexes that there is to do.
 #[derive(Default)]
 pub(crate) struct IndexWork {
-    /// Held while a step is done, before the control lock.
-    step: Mutex<()>,
+    /// Held while a step is done, before the control lock: whether the next is of a sum, if one is wanted.
+    step: Mutex<bool>,
     /// Guards the tasks that have not ended: steps take the first and put it back last, operations
     /// append. A leaf.
     tasks: Mutex<VecDeque<Task>>,
@@ -65,6 +65,15 @@ pub struct IndexWorkReport {
     pub errors: u64,
     /// Why the last step of an index failed, if it did.
     pub error: Option<String>,
+}
+
+/// What a step was of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Nothing,
+    Index,
+    /// The size of an item collection: `collection/sums.rs`.
+    Sum,
 }
 
 /// One index to be filled or taken away.
@@ -151,8 +160,9 @@ impl Tables {
         }
     }
 
-    /// Does one step of the work on indexes that [`Tables::update_table`] leaves to be done; false if
-    /// there is none. A thread calls this until all is done, unless the database was opened with
+    /// Does one step of the work on indexes that [`Tables::update_table`] leaves to be done or, in turn
+    /// with these, of summing up item collections whose size writes have to know; false if there is
+    /// none. A thread calls this until all is done, unless the database was opened with
     /// [`esker::Background::Manual`]: then the caller does, and no step waits for an item that another
     /// write has locked, because that write may be a future that the caller has to poll. Such a step
     /// does what can be done, perhaps nothing, and answers true.
@@ -160,8 +170,25 @@ impl Tables {
     /// # Errors
     /// `Internal` with the engine's report. The step will be done again, after those of other indexes.
     pub fn run_index_step(&self) -> Result<bool> {
+        Ok(self.work_step()? != Step::Nothing)
+    }
+
+    /// As [`Tables::run_index_step`]; what it was of.
+    pub(crate) fn work_step(&self) -> Result<Step> {
+        let mut is_sum_next = self.index_work().step.lock();
+        if std::mem::take(&mut *is_sum_next) && self.sum_step() {
+            return Ok(Step::Sum);
+        }
+        *is_sum_next = true;
+        if self.index_step()? {
+            return Ok(Step::Index);
+        }
+        Ok(if self.sum_step() { Step::Sum } else { Step::Nothing })
+    }
+
+    /// Does the next step of an index; false if there is none. Only under the lock of steps.
+    fn index_step(&self) -> Result<bool> {
         let work = self.index_work();
-        let _step = work.step.lock();
         let Some(task) = work.tasks.lock().pop_front() else { return Ok(false) };
         // At the end from the start: however the step ends, the others are next.
         work.tasks.lock().push_back(task.clone());

@@ -1,6 +1,6 @@
-//! The thread that does the work on indexes, and what keeps it: every handle on the tables that a program
-//! holds shares one keeper, and the last of them to go ends the thread before it goes. The thread itself
-//! has a handle without a keeper.
+//! The thread that does the work on indexes and sums up item collections, and what keeps it: every handle
+//! on the tables that a program holds shares one keeper, and the last of them to go ends the thread before
+//! it goes. The thread itself has a handle without a keeper.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::work::Step;
 use crate::Tables;
 
 /// How long the work is left alone where every step fails: twice as long each time.
@@ -85,10 +86,12 @@ impl Signal {
             state.has_work = false;
             drop(state);
             // A step that panics has failed like another: its locks are given back.
-            let step = catch_unwind(AssertUnwindSafe(|| tables.run_index_step()));
+            let step = catch_unwind(AssertUnwindSafe(|| tables.work_step()));
             match step {
-                Ok(Ok(false)) => continue,
-                Ok(Ok(true)) => (failures, pause) = (0, RETRY_AFTER),
+                Ok(Ok(Step::Nothing)) => continue,
+                Ok(Ok(Step::Index)) => (failures, pause) = (0, RETRY_AFTER),
+                // Says nothing of indexes.
+                Ok(Ok(Step::Sum)) => {}
                 Ok(Err(_)) if tables.is_closed() => return,
                 Ok(Err(_)) => failures += 1,
                 Err(_) => {
@@ -96,10 +99,12 @@ impl Signal {
                     failures += 1;
                 }
             }
+            // Every index that has something left to do has failed one after the other.
+            let have_all_failed = failures >= tables.index_work().len() && failures > 0;
+            let is_idle = have_all_failed && !tables.collections().has_work();
             let mut state = self.state.lock();
             state.has_work = true;
-            // Every index that has something left to do has failed one after the other.
-            if failures >= tables.index_work().len() && failures > 0 && !state.is_over {
+            if is_idle && !state.is_over {
                 self.changed.wait_for(&mut state, pause);
                 pause = RETRY_AFTER_MAX.min(2 * pause);
                 failures = 0;

@@ -8,6 +8,7 @@ use super::{
     check_batch,
 };
 use crate::block_on::block_on;
+use crate::collection::check_item_with_entries;
 use crate::error::{Result, TableError, TableErrorKind};
 use crate::index::IndexUnits;
 use crate::item::{ItemView, NewItem};
@@ -221,6 +222,12 @@ impl Tables {
             let granted = Granted::Nothing;
             writes.push(ItemWrite { table: Arc::clone(&table), key, new, check: None, granted });
             requests.push(request);
+        }
+        // Before the first commit: none of several must be made where this refuses the request.
+        for ItemWrite { table, key, new, .. } in &writes {
+            if let Some(new) = new {
+                check_item_with_entries(&table.indexes, key, new, message::ITEM_SIZE)?;
+            }
         }
         if !self.is_throttling() {
             return Ok((writes, Unprocessed::new()));
