@@ -111,7 +111,7 @@ def compared(peers, operation, request, differences, alike):
         theirs = answers[other.key]
         if mine.status != 200 and plain(mine.short()) == plain(theirs.short()):
             alike[other.key].add(template(plain(mine.short())))
-        if mine.same(theirs):
+        if mine.same(theirs) and not mine.failed():
             continue
         found = True
         third = [answers[one.key] for one in others if one is not other]
@@ -190,7 +190,7 @@ def report(differences, agreed, accepted, arguments, peers):
         print(f"- request: `{json.dumps(one.request, ensure_ascii=False)[:arguments.width]}`")
     print(f"\n{sum(map(len, unknown.values())):,} answers differ in {len(unknown)} ways that are not known.")
     if arguments.findings:
-        with open(arguments.findings, "a" if arguments.ci else "w", encoding="utf-8") as sink:
+        with open(arguments.findings, "a", encoding="utf-8") as sink:
             for one in differences:
                 sink.write(json.dumps(vars(one), ensure_ascii=False) + "\n")
     return not unknown and not wrong
@@ -211,14 +211,19 @@ def main():
     arguments = parser.parse_args()
     arguments.memory = True
     cache = arguments.cache or target() / "compare-dynamodb"
-    if arguments.ci and not all(map(shutil.which, ("java", "npm", "unshare"))):
-        arguments.only = "dynoxide"
     chosen = ["esker", *(key for key in arguments.only.split(",") if key)]
+    if "local" in chosen and arguments.ci and not all(map(shutil.which, ("java", "npm", "unshare"))):
+        chosen.remove("local")
+    nobody = "no server is left to hold Esker against"
+    if len(chosen) == 1:
+        sys.exit(nobody)
     if not arguments.in_namespace:
         cache.mkdir(parents=True, exist_ok=True)
         for key in chosen:
             SERVERS[key].install(cache, arguments)
         enter_namespace()
+        if chosen == ["esker", "local"]:
+            sys.exit(f"DynamoDB Local needs a network namespace, which cannot be made here: {nobody}")
         if "local" in chosen and arguments.ci:
             chosen.remove("local")
         elif "local" in chosen:
@@ -227,6 +232,8 @@ def main():
         loopback_up()
     if arguments.ci:
         arguments.requests = CI_REQUESTS
+    if arguments.findings:
+        arguments.findings.write_text("", encoding="utf-8")
     is_right = True
     for arguments.seed in CI_SEEDS if arguments.ci else [arguments.seed]:
         runnings, peers = [], []
