@@ -72,9 +72,18 @@ pub(crate) trait Operation {
     fn response(response: &Self::Response) -> impl Serialize;
 
     /// An error as this operation words it.
-    fn refusal(error: WireError) -> WireError {
+    fn refusal(error: WireError, _found: Found) -> WireError {
         error
     }
+}
+
+/// Where an error was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// In the request, as it was read.
+    Reading,
+    /// Later: in the expressions, the table or the item.
+    Doing,
 }
 
 /// An operation that blocks its thread: reads, which may wait for the disk, and changes of tables.
@@ -101,10 +110,11 @@ pub(crate) fn start<O: Awaited + 'static>(
     service: Arc<dyn Service>,
     body: &[u8],
 ) -> Result<PendingAnswer, WireError> {
-    let request = json::read(body).and_then(O::request).map_err(O::refusal)?;
+    let request = json::read(body).and_then(O::request);
+    let request = request.map_err(|error| O::refusal(error, Found::Reading))?;
     let pending = O::start(service, request);
     Ok(Box::pin(async move {
-        let response = pending.await.map_err(|error| O::refusal(error.into()))?;
+        let response = pending.await.map_err(|error| O::refusal(error.into(), Found::Doing))?;
         Ok(json::to_bytes(&O::response(&response)))
     }))
 }

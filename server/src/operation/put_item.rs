@@ -15,7 +15,7 @@ use super::shared::{
     COLLECTION_METRICS, CapacityOut, CollectionOut, RETURN_CONSUMED_CAPACITY,
     RETURN_ITEM_COLLECTION_METRICS, RETURN_VALUES_ON_FAILURE, placeholders, serialize_members,
 };
-use super::{Awaited, Operation, single_write};
+use super::{Awaited, Found, Operation, single_write};
 use crate::error::WireError;
 use crate::json::{self, Decoded, ItemOut, Members};
 use crate::service::{Pending, Service};
@@ -136,8 +136,8 @@ impl Operation for PutItem {
         Output(response)
     }
 
-    fn refusal(error: WireError) -> WireError {
-        single_write::worded(error)
+    fn refusal(error: WireError, found: Found) -> WireError {
+        single_write::worded(error, found)
     }
 }
 

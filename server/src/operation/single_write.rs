@@ -5,6 +5,7 @@
 
 use esker_table::operation::ReturnValues;
 
+use super::Found;
 use super::constraint::Constraints;
 use super::shared::RETURN_VALUES;
 use crate::error::WireError;
@@ -27,8 +28,6 @@ const ENVELOPED: &[&str] = &[
     "ReturnValues can only be ",
     "Failed to satisfy constraint: ",
     "Nesting Levels have exceeded supported limits: Attributes in the item",
-    "Number overflow.",
-    "Number underflow.",
     "Attempting to store more than 38 significant digits",
     "The parameter cannot be converted to a numeric value",
     "The BETWEEN condition was provided a range",
@@ -48,6 +47,9 @@ const ENVELOPED: &[&str] = &[
     "One or more parameter values were invalid: AttributeValueList",
     "One or more parameter values were invalid: Exists and ",
 ];
+
+/// As [`ENVELOPED`] where the request has such a number. Arithmetic with numbers of the item says the same without.
+const ENVELOPED_READING: &[&str] = &["Number overflow.", "Number underflow."];
 
 /// What stands around what is wrong with a value of an expression.
 const AROUND_VALUE: (&str, &str) =
@@ -72,10 +74,12 @@ pub(super) fn return_values(checks: &mut Constraints, text: Option<&str>) -> Opt
 }
 
 /// The error as these operations word it.
-pub(super) fn worded(error: WireError) -> WireError {
+pub(super) fn worded(error: WireError, found: Found) -> WireError {
     error.reworded(|message| {
         let own = own_words(message);
-        let in_envelope = ENVELOPED.iter().any(|start| own.starts_with(start))
+        let begins = |starts: &[&str]| starts.iter().any(|start| own.starts_with(start));
+        let in_envelope = begins(ENVELOPED)
+            || found == Found::Reading && begins(ENVELOPED_READING)
             // An empty set keeps what stands around it, but an empty value stands for itself.
             || own.strip_prefix(AROUND_VALUE.0).is_some_and(|why| why.starts_with("One or more"));
         if in_envelope {
@@ -104,7 +108,7 @@ mod tests {
     use super::*;
 
     fn told(message: &str) -> String {
-        worded(WireError::validation(message)).to_string()
+        worded(WireError::validation(message), Found::Reading).to_string()
     }
 
     #[test]
@@ -152,6 +156,19 @@ mod tests {
         }
         let missing =
             WireError::missing("ResourceNotFoundException", "Invalid UpdateExpression: x");
-        assert_eq!(worded(missing.clone()), missing);
+        assert_eq!(worded(missing.clone(), Found::Doing), missing);
+    }
+
+    #[test]
+    fn arithmetic_with_the_item_is_no_fault_of_the_request() {
+        let overflow = "Number overflow. Attempting to store a number with magnitude larger than \
+                        supported range";
+        for (found, told) in [
+            (Found::Reading, format!("1 validation error detected: {overflow}")),
+            (Found::Doing, overflow.to_owned()),
+        ] {
+            let error = worded(WireError::validation(overflow), found);
+            assert_eq!(error, WireError::validation(told));
+        }
     }
 }

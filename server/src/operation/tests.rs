@@ -13,7 +13,7 @@ use esker_table::operation::*;
 use esker_table::schema::*;
 use esker_table::{AttributeValue, Item};
 
-use super::Operation;
+use super::{Found, Operation};
 use crate::error::WireError;
 use crate::json;
 
@@ -24,7 +24,7 @@ fn request<O: Operation>(body: &str) -> Result<O::Request, WireError> {
 fn refusal<O: Operation>(body: &str) -> String {
     match request::<O>(body) {
         Ok(_) => panic!("accepted: {body}"),
-        Err(error) => O::refusal(error).to_string(),
+        Err(error) => O::refusal(error, Found::Reading).to_string(),
     }
 }
 
