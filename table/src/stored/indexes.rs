@@ -49,7 +49,7 @@ pub struct ReplacedEntry<'d> {
     pub value: &'d [u8],
     /// What it holds of its item, if that can be read and has the item's key.
     pub item: Option<Item>,
-    /// Whether the table has an item with that key that can be read. If not, the entry is all that is
+    /// Whether the table has an item with that key of which everything can be read. If not, the entry is all that is
     /// left of it.
     pub has_item: bool,
     /// Whether the index holds whole items.
@@ -83,6 +83,8 @@ pub fn replaced_entries(db: &Db, mut on_entry: impl FnMut(&ReplacedEntry<'_>)) -
             (Some(key), Some(items)) => items.get(key)?,
             _ => None,
         };
+        // Whole: a single attribute that cannot be read is one that the entry may still have.
+        let can_be_read = |living| EncodedItem::from_bytes(living).and_then(|item| item.decode());
         on_entry(&ReplacedEntry {
             table: place.table,
             index: &place.index.name,
@@ -90,7 +92,7 @@ pub fn replaced_entries(db: &Db, mut on_entry: impl FnMut(&ReplacedEntry<'_>)) -
             key: &difference.key,
             value: &value,
             item: item.filter(|_| stored_under.is_some()),
-            has_item: living.is_some_and(|living| EncodedItem::from_bytes(living).is_ok()),
+            has_item: living.is_some_and(|living| can_be_read(living).is_ok()),
             is_whole: place.index.projection_type == ProjectionType::All,
         });
         Ok(())

@@ -83,6 +83,24 @@ fn every_way_in_which_an_index_can_differ_is_reported_and_corrected() {
     assert_eq!(crate::correct_indexes(&db).unwrap(), expected);
     assert_sound(tables);
     assert_eq!(crate::correct_indexes(&db).unwrap(), []);
+    // Of an item that is damaged in one attribute the entry may be the only copy.
+    let items = db.existing_keyspace("esker.t.1").unwrap().unwrap();
+    let (key, stored) = items.iter().next().unwrap().unwrap();
+    for (name, indexes) in [("worker", &["by_worker"][..]), ("due", &["by_due", "by_worker"])] {
+        let name_at = stored.windows(name.len()).position(|bytes| bytes == name.as_bytes());
+        let mut damaged = stored.to_vec();
+        // No such type.
+        damaged[name_at.unwrap() + name.len()] = 99;
+        items.put(&key, &damaged).unwrap();
+        let mut replaced = Vec::new();
+        crate::replaced_entries(&db, |entry| {
+            replaced.push(entry.index.to_owned());
+            assert!(entry.item.is_some() && !entry.has_item, "{name}: {}", entry.index);
+        })
+        .unwrap();
+        assert_eq!(replaced, indexes, "{name}");
+    }
+    items.put(&key, &stored).unwrap();
     // An index that is lost altogether is made again.
     db.drop_keyspace("esker.t.1.4").unwrap();
     assert!(crate::verify(&db).unwrap().problems[0].ends_with("its keyspace is missing"));
