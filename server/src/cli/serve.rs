@@ -129,10 +129,10 @@ async fn watch_index_work(tables: &Tables) -> Infallible {
     loop {
         tokio::time::sleep(INDEX_WORK_LOOK).await;
         let report = tables.index_work_report();
-        if report.errors > errors
-            && let Some(error) = &report.error
-        {
+        if report.errors > errors {
             let (count, pending) = (report.errors - errors, report.pending);
+            // None where what had failed has succeeded by now, or has been given up.
+            let error = report.error.as_deref().unwrap_or("not any more");
             tracing::warn!(count, pending, "work on an index fails: {}", Logged(error));
         }
         errors = report.errors;

@@ -18,6 +18,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,7 +53,7 @@ pub(crate) struct IndexWork {
     /// append. A leaf.
     tasks: Mutex<VecDeque<Task>>,
     errors: AtomicU64,
-    /// Why no step could be ended, if so. A leaf.
+    /// As [`IndexWork::failed`], if so. A leaf.
     error: Mutex<Option<String>>,
 }
 
@@ -78,7 +79,7 @@ pub(crate) enum Step {
 
 /// One index to be filled or taken away.
 #[derive(Clone)]
-struct Task {
+pub(crate) struct Task {
     table: String,
     table_id: u64,
     index_id: u32,
@@ -90,7 +91,7 @@ struct Task {
 }
 
 #[derive(Clone)]
-enum Stage {
+pub(crate) enum Stage {
     /// Writes may be under way that do not know the change, but none that holds one of so many first
     /// item locks.
     Begun(usize),
@@ -99,9 +100,9 @@ enum Stage {
 }
 
 /// Why a step of a task failed.
-fn told(task: &Task, error: &TableError) -> String {
+fn told(task: &Task, why: &str) -> String {
     let Task { table, index_id, .. } = task;
-    format!("index {index_id} of table {table}: {}", error.message())
+    format!("index {index_id} of table {table}: {why}")
 }
 
 impl Task {
@@ -135,7 +136,7 @@ impl IndexWork {
         self.tasks.lock().is_empty()
     }
 
-    /// Notes why a step could not be ended.
+    /// Notes why no step of an index can be begun, or what of a step has failed that is of none.
     pub(crate) fn failed(&self, why: String) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         *self.error.lock() = Some(why);
@@ -176,38 +177,62 @@ impl Tables {
     /// As [`Tables::run_index_step`]; what it was of.
     pub(crate) fn work_step(&self) -> Result<Step> {
         let mut is_sum_next = self.index_work().step.lock();
-        if std::mem::take(&mut *is_sum_next) && self.sum_step() {
+        if std::mem::take(&mut *is_sum_next) && self.noted_sum_step() {
             return Ok(Step::Sum);
         }
         *is_sum_next = true;
-        if self.index_step()? {
+        if self.index_step(|task| self.step(task))? {
             return Ok(Step::Index);
         }
-        Ok(if self.sum_step() { Step::Sum } else { Step::Nothing })
+        Ok(if self.noted_sum_step() { Step::Sum } else { Step::Nothing })
     }
 
-    /// Does the next step of an index; false if there is none. Only under the lock of steps.
-    fn index_step(&self) -> Result<bool> {
+    /// As [`Tables::sum_step`]; a panic is noted.
+    fn noted_sum_step(&self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| self.sum_step())).unwrap_or_else(|panic| {
+            self.index_work().failed("adding up an item collection panicked".to_owned());
+            resume_unwind(panic)
+        })
+    }
+
+    /// Does the next step of an index, by `step`; false if there is none. Only under the lock of steps.
+    pub(crate) fn index_step(
+        &self,
+        step: impl FnOnce(&Task) -> Result<Option<Stage>>,
+    ) -> Result<bool> {
         let work = self.index_work();
         let Some(task) = work.tasks.lock().pop_front() else { return Ok(false) };
         // At the end from the start: however the step ends, the others are next.
         work.tasks.lock().push_back(task.clone());
-        let next = self.step(&task);
+        let next = catch_unwind(AssertUnwindSafe(|| step(&task)));
         *work.error.lock() = None;
         let mut tasks = work.tasks.lock();
-        let Some(at) = tasks.iter().position(|known| known.is_same(&task)) else {
-            return next.map(|_| true);
-        };
-        match next {
-            Ok(Some(stage)) => (tasks[at].stage, tasks[at].error) = (stage, None),
-            Ok(None) => drop(tasks.remove(at)),
-            Err(error) => {
-                work.errors.fetch_add(1, Ordering::Relaxed);
-                tasks[at].error = Some(told(&task, &error));
-                return Err(error);
+        let mut known = tasks.iter().position(|known| known.is_same(&task));
+        let why = match &next {
+            Ok(Ok(Some(stage))) => {
+                if let Some(at) = known {
+                    tasks[at].stage = stage.clone();
+                }
+                None
             }
+            Ok(Ok(None)) => {
+                known.take().map(|at| tasks.remove(at));
+                None
+            }
+            Ok(Err(error)) => Some(error.message()),
+            Err(_) => Some("a step panicked"),
+        };
+        if why.is_some() {
+            work.errors.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(true)
+        if let Some(at) = known {
+            tasks[at].error = why.map(|why| told(&task, why));
+        }
+        drop(tasks);
+        match next {
+            Ok(next) => next.map(|_| true),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// What is to be done next of a task; `None` when it has ended.

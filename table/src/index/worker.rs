@@ -93,11 +93,7 @@ impl Signal {
                 // Says nothing of indexes.
                 Ok(Ok(Step::Sum)) => {}
                 Ok(Err(_)) if tables.is_closed() => return,
-                Ok(Err(_)) => failures += 1,
-                Err(_) => {
-                    tables.index_work().failed("a step panicked".to_owned());
-                    failures += 1;
-                }
+                Ok(Err(_)) | Err(_) => failures += 1,
             }
             // Every index that has something left to do has failed one after the other.
             let have_all_failed = failures >= tables.index_work().len() && failures > 0;

@@ -241,6 +241,28 @@ fn a_table_whose_items_cannot_be_read_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_step_that_panics_is_told_until_its_index_gets_on() {
+    let tables = open_in(&Simulation::new(8)).unwrap();
+    for name in [TABLE, "other"] {
+        create(&tables, name, None);
+        let request =
+            UpdateTableRequest { table_name: name.to_owned(), ..request(vec![creation(INDEX)]) };
+        tables.update_table(request).unwrap();
+    }
+    let step = || tables.index_step(|_| panic!("planted"));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).unwrap_err();
+    let told = Some("index 1 of table things: a step panicked");
+    let report = tables.index_work_report();
+    assert_eq!((report.pending, report.errors, report.error.as_deref()), (2, 1, told));
+    // The step of another index.
+    tables.run_index_step().unwrap();
+    assert_eq!(tables.index_work_report().error.as_deref(), told);
+    while tables.run_index_step().unwrap() {}
+    let report = tables.index_work_report();
+    assert_eq!((report.pending, report.errors, report.error), (0, 1, None));
+}
+
+#[test]
 fn what_a_write_counts_that_began_before_an_index_is_published_of_it() {
     let tables = open_in(&Simulation::new(9)).unwrap();
     create(&tables, TABLE, None);
