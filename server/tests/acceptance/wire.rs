@@ -46,7 +46,8 @@ impl Wire {
         self.server.as_ref().unwrap()
     }
 
-    /// Ends the server as a power cut does, and starts it again.
+    /// Ends the process at once, as the system does for want of memory, and starts it again: what it has written to files
+    /// stays, also without a sync.
     pub fn kill_and_start(&mut self) {
         self.server.take().unwrap().kill();
         self.server = Some(Server::start(self.dir.path()));
