@@ -53,8 +53,9 @@ has_symbolizer() {
     return 1
 }
 
+# With esker_asan the memtable takes no memory from the system past the address sanitizer.
 flags() {
-    echo "-Zsanitizer=$1 -Cunsafe-allow-abi-mismatch=sanitizer"
+    echo "-Zsanitizer=$1 -Cunsafe-allow-abi-mismatch=sanitizer${2:+ --cfg $2}"
 }
 
 # planted NAME REPORT: the program on standard input is reported as REPORT with an argument, and passes without.
@@ -73,14 +74,15 @@ planted() {
     echo "$1 sanitizer: finds the planted bug, $2"
 }
 
-# tests NAME PACKAGE...: builds the unit tests of these packages; `program PACKAGE` then prints where they are.
+# tests NAME CFG PACKAGE...: builds the unit tests of these packages; `program PACKAGE` then prints where they are.
 tests() {
-    local name=$1 packages=() package
-    shift
+    local name=$1 rust_flags packages=() package
+    rust_flags=$(flags "$1" "$2")
+    shift 2
     for package in "$@"; do packages+=(--package "$package"); done
-    CARGO_TARGET_DIR=$target_root/$name RUSTFLAGS=$(flags "$name") \
+    CARGO_TARGET_DIR=$target_root/$name RUSTFLAGS=$rust_flags \
         cargo test --locked --quiet --no-run --message-format short --target "$target" --lib "${packages[@]}"
-    CARGO_TARGET_DIR=$target_root/$name RUSTFLAGS=$(flags "$name") \
+    CARGO_TARGET_DIR=$target_root/$name RUSTFLAGS=$rust_flags \
         cargo test --locked --no-run --target "$target" --lib "${packages[@]}" 2>"$work/programs" ||
         { cat "$work/programs"; return 1; }
 }
@@ -127,7 +129,7 @@ fn main() {
 RUST
     packages=(esker-memtable esker)
     [[ -z $long ]] || packages+=(esker-table)
-    tests thread "${packages[@]}"
+    tests thread '' "${packages[@]}"
     for _ in $(seq "$rounds"); do
         unit esker-memtable readers_beside a_cursor_outlives
         unit esker "${engine[@]}"
@@ -146,7 +148,7 @@ fn main() {
 RUST
     packages=(esker-memtable esker-vfs esker-wal esker-sstable)
     [[ -z $long ]] || packages+=(esker esker-table)
-    tests address "${packages[@]}"
+    tests address esker_asan "${packages[@]}"
     for package in "${packages[@]}"; do
         case $package in
             esker) unit esker "${engine[@]}" ;;
