@@ -170,6 +170,11 @@ fn every_planted_bug_is_planted() {
 
 /// The sources of the work tree: every `.rs` file outside build output and hidden folders.
 fn sources() -> Vec<PathBuf> {
+    files(|name| name.ends_with(".rs"))
+}
+
+/// The files of the work tree with such names.
+fn files(is_wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
@@ -180,13 +185,76 @@ fn sources() -> Vec<PathBuf> {
                 if !name.starts_with('.') && !name.starts_with("target") && name != "esker-data" {
                     folders.push(path);
                 }
-            } else if name.ends_with(".rs") {
+            } else if is_wanted(&name) {
                 found.push(path);
             }
         }
     }
     found.sort();
     found
+}
+
+/// Whether a text has `mod name;`.
+fn declares(text: &str, name: &str) -> bool {
+    let line = format!("mod {name};");
+    let is_visibility = |before: &str| before.is_empty() || before.starts_with("pub");
+    text.lines().any(|text| text.trim().strip_suffix(&line).is_some_and(is_visibility))
+}
+
+/// The sources, of these and their texts, that no other names: what is in them is never compiled. `named` are the texts of
+/// the manifests.
+fn orphans<'s>(sources: &'s BTreeMap<PathBuf, String>, named: &str) -> Vec<&'s Path> {
+    let is_named = |path: &Path| {
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let folder = path.parent().unwrap();
+        let folder_name = folder.file_name().unwrap_or_default();
+        // Cargo finds these by itself; the tests of the whole product are named one by one.
+        let is_found = ["main.rs", "lib.rs", "build.rs"].contains(&file)
+            || ["bin", "examples"].iter().any(|name| folder_name == *name)
+            || folder_name == "tests"
+                && folder != root().join("tests")
+                && folder.with_file_name("Cargo.toml").exists();
+        let (home, name, file) = match file.strip_suffix(".rs").unwrap() {
+            "mod" => {
+                let name = folder_name.to_str().unwrap();
+                (folder.parent().unwrap(), name, format!("{name}/mod.rs"))
+            }
+            name => (folder, name, file.to_owned()),
+        };
+        let beside = home.with_extension("rs");
+        let by_path = [format!("/{file}\""), format!("\"{file}\"")];
+        let has_path = |line: &str| {
+            line.contains("path = ") && by_path.iter().any(|text| line.contains(text.as_str()))
+        };
+        is_found
+            || named.lines().any(has_path)
+            || sources.iter().any(|(other, text)| {
+                (other.parent() == Some(home) || *other == beside) && declares(text, name)
+                    || text.lines().any(has_path)
+            })
+    };
+    sources.keys().map(PathBuf::as_path).filter(|path| !is_named(path)).collect()
+}
+
+#[test]
+fn every_source_file_is_compiled() {
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    let manifests = files(|name| name == "Cargo.toml").into_iter().map(|path| read(path).1);
+    let (manifests, mut sources) =
+        (manifests.collect::<String>(), sources().into_iter().map(read).collect());
+    assert_eq!(orphans(&sources, &manifests), Vec::<&Path>::new(), "nothing has a `mod` for these");
+    // A check that cannot fail is no check.
+    let mut lost = ["server/tests/acceptance/lost.rs", "table/src/lost/mod.rs"]
+        .into_iter()
+        .chain(["table/src/tests/lost.rs", "tests/lost.rs"])
+        .map(|path| root().join(path))
+        .collect::<Vec<_>>();
+    sources.extend(lost.iter().map(|path| (path.clone(), "mod lost_too;".to_owned())));
+    lost.sort();
+    assert_eq!(orphans(&sources, &manifests), lost);
 }
 
 #[test]

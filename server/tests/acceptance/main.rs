@@ -15,6 +15,7 @@ mod index_keys;
 mod items;
 mod numbers;
 mod paging;
+mod paths;
 mod reads;
 mod requests;
 mod sets;

@@ -23,7 +23,7 @@ fn only_what_is_named_comes_back() {
         ("m.j.k", json!({"m": {"M": {"j": {"M": {"k": s("v")}}}}})),
         ("l[2].x, l[0]", json!({"l": {"L": [n("0"), {"M": {"x": s("y")}}]}})),
         ("l[2], l[0]", json!({"l": {"L": [n("0"), {"M": {"x": s("y"), "z": s("w")}}]}})),
-        ("missing, n.x, l[9], m.x.y, pk", json!({"pk": s("a")})),
+        ("absent, n.x, l[9], m.x.y, pk", json!({"pk": s("a")})),
     ] {
         assert_eq!(wire.ok("GetItem", get(expression)), json!({"Item": item}), "{expression}");
     }
@@ -32,10 +32,10 @@ fn only_what_is_named_comes_back() {
 #[test]
 fn an_item_of_which_nothing_is_wanted_is_there_and_empty() {
     let wire = stored();
-    assert_eq!(wire.ok("GetItem", get("missing")), json!({"Item": {}}));
-    let absent = json!({"TableName": "Tab", "Key": pk("b"), "ProjectionExpression": "missing"});
+    assert_eq!(wire.ok("GetItem", get("absent")), json!({"Item": {}}));
+    let absent = json!({"TableName": "Tab", "Key": pk("b"), "ProjectionExpression": "absent"});
     assert_eq!(wire.ok("GetItem", absent), json!({}));
-    let scan = json!({"TableName": "Tab", "ProjectionExpression": "missing"});
+    let scan = json!({"TableName": "Tab", "ProjectionExpression": "absent"});
     let answer = wire.ok("Scan", scan);
     assert_eq!((&answer["Items"], &answer["Count"]), (&json!([{}]), &json!(1)));
 }
