@@ -3,6 +3,6 @@
 
 fn main() {
     println!("cargo::rustc-cfg=loom");
-    println!("cargo::rustc-check-cfg=cfg(loom)");
+    println!("cargo::rustc-check-cfg=cfg(loom, esker_asan)");
     println!("cargo::rerun-if-changed=build.rs");
 }
