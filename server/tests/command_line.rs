@@ -118,6 +118,28 @@ fn failures_say_what_to_do() {
     assert!(!stderr(&logged).contains('\u{1b}'), "{}", stderr(&logged));
 }
 
+#[test]
+fn what_pipes_brought_and_was_rejected_stays_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let import = |line: &str| {
+        let mut import = esker()
+            .args(["import", "-", "--table", "Things", "--key", "id", "--data-dir", "data"])
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        import.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+        import.wait().unwrap().code()
+    };
+    assert_eq!(import("{\"name\": \"first\"}\n"), Some(2));
+    assert_eq!(import("{\"id\": \"a\"}\n"), Some(0));
+    assert_eq!(import("{\"name\": \"second\"}\n"), Some(2));
+    let report = std::fs::read_to_string(dir.path().join("stdin.rejected.jsonl")).unwrap();
+    assert!(report.contains("first") && report.contains("second"), "{report}");
+}
+
 const LINES: &str = r#"{"id": "a", "n": 12345678901234567890.123456789012345678, "tags": ["x", {"y": null}]}
 {"Item": {"id": {"S": "b"}, "set": {"NS": ["2", "1"]}, "bytes": {"B": "AAE="}}}
 

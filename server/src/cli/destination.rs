@@ -36,7 +36,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// The address of a running server, such as http://127.0.0.1:8000.
+    /// The address of a running server, such as http://127.0.0.1:8000. Requests are signed where AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY are set.
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
     endpoint: Option<String>,
 }
@@ -267,6 +268,10 @@ fn call<T: Members>(client: &Client, operation: &str, body: &[u8]) -> Result<T, 
         return Err(match kind.rsplit('#').next() {
             Some("ValidationException") => CallError::Rejected(message),
             Some("ResourceNotFoundException") => CallError::NoTable,
+            Some("MissingAuthenticationTokenException") => CallError::Fatal(
+                "the server wants signed requests; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key it knows"
+                    .to_owned(),
+            ),
             _ => {
                 CallError::Fatal(format!("the server answered {}: {kind} {message}", reply.status))
             }

@@ -64,7 +64,8 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 0, value_name = "N")]
     skip_lines: u64,
 
-    /// Where to report lines that are not imported [default: FILE.rejected.jsonl].
+    /// Where to report lines that are not imported [default: FILE.rejected.jsonl, or at the end of
+    /// stdin.rejected.jsonl].
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 
@@ -108,7 +109,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, CliError> {
     let destination = Destination::open(&arguments.destination, true)?;
     let key_names = prepare_table(&destination, arguments)?;
     // Going on after an import that stopped, the lines that it reported stay reported.
-    let rejected = Rejected::new(report.clone(), arguments.skip_lines > 0).map_err(|error| {
+    // And what comes by a pipe has no name: the reports of all that did share a file.
+    let is_unnamed = arguments.rejected.is_none() && arguments.file.as_os_str() == "-";
+    let append = arguments.skip_lines > 0 || is_unnamed;
+    let rejected = Rejected::new(report.clone(), append).map_err(|error| {
         CliError::new(format!("could not remove the old report {}: {error}", report.display()))
     })?;
     let shared = Arc::new(Shared::new(rejected));

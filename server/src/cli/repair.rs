@@ -171,6 +171,12 @@ fn text(
     if report.is_lossless() {
         out.push_str("Nothing is lost.\n");
     }
+    if !report.lost_commits.is_empty() && !arguments.skip_damaged_log && report.moved_to.is_none() {
+        out.push_str(
+            "With --skip-damaged-log only the damaged commits themselves may be lost, not those behind them; then later \
+             writes are there although earlier ones are missing.\n",
+        );
+    }
     match &report.moved_to {
         Some(aside) => {
             let _ = writeln!(
@@ -276,6 +282,7 @@ mod tests {
     // The test damages a file behind the engine's back.
     #![allow(clippy::disallowed_methods)]
 
+    use esker::{LostCommits, SeqNo};
     use esker_table::item::EncodedItem;
     use esker_table::operation::{CreateTableRequest, PutItemRequest};
     use esker_table::schema::{
@@ -344,6 +351,11 @@ mod tests {
         let text = text(&arguments(false), &report, &WrongTables::default(), false);
         assert!(text.contains("Lost: keys of keyspace k from \"key\" through \"key\""), "{text}");
         assert!(text.contains(" --apply repairs it"), "{text}");
+        assert!(!text.contains("With --skip-damaged-log"), "{text}");
+        let mut hole = report.clone();
+        hole.lost_commits.push(LostCommits { from: SeqNo(7), through: Some(SeqNo(9)) });
+        let shown = super::text(&arguments(false), &hole, &WrongTables::default(), false);
+        assert!(shown.contains("With --skip-damaged-log only the damaged commits"), "{shown}");
         let skipping = Arguments { skip_damaged_log: true, ..arguments(false) };
         let text = super::text(&skipping, &report, &WrongTables::default(), false);
         assert!(text.contains(" --apply --skip-damaged-log repairs it"), "{text}");

@@ -61,7 +61,8 @@ pub(super) struct Arguments {
     #[arg(long, env = "ESKER_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     cors_origin: Vec<String>,
 
-    /// Refuse requests that go beyond a table's provisioned capacity, as DynamoDB does.
+    /// Refuse requests that go beyond the provisioned capacity of a table or an index, or beyond their on-demand maxima, as
+    /// DynamoDB does. What was not used for up to five minutes may be used at once; nothing is saved as the server starts.
     #[arg(long, env = "ESKER_THROTTLE")]
     throttle: bool,
 
