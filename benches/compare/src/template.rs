@@ -68,6 +68,10 @@ impl Templates {
     /// A measurement is done: the last one removes the database. One that failed may have left it in any state, and the
     /// next will load another.
     pub fn done(&mut self, job: &Job, failed: bool) -> Result<()> {
+        if !job.workload.loaded {
+            // It has made its own, of the same name.
+            return Ok(());
+        }
         let Some(template) = self.templates.get_mut(&name(job)) else { return Ok(()) };
         template.uses -= 1;
         if (template.uses == 0 || failed)
@@ -119,6 +123,8 @@ mod tests {
         let load = |path: &Path| Ok(fs::write(path.join("file"), "1")?);
         let first = templates.get(&jobs[0], load).unwrap();
         templates.done(&jobs[0], false).unwrap();
+        // A fill of the same engine and size uses a database of its own.
+        templates.done(&jobs[1], false).unwrap();
         let again = templates.get(&jobs[2], |_| Err("not again".into())).unwrap();
         assert_eq!(first, again);
         fs::create_dir(dir.path().join("copy")).unwrap();
